@@ -1,0 +1,44 @@
+"""The array library, chosen once per process: NumPy on the CPU or CuPy on a GPU.
+
+Every other module writes `from nnref.backend import xp` and never learns which of the two it got.
+Set the environment variable NNREF_BACKEND to `numpy` (the default) or `cupy` before you start.
+"""
+
+import os
+
+import numpy as np
+
+from nnref.errors import InputError
+
+INSTALL_HINT = (
+    "install the wheel that fits the driver: pip install cupy-cuda12x or cupy-cuda13x "
+    "(one of them, never plain `cupy`), or set NNREF_BACKEND=numpy"
+)
+
+
+def _load(name):
+    """The array module called `name`; InputError if there is none or it finds no usable GPU."""
+    if name == "numpy":
+        return np
+    if name != "cupy":
+        raise InputError(f"NNREF_BACKEND: expected numpy or cupy, found {name!r}")
+    try:
+        import cupy
+    except ImportError as error:
+        raise InputError(f"NNREF_BACKEND=cupy: CuPy is missing ({error}); {INSTALL_HINT}") from None
+    if not cupy.cuda.is_available():  # the wheels import without a driver, so ask
+        raise InputError(f"NNREF_BACKEND=cupy: CuPy finds no usable GPU; {INSTALL_HINT}")
+    return cupy
+
+
+xp = _load(os.environ.get("NNREF_BACKEND", "numpy"))
+
+
+def to_device(array):
+    """Move a NumPy array to where the network computes (the array itself under NumPy)."""
+    return xp.asarray(array)
+
+
+def to_host(array) -> np.ndarray:
+    """Bring an array back as NumPy; on a GPU this waits for the device, so do it rarely."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)

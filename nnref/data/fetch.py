@@ -1,0 +1,31 @@
+"""Where data sets lie on this machine, and how a missing file gets there."""
+
+import os
+from pathlib import Path
+
+import pooch
+
+from nnref.errors import InputError
+
+
+def data_folder(name: str) -> Path:
+    """The folder of the data set `name`: under $NNREF_DATA, else under the user's cache folder."""
+    return Path(os.environ.get("NNREF_DATA") or pooch.os_cache("nnref")) / name
+
+
+def fetch(urls: list[str], sha256: str, folder: Path) -> Path:
+    """Download a file from the first of its mirrors that serves the right bytes; return its path.
+
+    A file whose hash differs is never kept. Raises InputError that says how to do it by hand.
+    """
+    name = urls[0].rsplit("/", 1)[1]
+    failures = []
+    for url in urls:
+        try:
+            return Path(pooch.retrieve(url, f"sha256:{sha256}", name, folder, progressbar=True))
+        except (OSError, ValueError) as error:  # no network, no such file; another hash
+            failures.append(f"{url} ({type(error).__name__})")
+    raise InputError(
+        f"{name}: cannot be downloaded from {' or '.join(failures)}; put it into {folder} by hand "
+        f"(sha256 {sha256}), or set NNREF_DATA to a folder that holds {folder.name}/{name}"
+    )

@@ -1,0 +1,118 @@
+"""The idea of this project: which matrix B carries the error back through a layer?
+
+Forward, every layer computes sigma = x W + b (Eq. 1). Backward, it sends e = delta B^T to the layer
+below (Eq. 2), where W and B have the same shape (n_in, n_out). Backpropagation is the choice B = W,
+which a brain could make only if every synapse knew the strength of another one far away. Each class
+below is another choice. Equations: Xiao, Chen, Liao & Poggio 2018, arXiv 1811.03567.
+
+A layer's B reaches only the layers below it. So its own weight gradient does not depend on its own
+B, the B of the first layer is never used, and the gradient of the last layer is always exact.
+"""
+
+import copy
+from functools import partial
+
+from nnref.backend import xp
+from nnref.init import draw
+
+
+class Feedback:
+    """A rule that answers one question: given the weights W of a layer now, what is its B?
+
+    To write a rule of your own, derive from this class and say what B is in `__call__`. Override
+    `born` if B needs something from the layer's birth: a scale, random numbers, a copy of W.
+    """
+
+    def for_layer(self, W, scale, law, rng):
+        """A copy of this rule for one layer, since each layer keeps its own random B."""
+        rule = copy.copy(self)
+        rule.born(W, scale, partial(draw, law, rng.spawn(1)[0], W.shape, scale, W.dtype))
+        return rule
+
+    def born(self, W, scale, draw):
+        """Called once, when the layer has drawn its initial W of shape (n_in, n_out).
+
+        `scale` is the authors' lambda for this layer. `draw()` returns a fresh random matrix of the
+        shape of W from this layer's law: U(-lambda, lambda) in Linear, N(0, lambda) in Conv2d.
+        """
+
+    def __call__(self, W):
+        """B, of the shape of W: (n_in, n_out)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what B is")
+
+
+class Backprop(Feedback):
+    """B = W: backpropagation, exact gradients (Rumelhart, Hinton & Williams 1986)."""
+
+    def __call__(self, W):
+        return W
+
+
+class Sham(Feedback):
+    """B = a copy of W: the control, which must equal Backprop bit for bit (Xiao 2018)."""
+
+    def __call__(self, W):
+        return W.copy()
+
+
+class SignSymmetry(Feedback):
+    """B = lambda * sign(W): only the signs travel (uSF in Liao, Leibo & Poggio 2016; Xiao 2018).
+
+    `scale` sets lambda; None takes the authors' value for the layer, since a bare sign(W) explodes.
+    """
+
+    def __init__(self, scale: float | None = None):
+        self.scale = scale
+
+    def born(self, W, scale, draw):
+        self.scale = scale if self.scale is None else self.scale
+
+    def __call__(self, W):
+        return self.scale * xp.sign(W)
+
+
+class FixedMagnitudes(Feedback):
+    """B = |M| * sign(W), M random and fixed: frSF (Liao 2016)."""
+
+    def born(self, W, scale, draw):
+        self.magnitudes = abs(draw())
+
+    def __call__(self, W):
+        return self.magnitudes * xp.sign(W)
+
+
+class RedrawnMagnitudes(Feedback):
+    """B = |M| * sign(W), M random and drawn anew for every batch: brSF (Liao 2016)."""
+
+    def born(self, W, scale, draw):
+        self.draw = draw
+
+    def __call__(self, W):
+        return abs(self.draw()) * xp.sign(W)
+
+
+class SignedInit(Feedback):
+    """B = lambda * sign(W at birth), then fixed: the signs travel once (Xiao 2018, their code)."""
+
+    def born(self, W, scale, draw):
+        self.B = scale * xp.sign(W)
+
+    def __call__(self, W):
+        return self.B
+
+
+class FeedbackAlignment(Feedback):
+    """B random and fixed: nothing travels; W comes to align with B (Lillicrap et al. 2016)."""
+
+    def born(self, W, scale, draw):
+        self.B = draw()
+
+    def __call__(self, W):
+        return self.B
+
+
+class NoFeedback(Feedback):
+    """B = 0: nothing below this layer hears of the error. The baseline every rule has to beat."""
+
+    def __call__(self, W):
+        return xp.zeros_like(W)

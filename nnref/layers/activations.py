@@ -1,0 +1,42 @@
+"""Nonlinearities y = f(sigma), one number at a time. Backward, they turn an error into a delta.
+
+The error e = dE/dy that arrives from above becomes delta = dE/dsigma = f'(sigma) e: the factor
+f'(sigma_j) of Eq. 2 (Xiao 2018). No weights here, so no B either. Any shape; x and y share it.
+"""
+
+from nnref.backend import xp
+from nnref.layers.base import Layer
+
+
+class ReLU(Layer):
+    """f(sigma) = max(sigma, 0); f' is 1 above zero and 0 elsewhere."""
+
+    def forward(self, sigma):
+        self.sigma = sigma
+        return xp.maximum(sigma, 0)
+
+    def backward(self, error):
+        return error * (self.sigma > 0)
+
+
+class Tanh(Layer):
+    """f(sigma) = tanh(sigma); f' = 1 - y^2."""
+
+    def forward(self, sigma):
+        self.y = xp.tanh(sigma)
+        return self.y
+
+    def backward(self, error):
+        return error * (1 - self.y**2)
+
+
+class Sigmoid(Layer):
+    """f(sigma) = 1 / (1 + exp(-sigma)); f' = y (1 - y)."""
+
+    def forward(self, sigma):
+        # the same function written with tanh, because exp(-sigma) overflows for sigma < -88
+        self.y = 0.5 + 0.5 * xp.tanh(0.5 * sigma)
+        return self.y
+
+    def backward(self, error):
+        return error * self.y * (1 - self.y)

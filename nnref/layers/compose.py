@@ -1,0 +1,79 @@
+"""Layers made of layers: one after the other, side by side, and the step from images to vectors."""
+
+from nnref.errors import InputError
+from nnref.layers.base import Layer
+
+
+class Sequential(Layer):
+    """One layer after the other; with none at all, the identity.
+
+    The layers may be any; the output of each must be an input of the next. A layer object stands
+    once in a network, since it remembers one forward pass: a second place is an InputError.
+    """
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = layers
+        check_no_layer_twice(self)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, delta):
+        for layer in reversed(self.layers):
+            delta = layer.backward(delta)
+            if delta is None:  # that was the first layer with weights: nothing below can learn
+                break
+        return delta
+
+    def send_no_error_below(self):
+        """Tell the first layer with weights not to compute an error that nobody reads."""
+        for layer in self.layers:
+            if layer.params:
+                layer.sends_error = False
+            if isinstance(layer, Sequential):
+                layer.send_no_error_below()
+            if any(inner.params for inner in layer.walk()):
+                return
+
+
+class Residual(Layer):
+    """main(x) + shortcut(x); the shortcut is the identity unless told otherwise (He et al. 2015).
+
+    Backward, both branches get the same delta and the layer below gets the sum of their errors.
+    """
+
+    def __init__(self, main, shortcut=None):
+        super().__init__()
+        self.main = main
+        self.shortcut = Sequential() if shortcut is None else shortcut
+        self.layers = (self.main, self.shortcut)
+        check_no_layer_twice(self)
+
+    def forward(self, x):
+        return self.main.forward(x) + self.shortcut.forward(x)
+
+    def backward(self, delta):
+        return self.main.backward(delta) + self.shortcut.backward(delta)
+
+
+class Flatten(Layer):
+    """Images (N, H, W, C), or anything else with samples first, -> vectors (N, H*W*C)."""
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, delta):
+        return delta.reshape(self.x_shape)
+
+
+def check_no_layer_twice(network):
+    """Raise InputError, naming the layer, if an object stands in two places of the network."""
+    seen = set()
+    for layer in network.walk():
+        if id(layer) in seen:
+            raise InputError(f"{layer} stands twice in {type(network).__name__}: make a second one")
+        seen.add(id(layer))

@@ -1,0 +1,43 @@
+"""The fully connected layer: both equations of the paper, one line each.
+
+The notation is the paper's: W_ij runs from input i to output j, so W and B have shape (n_in, n_out)
+and samples are rows. The nonlinearity is a layer of its own (activations.py).
+"""
+
+import math
+
+from nnref.feedback import Backprop
+from nnref.init import he_normal, uniform
+from nnref.layers.base import WeightLayer, check_input
+
+
+class Linear(WeightLayer):
+    """sigma = x W + b, with an error that travels back through B (Xiao 2018, Eqs. 1 and 2).
+
+    x (N, n_in) -> sigma (N, n_out); delta (N, n_out) -> error (N, n_in). `rng` draws W, `init` says
+    how (init.py); b starts at zero. Raises InputError for an input of another shape or dtype.
+    """
+
+    def __init__(self, n_in, n_out, rng, feedback=Backprop(), init=he_normal, dtype="float32"):
+        self.n_in, self.n_out = n_in, n_out
+        W = init(rng, (n_in, n_out), fan_in=n_in, fan_out=n_out)
+        super().__init__(W, 1 / math.sqrt(n_in), uniform, rng, feedback, dtype)
+
+    def forward(self, x):
+        W, b = self.params["W"], self.params["b"]
+        check_input(self, x, (None, self.n_in), W.dtype)
+        self.x = x
+        return x @ W + b  # Eq. 1:  sigma_j = sum_i W_ij x_i + b_j
+
+    def backward(self, delta):
+        self.grads = {
+            "W": self.x.T @ delta,  # dE/dW_ij = x_i delta_j: this layer's own B is not in it
+            "b": delta.sum(axis=0),
+        }
+        if not self.sends_error:
+            return None
+        B = self.feedback(self.params["W"])
+        return delta @ B.T  # Eq. 2:  e_i = sum_j B_ij delta_j
+
+    def __repr__(self):
+        return f"Linear({self.n_in}, {self.n_out})"

@@ -1,0 +1,59 @@
+"""Batch normalization: every channel of a batch gets mean 0 and variance 1, then a gain and a bias.
+
+It passes the error back exactly under every feedback rule, as in the authors' code. So its gain
+gamma is a weight that does travel: the one bit of weight transport that remains in the paper.
+"""
+
+from nnref.backend import xp
+from nnref.layers.base import Layer, check_input
+
+
+class BatchNorm(Layer):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta, per channel (Ioffe & Szegedy 2015).
+
+    x (..., C) -> y (..., C); mean and variance over all axes but the last. In training they are the
+    batch's own, and running averages of them (the variance unbiased) serve in evaluation.
+    """
+
+    momentum = 0.1  # weight of the newest batch in the running averages
+    eps = 1e-5
+
+    def __init__(self, C, dtype="float32"):
+        super().__init__()
+        self.C = C
+        self.params = {"gamma": xp.ones(C, dtype), "beta": xp.zeros(C, dtype)}
+        self.running_mean, self.running_var = xp.zeros(C, dtype), xp.ones(C, dtype)
+
+    def forward(self, x):
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        check_input(self, x, (..., self.C), gamma.dtype)
+        mean, var = self._statistics(x) if self.training else (self.running_mean, self.running_var)
+        self.inv_std = 1 / xp.sqrt(var + self.eps)
+        self.normalized = (x - mean) * self.inv_std
+        return gamma * self.normalized + beta
+
+    def backward(self, delta):
+        axes = tuple(range(delta.ndim - 1))
+        self.grads = {
+            "gamma": (delta * self.normalized).sum(axis=axes),
+            "beta": delta.sum(axis=axes),
+        }
+        scale = self.params["gamma"] * self.inv_std
+        if not self.training:  # mean and variance were constants
+            return delta * scale
+        # they depended on x as well: the error loses its mean and its part along `normalized`
+        n = delta.size // self.C
+        return scale * (delta - (self.grads["beta"] + self.normalized * self.grads["gamma"]) / n)
+
+    def _statistics(self, x):
+        """Mean and variance of this batch, (C,) each; also moves the running averages."""
+        axes = tuple(range(x.ndim - 1))
+        mean, var = x.mean(axis=axes), x.var(axis=axes)
+        n = x.size // self.C
+        unbiased = var * (n / max(n - 1, 1))
+        self.running_mean += self.momentum * (mean - self.running_mean)
+        self.running_var += self.momentum * (unbiased - self.running_var)
+        return mean, var
+
+    def __repr__(self):
+        return f"BatchNorm({self.C})"

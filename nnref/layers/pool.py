@@ -1,0 +1,73 @@
+"""Pooling: one number for each window of the image, channel by channel. No weights, no B.
+
+Images are channels last, (N, H, W, C) -> (N, OH, OW, C). The windows are the patches of patches.py.
+"""
+
+import math
+
+from nnref.backend import xp
+from nnref.layers.base import Layer, check_image, check_input
+from nnref.patches import col2im, im2col
+
+
+class _Pool(Layer):
+    """Windows of k x k pixels, `stride` apart (k, that is side by side, unless told otherwise)."""
+
+    def __init__(self, k, stride=None, padding=0):
+        super().__init__()
+        self.k, self.stride, self.padding = k, k if stride is None else stride, padding
+
+    def __repr__(self):
+        name = type(self).__name__
+        return f"{name}({self.k}, stride={self.stride}, padding={self.padding})"
+
+
+class MaxPool2d(_Pool):
+    """The largest number of each window; the error goes to where it stood (the first, on a tie).
+
+    The padding never wins: it counts as minus infinity.
+    """
+
+    def forward(self, x):
+        check_image(self, x, None, None)
+        self.x_shape = x.shape
+        patches = im2col(x, self.k, self.stride, self.padding, fill=-math.inf)
+        N, OH, OW, k, _, C = patches.shape
+        windows = patches.reshape(N, OH, OW, k * k, C)
+        self.winner = windows.argmax(axis=3)
+        return windows.max(axis=3)
+
+    def backward(self, delta):
+        N, OH, OW, C = delta.shape
+        position = xp.arange(self.k**2)[:, None]
+        won = self.winner[:, :, :, None, :] == position  # (N, OH, OW, k*k, C)
+        patches = (won * delta[:, :, :, None, :]).reshape(N, OH, OW, self.k, self.k, C)
+        return col2im(patches, self.x_shape, self.k, self.stride, self.padding)
+
+
+class AvgPool2d(_Pool):
+    """The mean of each window, zeros of the padding included; the error is shared out evenly."""
+
+    def forward(self, x):
+        check_image(self, x, None, None)
+        self.x_shape = x.shape
+        return im2col(x, self.k, self.stride, self.padding).mean(axis=(3, 4))
+
+    def backward(self, delta):
+        N, OH, OW, C = delta.shape
+        share = delta[:, :, :, None, None, :] / self.k**2
+        patches = xp.broadcast_to(share, (N, OH, OW, self.k, self.k, C))
+        return col2im(patches, self.x_shape, self.k, self.stride, self.padding)
+
+
+class GlobalAvgPool(Layer):
+    """The mean of every channel over the whole image: (N, H, W, C) -> (N, C)."""
+
+    def forward(self, x):
+        check_input(self, x, (None, None, None, None), None)
+        self.x_shape = x.shape
+        return x.mean(axis=(1, 2))
+
+    def backward(self, delta):
+        N, H, W, C = self.x_shape
+        return xp.broadcast_to(delta[:, None, None, :] / (H * W), self.x_shape)

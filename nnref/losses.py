@@ -1,0 +1,54 @@
+"""Losses: how wrong is a batch, and the delta = dE/d(output) that starts the backward pass.
+
+Both return (loss, delta): the mean over the N samples of the batch, and its gradient (N, n_out).
+"""
+
+import numpy as np
+
+from nnref.backend import to_device, xp
+from nnref.errors import InputError
+
+
+def softmax_cross_entropy(logits, labels):
+    """E = -mean_n log softmax(logits_n)[label_n], in nats; delta = (softmax - one_hot) / N.
+
+    logits (N, classes) on the device; labels (N,), integers from 0 to classes - 1, on the host.
+    Raises InputError for labels of another kind. Each row of delta sums to zero.
+    """
+    N, classes = logits.shape
+    check_labels(labels, N, classes)
+    here = (xp.arange(N), to_device(labels))  # the place of each sample's own label
+    shifted = logits - logits.max(axis=1, keepdims=True)  # exp of large numbers overflows
+    exps = xp.exp(shifted)
+    sums = exps.sum(axis=1, keepdims=True)
+    loss = (xp.log(sums[:, 0]) - shifted[here]).mean()
+    delta = exps / sums
+    delta[here] -= 1
+    return loss, delta / N
+
+
+def mean_squared_error(output, target):
+    """E = mean_n 1/2 sum_j (output_nj - target_nj)^2; delta = (output - target) / N.
+
+    output and target (N, n_out), on the device. Raises InputError if their shapes differ.
+    """
+    if output.shape != target.shape:
+        raise InputError(
+            f"mean_squared_error: expected target of shape {output.shape}, found {target.shape}"
+        )
+    difference = output - target
+    return 0.5 * (difference**2).sum(axis=1).mean(), difference / len(output)
+
+
+def check_labels(labels, N: int, classes: int):
+    """Raise InputError unless labels is a NumPy array of N integers from 0 to classes - 1."""
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        kind = getattr(labels, "dtype", type(labels).__name__)
+        raise InputError(f"labels: expected a NumPy array of integers, found {kind}")
+    if labels.shape != (N,):
+        raise InputError(f"labels: expected shape ({N},), one a sample, found {labels.shape}")
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = int(((labels < 0) | (labels >= classes)).argmax())
+        raise InputError(
+            f"labels: expected 0 to {classes - 1}, found {labels[wrong]} at position {wrong}"
+        )

@@ -1,0 +1,98 @@
+"""The zoo: one function a network. Every one takes images, channels last, and returns logits.
+
+feedback         the rule of every layer with weights: an object such as SignSymmetry()
+last_feedback    the rule of the last one, if another (the authors often keep Backprop() there)
+seed, dtype      of the initial weights; the rule changes neither the weights nor any other draw
+"""
+
+import copy
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from nnref.backend import to_device
+from nnref.errors import InputError
+from nnref.feedback import Backprop
+from nnref.init import stream
+from nnref.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+
+
+def mlp(sizes, feedback=Backprop(), last_feedback=None, activation=ReLU, seed=0, dtype="float32"):
+    """Fully connected layers with `activation` between them: (N, ...) -> (N, sizes[-1]).
+
+    sizes = [784, 128, 10]: 784 inputs (images are flattened), 128 hidden units, 10 classes.
+    """
+    if len(sizes) < 2:
+        raise InputError(f"mlp: expected at least two sizes, input and output, found {sizes}")
+    rng = stream(seed, "init")
+    layers = [Flatten()]
+    for n_in, n_out in pairwise(sizes[:-1]):
+        layers += [Linear(n_in, n_out, rng, feedback, dtype=dtype), activation()]
+    layers += [Linear(sizes[-2], sizes[-1], rng, last_feedback or feedback, dtype=dtype)]
+    return _network(layers)
+
+
+def lenet(classes=10, feedback=Backprop(), last_feedback=None, seed=0, dtype="float32"):
+    """LeNet-5 with ReLU and max pooling, for MNIST: (N, 28, 28, 1) -> (N, classes).
+
+    Layers as in LeCun et al. 1998, with padding 2 in place of their 32 x 32 images.
+    """
+    rng = stream(seed, "init")
+    rest = {"feedback": feedback, "dtype": dtype}
+    return _network(
+        [
+            Conv2d(1, 6, 5, rng, padding=2, **rest),
+            ReLU(),
+            MaxPool2d(2),
+            Conv2d(6, 16, 5, rng, **rest),
+            ReLU(),
+            MaxPool2d(2),
+            Flatten(),
+            Linear(5 * 5 * 16, 120, rng, **rest),
+            ReLU(),
+            Linear(120, 84, rng, **rest),
+            ReLU(),
+            Linear(84, classes, rng, last_feedback or feedback, dtype=dtype),
+        ]
+    )
+
+
+def _network(layers):
+    """A whole network: its first layer with weights sends no error, since nobody would read it."""
+    network = Sequential(*layers)
+    network.send_no_error_below()
+    return network
+
+
+def summary(model, input_shape):
+    """Print every layer with its output shape (samples left out) and its number of parameters.
+
+    input_shape is that of one sample, for example (28, 28, 1).
+    """
+    probe = copy.deepcopy(model)  # its layers note their shapes; the model itself stays as it is
+    shapes = {}
+    for layer in probe.walk():
+        layer.training = False
+        layer.forward = _noting_shape(layer, layer.forward, shapes)
+    dtype = next(param.dtype for layer in probe.walk() for param in layer.params.values())
+    probe.forward(to_device(np.zeros((1, *input_shape), dtype)))
+    total = 0
+    print(f"{'layer':<44}{'output':>16}{'parameters':>12}")
+    for layer in probe.walk():
+        if not layer.layers:
+            count = sum(math.prod(param.shape) for param in layer.params.values())
+            total += count
+            print(f"{layer!r:<44}{shapes[id(layer)]!s:>16}{count:>12,}")
+    print(f"{'total':<60}{total:>12,}")
+
+
+def _noting_shape(layer, forward, shapes):
+    """`forward`, which also notes the shape of what it returns."""
+
+    def noting(x):
+        y = forward(x)
+        shapes[id(layer)] = y.shape[1:]
+        return y
+
+    return noting

@@ -1,0 +1,94 @@
+"""Optimizers and learning rate schedules, in order of complexity.
+
+An optimizer reads `layer.grads` and changes `layer.params` in place; it knows nothing of feedback.
+A schedule is a function from time in epochs (2.5: halfway through the third) to a learning rate.
+"""
+
+import math
+
+from nnref.backend import xp
+from nnref.errors import InputError
+
+
+class Optimizer:
+    """What all of them share: a model, a learning rate `lr`, and the places of its parameters."""
+
+    def __init__(self, model, lr: float):
+        if not lr > 0:
+            raise InputError(f"{type(self).__name__}: expected a learning rate above 0, found {lr}")
+        self.lr = lr
+        self.places = [(layer, name) for layer in model.walk() for name in layer.params]
+
+    def zeros(self) -> list:
+        """One array of zeros for every parameter: what an optimizer remembers from step to step."""
+        return [xp.zeros_like(layer.params[name]) for layer, name in self.places]
+
+    def step(self):
+        """Change every parameter in place, after `backward` has assigned the gradients."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """v <- momentum v + g + weight_decay w;  w <- w - lr v (the authors' optimizer, Xiao 2018).
+
+    As in their code, the decay acts on every parameter, biases and BatchNorm's gains too.
+    """
+
+    def __init__(self, model, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
+        super().__init__(model, lr)
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.velocities = self.zeros()
+
+    def step(self):
+        for (layer, name), velocity in zip(self.places, self.velocities, strict=True):
+            param, grad = layer.params[name], layer.grads[name]
+            velocity *= self.momentum
+            velocity += self.direction(grad) + self.weight_decay * param
+            param -= self.lr * velocity
+
+    def direction(self, grad):
+        """What of the gradient is used: all of it."""
+        return grad
+
+
+class BatchManhattan(SGD):
+    """SGD on the sign of the gradient, taken before decay and momentum (Liao 2016; Xiao 2018)."""
+
+    def direction(self, grad):
+        return xp.sign(grad)
+
+
+class Adam(Optimizer):
+    """m, v: running means of g and g^2;  w <- w - lr m / (sqrt(v) + eps) (Kingma & Ba 2015).
+
+    Both means start at zero; dividing by 1 - beta^t corrects for it at step t.
+    """
+
+    def __init__(self, model, lr: float, beta1: float = 0.9, beta2: float = 0.999):
+        super().__init__(model, lr)
+        self.beta1, self.beta2, self.eps = beta1, beta2, 1e-8
+        self.t, self.ms, self.vs = 0, self.zeros(), self.zeros()
+
+    def step(self):
+        self.t += 1
+        for (layer, name), m, v in zip(self.places, self.ms, self.vs, strict=True):
+            param, grad = layer.params[name], layer.grads[name]
+            m += (1 - self.beta1) * (grad - m)
+            v += (1 - self.beta2) * (grad**2 - v)
+            m_hat, v_hat = m / (1 - self.beta1**self.t), v / (1 - self.beta2**self.t)
+            param -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
+
+
+def step_decay(lr: float, every: float, factor: float = 0.1):
+    """lr, multiplied by `factor` after every `every` epochs (the authors: 0.1, 10, 0.1)."""
+    return lambda epoch: lr * factor ** (epoch // every)
+
+
+def cosine(lr: float, epochs: float):
+    """Half a cosine, from lr down to 0 at `epochs` (Loshchilov & Hutter 2017)."""
+    return lambda epoch: 0.5 * lr * (1 + math.cos(math.pi * min(epoch / epochs, 1)))
+
+
+def warm_up(schedule, epochs: float):
+    """`schedule`, scaled up from 0 to all of it over the first `epochs` (Goyal et al. 2017)."""
+    return lambda epoch: schedule(epoch) * min(epoch / epochs, 1)

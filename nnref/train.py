@@ -1,0 +1,96 @@
+"""The training loop: forward, backward, step; and after every epoch a look at held-out images."""
+
+import math
+import time
+
+from tqdm import tqdm
+
+from nnref.backend import to_device
+from nnref.data.imageset import ImageSet, batches, check_data
+from nnref.errors import InputError
+from nnref.init import stream
+from nnref.losses import softmax_cross_entropy
+
+
+def fit(
+    model,
+    optimizer,
+    train: ImageSet,
+    test: ImageSet | None = None,
+    epochs: int = 1,
+    batch_size: int = 32,
+    schedule=None,
+    seed: int = 0,
+    on_step=None,
+    label: str | None = None,
+) -> list[dict]:
+    """Train `model` in place; return its history, one dictionary for each epoch.
+
+    schedule    a function from epochs to the learning rate (optim.py); None leaves the optimizer's
+    seed        of the order of the images, which is the same whatever the feedback rule
+    on_step     called as on_step(epochs so far) after every step
+    label       a name to show on a progress bar; None shows none
+
+    A history entry holds `epoch`, `train_loss` (nats, the mean over the epoch), `seconds` and,
+    given `test`, `test_loss` and `test_accuracy` (0 to 1). Raises InputError for bad data, and
+    FloatingPointError when the loss is no longer a number.
+    """
+    check_data(train)
+    if epochs < 1 or not 1 <= batch_size <= len(train.labels):
+        raise InputError(
+            f"fit: expected epochs of at least 1 and a batch_size from 1 to {len(train.labels)}, "
+            f"found {epochs} and {batch_size}"
+        )
+    rng, history = stream(seed, "order"), []
+    steps = math.ceil(len(train.labels) / batch_size)
+    with tqdm(total=epochs * steps, desc=label, disable=label is None) as bar:
+        for epoch in range(epochs):
+            start, total_loss = time.perf_counter(), 0.0
+            for step, (x, labels) in enumerate(batches(train, batch_size, rng)):
+                if schedule:  # its value in the middle of the step
+                    optimizer.lr = schedule(epoch + (step + 0.5) / steps)
+                loss = train_step(model, optimizer, x, labels)
+                total_loss = total_loss + loss * len(labels)  # stays on the device until it is read
+                if on_step:
+                    on_step(epoch + (step + 1) / steps)
+                bar.update()
+            entry = {"epoch": epoch + 1, "train_loss": float(total_loss) / len(train.labels)}
+            if not math.isfinite(entry["train_loss"]):
+                raise FloatingPointError(
+                    f"training diverged: the mean loss of epoch {epoch + 1} is "
+                    f"{entry['train_loss']}; a lower learning rate than {optimizer.lr:g} may help"
+                )
+            entry["seconds"] = time.perf_counter() - start
+            if test is not None:
+                entry["test_loss"], entry["test_accuracy"] = evaluate(model, test)
+                bar.set_postfix_str(f"test accuracy {entry['test_accuracy']:.1%}")
+            history.append(entry)
+    return history
+
+
+def train_step(model, optimizer, x, labels):
+    """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss."""
+    logits = model.forward(x)
+    loss, delta = softmax_cross_entropy(logits, labels)
+    model.backward(delta)
+    optimizer.step()
+    return loss
+
+
+def evaluate(model, data: ImageSet, batch_size: int = 500) -> tuple[float, float]:
+    """(mean loss in nats, accuracy from 0 to 1) on held-out images, BatchNorm in evaluation."""
+    check_data(data)
+    set_training(model, False)
+    total_loss, correct = 0.0, 0
+    for x, labels in batches(data, batch_size):
+        logits = model.forward(x)
+        total_loss = total_loss + softmax_cross_entropy(logits, labels)[0] * len(labels)
+        correct = correct + (logits.argmax(axis=1) == to_device(labels)).sum()
+    set_training(model, True)
+    return float(total_loss) / len(data.labels), float(correct) / len(data.labels)
+
+
+def set_training(model, training: bool):
+    """Tell every layer whether the model learns or is evaluated; BatchNorm listens."""
+    for layer in model.walk():
+        layer.training = training
