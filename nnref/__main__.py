@@ -1,0 +1,23 @@
+"""`python -m nnref`: hand over to cli.py, and turn what the user can mend into one line."""
+
+import sys
+
+from nnref.errors import InputError
+
+
+def run() -> int:
+    """Exit status: 0 done, 2 wrong input, 130 interrupted."""
+    try:
+        from nnref.cli import main  # here, because choosing the backend can fail too
+
+        return main(sys.argv[1:])
+    except InputError as error:
+        print(f"nnref: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("nnref: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,28 @@
+"""Writing files so that nothing is ever half-written."""
+
+import os
+from pathlib import Path
+
+from nnref.errors import InputError
+
+
+def check_writable(path: Path):
+    """Raise InputError if a file at `path` could not be written; ask before long work."""
+    if path.is_dir():
+        raise InputError(f"{path}: expected the name of a file, found a folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: the folder {path.parent} does not exist or is not writable")
+
+
+def write_whole(path: Path, content: bytes):
+    """Write `content` to a temporary file beside `path`, then rename it: all of it, or nothing.
+
+    Raises InputError that names the path if the disk is full or the folder is not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
