@@ -2,7 +2,8 @@
 
 Digits: the 10,000 training and 2,000 test images that ship with nnref. The test digits choose
 nothing: the learning rate, the same for every rule, had the best mean over the four default rules
-among 0.02, 0.05, 0.1 and 0.15, trained on 8,000 of the training digits and judged on the others.
+among 0.001, 0.003 and 0.01, trained on 8,000 of the training digits and judged on the other 2,000.
+Adam, because it takes the size out of a gradient: a rule whose B is small needs no rate of its own.
 """
 
 import math
@@ -17,13 +18,13 @@ import nnref
 from nnref import measure, models
 from nnref.backend import to_device, xp
 from nnref.data import mnist
-from nnref.optim import SGD, cosine
+from nnref.optim import Adam, cosine
 from nnref.train import fit
 
 SIZES = [784, 256, 128, 10]
-EPOCHS = 15
+EPOCHS = 12
 BATCH_SIZE = 32
-LEARNING_RATE = 0.1  # at the start; it falls to 0 along half a cosine
+LEARNING_RATE = 0.003  # at the start; it falls to 0 along half a cosine
 WATCHED = 500  # training digits on which the delta angles are measured
 WATCH_EVERY = 0.2  # epochs
 
@@ -60,7 +61,7 @@ def run_rule(name, rule, train, test, seed, epochs) -> dict:
     watch = Watch(model, to_device(train.images[:WATCHED]), train.labels[:WATCHED])
     history = fit(
         model,
-        SGD(model, LEARNING_RATE),
+        Adam(model, LEARNING_RATE),
         train,
         test,
         epochs=epochs,

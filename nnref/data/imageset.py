@@ -16,9 +16,11 @@ class ImageSet(NamedTuple):
 
 
 def check_data(data: ImageSet):
-    """Raise InputError, naming the sample, if there is one label too few or a NaN in the images."""
+    """Raise InputError if images and labels do not match, or an image holds a NaN (and which)."""
     images, labels = data
-    if len(images) != len(labels) or len(images) == 0:
+    if len(images) == 0:
+        raise InputError("data: expected at least one image, found none")
+    if len(images) != len(labels):
         raise InputError(
             f"data: expected as many images as labels, found {len(images)} and {len(labels)}"
         )

@@ -1,0 +1,74 @@
+"""The choice of the array library, and that no module but backend.py knows of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnref
+from nnref.backend import to_device, to_host, xp
+from nnref.errors import InputError
+
+PACKAGE = Path(nnref.__file__).parent
+
+
+def run_with(backend, *command):
+    environment = {**os.environ, "NNREF_BACKEND": backend}
+    return subprocess.run(
+        [sys.executable, *command],
+        env=environment,
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_numpy_is_the_default():
+    assert xp is np
+    array = np.arange(3.0)
+    assert to_device(array) is array
+    assert to_host(array) is array
+
+
+def test_an_unknown_backend_is_one_line():
+    result = run_with("torch", "-m", "nnref")
+    assert result.returncode == 2
+    assert result.stderr == ("nnref: error: NNREF_BACKEND: expected numpy or cupy, found 'torch'\n")
+
+
+def test_cupy_without_a_gpu_is_one_line_that_says_what_to_install():
+    try:
+        import cupy
+
+        if cupy.cuda.is_available():
+            pytest.skip("this machine has a usable GPU")
+    except ImportError:
+        pass
+    result = run_with("cupy", "-m", "nnref")
+    assert result.returncode == 2
+    assert result.stderr.startswith("nnref: error: NNREF_BACKEND=cupy: CuPy ")
+    assert "pip install cupy-cuda12x or cupy-cuda13x" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_cupy_that_imports_but_finds_no_driver_is_one_line(tmp_path):
+    """The wheels import without a driver; this stand-in does as they do."""
+    (tmp_path / "cupy.py").write_text(
+        "class cuda:\n    is_available = staticmethod(lambda: False)\n"
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import nnref.backend"
+    result = run_with("cupy", "-c", code)
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"{InputError.__module__}.InputError: NNREF_BACKEND=cupy: CuPy finds no")
+
+
+def test_no_module_but_backend_names_cupy_or_torch_in_its_code():
+    for path in PACKAGE.rglob("*.py"):
+        code = path.read_text()
+        if path.name != "backend.py":
+            assert "import cupy" not in code and "cupy." not in code, path
+        assert "import torch" not in code, path

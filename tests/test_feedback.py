@@ -1,0 +1,253 @@
+"""The rules: what B is, when it changes, and the substitution test that holds for every one."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from nnref import measure, models
+from nnref.data.imageset import ImageSet
+from nnref.feedback import (
+    Backprop,
+    Feedback,
+    FeedbackAlignment,
+    FixedMagnitudes,
+    NoFeedback,
+    RedrawnMagnitudes,
+    Sham,
+    SignedInit,
+    SignSymmetry,
+)
+from nnref.init import normal, stream, uniform
+from nnref.layers import BatchNorm, Conv2d, Flatten, Linear, ReLU, Sequential
+from nnref.losses import softmax_cross_entropy
+from nnref.measure import angle, weight_layers
+from nnref.optim import SGD
+from nnref.train import fit
+
+
+class Opposite(Feedback):
+    """A rule of a user's own."""
+
+    def born(self, W, scale, draw):
+        self.scale = scale
+
+    def __call__(self, W):
+        return -self.scale * np.sign(W)
+
+
+RULES = {
+    "backprop": Backprop(),
+    "sham": Sham(),
+    "sign-symmetry": SignSymmetry(),
+    "sign-symmetry-scaled": SignSymmetry(scale=0.3),
+    "fixed-magnitudes": FixedMagnitudes(),
+    "redrawn-magnitudes": RedrawnMagnitudes(),
+    "signed-init": SignedInit(),
+    "feedback-alignment": FeedbackAlignment(),
+    "no-feedback": NoFeedback(),
+    "user": Opposite(),
+}
+KINDS = {
+    "linear": (lambda rule: Linear(6, 4, stream(3, "init"), rule, dtype="float64"), (5, 6)),
+    "conv": (
+        lambda rule: Conv2d(2, 3, 3, stream(3, "init"), 2, 1, rule, dtype="float64"),
+        (2, 5, 6, 2),
+    ),
+}
+LAMBDA = {"linear": 1 / np.sqrt(6), "conv": np.sqrt(2 / (3 * 3 * 3))}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rule", RULES)
+def test_substitution_the_error_is_that_of_a_bp_twin_whose_W_is_B(rule, kind, rng):
+    make, shape = KINDS[kind]
+    layer, twin = make(RULES[rule]), make(Backprop())
+    B = copy.deepcopy(layer).feedback(layer.params["W"])  # a copy, since asking may draw numbers
+    twin.params["W"][...] = B
+    x = rng.standard_normal(shape)
+    delta = rng.standard_normal(layer.forward(x).shape)
+    twin.forward(x)
+    np.testing.assert_array_equal(layer.backward(delta), twin.backward(delta))
+    for name in ("W", "b"):  # a layer's own B is not in its own gradients
+        np.testing.assert_array_equal(layer.grads[name], twin.grads[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_authors_scale_is_the_default_and_can_be_set(kind):
+    make, _ = KINDS[kind]
+    layer = make(SignSymmetry())
+    W = layer.params["W"]
+    np.testing.assert_allclose(layer.feedback(W), LAMBDA[kind] * np.sign(W), rtol=1e-15)
+    assert np.unique(abs(make(SignSymmetry(scale=0.5)).feedback(W))).tolist() == [0.5]
+
+
+def test_random_feedback_follows_the_authors_laws():
+    """U(-lambda, lambda) in Linear: rms lambda / sqrt(3). N(0, lambda) in Conv2d: rms lambda."""
+    linear = Linear(400, 300, stream(0, "init"), FeedbackAlignment())
+    B = linear.feedback(linear.params["W"])
+    assert abs(B).max() <= 1 / 20
+    assert measure.kurtosis(B) == pytest.approx(1.8, abs=0.05)
+    assert np.sqrt((B**2).mean()) == pytest.approx(1 / 20 / np.sqrt(3), rel=0.01)
+    conv = Conv2d(40, 50, 5, stream(0, "init"), feedback=FeedbackAlignment())
+    B = conv.feedback(conv.params["W"])
+    assert measure.kurtosis(B) == pytest.approx(3, abs=0.1)
+    assert np.sqrt((B**2).mean()) == pytest.approx(np.sqrt(2 / (25 * 50)), rel=0.02)
+
+
+def test_which_rules_follow_W_and_which_stay(rng):
+    """W is negated: B of a tracking rule is negated too, a fixed B stays; brSF is redrawn."""
+    for name, rule in RULES.items():
+        layer = KINDS["linear"][0](rule)
+        W = layer.params["W"]
+        before = layer.feedback(W).copy()
+        W *= -1
+        after = layer.feedback(W)
+        if name == "redrawn-magnitudes":
+            np.testing.assert_array_equal(np.sign(after), -np.sign(before))
+            assert not np.isin(abs(after), abs(before)).any()
+        else:
+            sign = 1 if name in ("signed-init", "feedback-alignment", "no-feedback") else -1
+            np.testing.assert_array_equal(after, sign * before)
+
+
+def test_each_layer_has_its_own_random_feedback_and_the_users_object_stays_as_it_was():
+    rule = FeedbackAlignment()
+    first, second = (layer.feedback for layer in weight_layers(models.mlp([9, 9, 9], rule)))
+    assert not np.isin(first.B, second.B).any()
+    assert not hasattr(rule, "B")
+
+
+LAWS = {
+    "uniform": (uniform, 30.00, 41.41),
+    "gaussian": (normal, 37.07, 50.46),
+    "laplace": (lambda rng, shape, scale: rng.laplace(0, scale, shape), 45.00, 60.00),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_angle_between_W_and_B_is_the_one_that_its_law_predicts(law):
+    """FACTS from E|w| and E w^2 alone: see `measure.predicted_sign_angle`."""
+    sample, unit_magnitudes, random_magnitudes = LAWS[law]
+    W = sample(np.random.default_rng(1), (600, 500), 0.1)
+    expected = {
+        SignSymmetry: unit_magnitudes,
+        SignedInit: unit_magnitudes,
+        FixedMagnitudes: random_magnitudes,
+        RedrawnMagnitudes: random_magnitudes,
+        FeedbackAlignment: 90,
+        Backprop: 0,
+    }
+    for rule, degrees in expected.items():
+        B = rule().for_layer(W, 0.1, sample, np.random.default_rng(2))(W)
+        assert angle(W, B) == pytest.approx(degrees, abs=0.5)
+
+
+@pytest.fixture(scope="module")
+def sixty_four(digits):
+    train, _ = digits
+    return ImageSet(train.images[:64], train.labels[:64])
+
+
+def train_under(rule, data, epochs=2, dtype="float32"):
+    """A small network after some training, from the same seed every time."""
+    model = models.mlp([784, 20, 15, 10], feedback=rule, seed=5, dtype=dtype)
+    fit(model, SGD(model, 0.1), data, epochs=epochs, batch_size=16, seed=5)
+    return model
+
+
+def test_sham_equals_backprop_bit_for_bit(sixty_four):
+    exact, sham = (train_under(rule, sixty_four) for rule in (Backprop(), Sham()))
+    for a, b in zip(weight_layers(exact), weight_layers(sham), strict=True):
+        np.testing.assert_array_equal(a.params["W"], b.params["W"])
+
+
+@pytest.mark.parametrize("rule", [name for name in RULES if name not in ("no-feedback", "user")])
+def test_a_network_learns_under_every_rule(rule, sixty_four):
+    """It memorizes 64 digits: all of them, below the top layer too."""
+    model = models.mlp([784, 50, 50, 10], feedback=RULES[rule], seed=0)
+    history = fit(model, SGD(model, 0.05), sixty_four, sixty_four, epochs=60, batch_size=16)
+    assert history[-1]["test_accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    "rule", ["backprop", "sign-symmetry", "redrawn-magnitudes", "feedback-alignment"]
+)
+def test_a_convolutional_network_learns(rule, sixty_four):
+    rng, feedback = stream(0, "init"), RULES[rule]
+    model = Sequential(
+        Conv2d(1, 8, 5, rng, stride=2, feedback=feedback),
+        ReLU(),
+        Conv2d(8, 16, 3, rng, stride=2, padding=1, feedback=feedback),
+        BatchNorm(16),
+        ReLU(),
+        Flatten(),
+        Linear(6 * 6 * 16, 10, rng, feedback),
+    )
+    history = fit(model, SGD(model, 0.02), sixty_four, sixty_four, epochs=30, batch_size=16)
+    assert history[-1]["test_accuracy"] == 1
+
+
+def test_without_feedback_only_the_last_layer_learns(sixty_four):
+    before = models.mlp([784, 20, 15, 10], seed=5)
+    after = train_under(NoFeedback(), sixty_four)
+    changed = [
+        not np.array_equal(a.params["W"], b.params["W"])
+        for a, b in zip(weight_layers(before), weight_layers(after), strict=True)
+    ]
+    assert changed == [False, False, True]
+
+
+def test_halving_lambda_scales_each_delta_by_a_power_of_two_exactly(rng):
+    """Sign-symmetry without BatchNorm: the delta of layer l of L scales by 2^-(L - l)."""
+    x, labels = rng.standard_normal((8, 12)), rng.integers(0, 4, 8)
+    full, half = (
+        measure.deltas(
+            models.mlp([12, 9, 8, 7, 4], SignSymmetry(scale), dtype="float64"), x, labels
+        )
+        for scale in (0.5, 0.25)
+    )
+    for depth, (a, b) in enumerate(zip(full[::-1], half[::-1], strict=True)):
+        np.testing.assert_array_equal(a, b * 2**depth)
+
+
+def test_the_gradient_of_the_last_layer_is_exact_under_every_rule(rng):
+    x, labels = rng.standard_normal((8, 12)), rng.integers(0, 4, 8)
+    tops = []
+    for rule in RULES.values():
+        model = models.mlp([12, 9, 4], rule, dtype="float64")
+        _, delta = softmax_cross_entropy(model.forward(x), labels)
+        model.backward(delta)
+        tops.append(weight_layers(model)[-1].grads["W"])
+    for top in tops[1:]:
+        np.testing.assert_array_equal(top, tops[0])
+
+
+def test_the_feedback_of_the_first_layer_is_never_asked(rng):
+    class Refuses(Backprop):
+        def __call__(self, W):
+            raise AssertionError("asked")
+
+    model = models.mlp([12, 9, 4], dtype="float64")
+    first, second = weight_layers(model)
+    model.forward(rng.standard_normal((3, 12)))
+    first.feedback = Refuses()
+    model.backward(rng.standard_normal((3, 4)))
+    second.feedback = Refuses()
+    with pytest.raises(AssertionError, match="asked"):
+        model.backward(rng.standard_normal((3, 4)))
+
+
+def test_dale_trap_signs_per_neuron_give_rank_one_and_no_error_below_softmax(rng):
+    """If every input keeps one sign for all its targets, sign(W) B's rows are constant."""
+    layer = Linear(7, 5, stream(0, "init"), SignSymmetry(), dtype="float64")
+    W = layer.params["W"]
+    W[...] = abs(W) * np.where(rng.random((7, 1)) < 0.5, -1, 1)
+    assert np.linalg.matrix_rank(layer.feedback(W)) == 1
+    _, delta = softmax_cross_entropy(layer.forward(rng.standard_normal((6, 7))), np.arange(6) % 5)
+    np.testing.assert_allclose(layer.backward(delta), 0, atol=1e-16)
+
+
+def test_a_rule_that_does_not_say_what_B_is():
+    with pytest.raises(NotImplementedError, match="Feedback does not say what B is"):
+        Feedback()(np.ones((2, 2)))

@@ -1,0 +1,277 @@
+"""Every layer: exact gradients, naive loops, dtypes, untouched arguments, one-line errors."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from oracles import (
+    frozen,
+    gradient_errors,
+    naive_batch_norm,
+    naive_conv,
+    naive_pool,
+    randomize,
+)
+
+from nnref import layers, models
+from nnref.errors import InputError
+from nnref.feedback import SignSymmetry
+from nnref.init import stream
+from nnref.layers.base import check_input
+
+
+def f64(**kwargs):
+    return {"rng": stream(0, "init"), "dtype": "float64", **kwargs}
+
+
+LAYERS = {
+    "linear": (lambda: layers.Linear(5, 4, **f64()), (3, 5)),
+    "conv": (lambda: layers.Conv2d(2, 3, 3, padding=1, **f64()), (2, 5, 4, 2)),
+    "conv-stride": (lambda: layers.Conv2d(2, 3, 2, stride=2, **f64()), (2, 5, 7, 2)),
+    "conv-1x1": (lambda: layers.Conv2d(3, 2, 1, stride=2, **f64()), (1, 4, 3, 3)),
+    "relu": (layers.ReLU, (4, 6)),
+    "tanh": (layers.Tanh, (4, 6)),
+    "sigmoid": (layers.Sigmoid, (4, 6)),
+    "batch-norm": (lambda: layers.BatchNorm(5, "float64"), (7, 5)),
+    "batch-norm-image": (lambda: layers.BatchNorm(3, "float64"), (2, 3, 4, 3)),
+    "max-pool": (lambda: layers.MaxPool2d(2), (2, 4, 6, 3)),
+    "max-pool-overlap": (lambda: layers.MaxPool2d(3, stride=2, padding=1), (2, 5, 6, 2)),
+    "avg-pool": (lambda: layers.AvgPool2d(2), (2, 4, 5, 3)),
+    "avg-pool-overlap": (lambda: layers.AvgPool2d(3, stride=2, padding=1), (2, 5, 6, 2)),
+    "global-avg-pool": (layers.GlobalAvgPool, (2, 3, 4, 5)),
+    "flatten": (layers.Flatten, (2, 3, 4, 5)),
+    "sequential": (
+        lambda: layers.Sequential(layers.Linear(5, 4, **f64()), layers.Linear(4, 3, **f64())),
+        (3, 5),
+    ),
+    "identity": (layers.Sequential, (3, 5)),
+    "residual": (
+        lambda: layers.Residual(layers.Sequential(layers.Linear(5, 5, **f64()), layers.Tanh())),
+        (3, 5),
+    ),
+    "residual-shortcut": (
+        lambda: layers.Residual(layers.Linear(5, 4, **f64()), layers.Linear(5, 4, **f64())),
+        (3, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_exact(name, rng):
+    make, shape = LAYERS[name]
+    layer = make()
+    randomize(layer, rng)
+    assert max(gradient_errors(layer, rng.standard_normal(shape), rng)) < 1e-6
+
+
+def test_batch_norm_gradient_in_evaluation_is_exact(rng):
+    layer = layers.BatchNorm(4, "float64")
+    randomize(layer, rng)
+    layer.forward(rng.standard_normal((9, 4)))
+    layer.training = False
+    assert max(gradient_errors(layer, rng.standard_normal((3, 4)), rng)) < 1e-6
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_forward_and_backward_write_into_no_argument(name, rng):
+    make, shape = LAYERS[name]
+    layer = make()
+    y = layer.forward(frozen(rng.standard_normal(shape)))
+    layer.backward(frozen(rng.standard_normal(y.shape)))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_backward_assigns_gradients_and_does_not_add_them(name, rng):
+    make, shape = LAYERS[name]
+    layer = make()
+    delta = rng.standard_normal(layer.forward(rng.standard_normal(shape)).shape)
+    layer.backward(delta)
+    first = [grad.copy() for inner in layer.walk() for grad in inner.grads.values()]
+    layer.backward(delta)
+    again = [grad for inner in layer.walk() for grad in inner.grads.values()]
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+CONVS = list(itertools.product([(5, 5), (4, 7)], [1, 2, 3], [1, 2], [0, 1], [1, 3]))
+
+
+@pytest.mark.parametrize(("size", "k", "stride", "padding", "channels"), CONVS)
+def test_convolution_equals_naive_loops(size, k, stride, padding, channels, rng):
+    layer = layers.Conv2d(channels, 2, k, stride=stride, padding=padding, **f64())
+    randomize(layer, rng)
+    x = rng.standard_normal((2, *size, channels))
+    expected = naive_conv(x, layer.params["W"], layer.params["b"], k, stride, padding)
+    np.testing.assert_allclose(layer.forward(x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "k", "stride", "padding", "channels"), CONVS)
+def test_convolution_backward_is_the_adjoint_of_forward_with_W_as_B(
+    size, k, stride, padding, channels, rng
+):
+    """<conv(x; B), y> = <x, conv^T(y; B)>, for a B that is not W."""
+    layer = layers.Conv2d(
+        channels, 2, k, stride=stride, padding=padding, feedback=SignSymmetry(), **f64()
+    )
+    W, b = layer.params["W"], layer.params["b"]
+    B = layer.feedback(W)
+    x = rng.standard_normal((2, *size, channels))
+    y = rng.standard_normal(layer.forward(x).shape)
+    forward_through_B = naive_conv(x, B, b * 0, k, stride, padding)
+    assert (forward_through_B * y).sum() == pytest.approx((x * layer.backward(y)).sum(), abs=1e-10)
+
+
+POOLS = list(itertools.product([(6, 6), (5, 8)], [1, 2, 3], [1, 2, 3], [0, 1]))
+
+
+@pytest.mark.parametrize(("size", "k", "stride", "padding"), POOLS)
+def test_pooling_equals_naive_loops(size, k, stride, padding, rng):
+    if padding >= k:
+        padding = 0  # a window that lies in the padding alone has no maximum
+    x = rng.standard_normal((2, *size, 3))
+    largest = naive_pool(x, k, stride, padding, max, -math.inf)
+    mean = naive_pool(x, k, stride, padding, lambda window: sum(window) / len(window), 0.0)
+    np.testing.assert_array_equal(layers.MaxPool2d(k, stride, padding).forward(x), largest)
+    np.testing.assert_allclose(layers.AvgPool2d(k, stride, padding).forward(x), mean, atol=1e-14)
+
+
+def test_max_pool_sends_the_error_to_the_first_of_a_tie():
+    pool = layers.MaxPool2d(2)
+    pool.forward(np.ones((1, 2, 2, 1)))
+    error = pool.backward(np.full((1, 1, 1, 1), 5.0))
+    assert error[0, :, :, 0].tolist() == [[5, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (2, 3, 4, 3), (2, 5, 3)])
+def test_batch_norm_equals_naive_loops(shape, rng):
+    layer = layers.BatchNorm(3, "float64")
+    randomize(layer, rng)
+    x = 5 + 2 * rng.standard_normal(shape)
+    expected = naive_batch_norm(x, layer.params["gamma"], layer.params["beta"], layer.eps)
+    np.testing.assert_allclose(layer.forward(x), expected, atol=1e-12)
+
+
+def test_batch_norm_evaluates_with_its_running_averages(rng):
+    layer = layers.BatchNorm(2, "float64")
+    x = 3 + 2 * rng.standard_normal((50, 2))
+    for _ in range(200):  # 0.9^200 of the initial values is left
+        layer.forward(x)
+    layer.training = False
+    point = np.array([[1.0, 2.0]])
+    expected = (point - x.mean(axis=0)) / np.sqrt(x.var(axis=0, ddof=1) + layer.eps)
+    np.testing.assert_allclose(layer.forward(point), expected, rtol=1e-7)
+    before = layer.running_mean.copy()
+    layer.forward(x)
+    np.testing.assert_array_equal(layer.running_mean, before)
+
+
+def test_sigmoid_and_its_gradient_survive_large_inputs():
+    layer = layers.Sigmoid()
+    with np.errstate(all="raise"):
+        y = layer.forward(np.array([[-1000.0, 0.0, 1000.0]]))
+        error = layer.backward(np.ones((1, 3)))
+    assert y.tolist() == [[0, 0.5, 1]]
+    assert error.tolist() == [[0, 0.25, 0]]
+
+
+def test_the_first_layer_with_weights_computes_no_error_but_the_same_gradients(rng):
+    model = models.mlp([6, 5, 4], seed=1, dtype="float64")
+    x, delta = rng.standard_normal((3, 6)), rng.standard_normal((3, 4))
+    model.forward(x)
+    assert model.backward(delta) is None
+    skipped = [grad.copy() for layer in model.walk() for grad in layer.grads.values()]
+    for layer in model.walk():
+        layer.sends_error = True
+    assert model.backward(delta).shape == (3, 6)
+    full = [grad for layer in model.walk() for grad in layer.grads.values()]
+    for a, b in zip(skipped, full, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_only_the_first_layer_with_weights_is_told_to_send_no_error():
+    inner = layers.Sequential(layers.ReLU(), layers.Linear(4, 3, **f64()))
+    network = layers.Sequential(layers.Flatten(), inner, layers.Linear(3, 2, **f64()))
+    network.send_no_error_below()
+    assert [layer.sends_error for layer in network.walk() if layer.params] == [False, True]
+
+
+def test_a_residual_block_at_the_bottom_still_sends_its_error():
+    block = layers.Residual(layers.Linear(4, 4, **f64()))
+    network = layers.Sequential(block, layers.Linear(4, 2, **f64()))
+    network.send_no_error_below()
+    network.forward(np.ones((1, 4)))
+    assert network.backward(np.ones((1, 2))).shape == (1, 4)
+
+
+def test_a_layer_object_stands_once_in_a_network():
+    shared = layers.Linear(4, 4, **f64())
+    with pytest.raises(InputError, match=r"Linear\(4, 4\) stands twice in Sequential"):
+        layers.Sequential(shared, layers.ReLU(), shared)
+    with pytest.raises(InputError, match=r"Linear\(4, 4\) stands twice in Residual"):
+        layers.Residual(shared, shared)
+
+
+BAD_INPUTS = [
+    ("linear", (3, 6), "float64", "Linear(5, 4): expected input of shape (any, 5), found (3, 6)"),
+    ("linear", (5,), "float64", "Linear(5, 4): expected input of shape (any, 5), found (5,)"),
+    ("linear", (3, 5), "float32", "Linear(5, 4): expected input of dtype float64, found float32"),
+    ("linear", (3, 5), "int64", "Linear(5, 4): expected input of dtype float64, found int64"),
+    (
+        "conv",
+        (2, 5, 4, 3),
+        "float64",
+        "Conv2d(2, 3, k=3, stride=1, padding=1): "
+        "expected input of shape (any, any, any, 2), found (2, 5, 4, 3)",
+    ),
+    (
+        "conv-stride",
+        (2, 1, 4, 2),
+        "float64",
+        "Conv2d(2, 3, k=2, stride=2, padding=0): "
+        "expected images of at least 2 x 2 pixels (padding counted), found 1 x 4",
+    ),
+    (
+        "batch-norm",
+        (7, 4),
+        "float64",
+        "BatchNorm(5): expected input of shape (..., 5), found (7, 4)",
+    ),
+    (
+        "max-pool",
+        (2, 4, 6),
+        "float64",
+        "MaxPool2d(2, stride=2, padding=0): "
+        "expected input of shape (any, any, any, any), found (2, 4, 6)",
+    ),
+    (
+        "global-avg-pool",
+        (2, 4),
+        "float64",
+        "GlobalAvgPool(): expected input of shape (any, any, any, any), found (2, 4)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "dtype", "message"), BAD_INPUTS)
+def test_a_wrong_input_is_one_line_that_names_the_layer(name, shape, dtype, message):
+    with pytest.raises(InputError) as caught:
+        LAYERS[name][0]().forward(np.ones(shape, dtype))
+    assert str(caught.value) == message
+
+
+def test_something_that_is_no_array_is_refused():
+    with pytest.raises(
+        InputError, match=r"^Linear\(5, 4\): expected an array of numpy, found list"
+    ):
+        LAYERS["linear"][0]().forward([[1.0] * 5])
+
+
+def test_a_rule_that_is_not_an_object_is_refused():
+    with pytest.raises(InputError, match=r"an object like SignSymmetry\(\), found <class"):
+        layers.Linear(5, 4, feedback=SignSymmetry, **f64())
+
+
+def test_check_input_takes_any_number_of_leading_axes(rng):
+    check_input("x", rng.standard_normal((2, 3, 4)), (..., 4), np.dtype("float64"))
+    check_input("x", rng.standard_normal(4), (..., 4), None)

@@ -1,0 +1,73 @@
+"""The losses: their definitions, exact gradients, and labels that cannot be."""
+
+import math
+
+import numpy as np
+import pytest
+from oracles import frozen
+
+from nnref.errors import InputError
+from nnref.losses import mean_squared_error, softmax_cross_entropy
+
+
+def numeric_slope(loss, z, direction, h=1e-6):
+    return (loss(z + h * direction)[0] - loss(z - h * direction)[0]) / (2 * h)
+
+
+def test_cross_entropy_is_minus_the_log_of_the_softmax_of_the_label():
+    z, labels = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]), np.array([0, 2])
+    first = -math.log(math.exp(1) / (math.exp(1) + math.exp(2) + math.exp(3)))
+    loss, _ = softmax_cross_entropy(z, labels)
+    assert loss == pytest.approx((first + math.log(3)) / 2)
+
+
+def test_both_gradients_are_exact(rng):
+    z, direction, labels = *rng.standard_normal((2, 6, 4)), rng.integers(0, 4, 6)
+    target = rng.standard_normal((6, 4))
+    for loss in (
+        lambda z: softmax_cross_entropy(z, labels),
+        lambda z: mean_squared_error(z, target),
+    ):
+        exact = (loss(z)[1] * direction).sum()
+        assert numeric_slope(loss, z, direction) == pytest.approx(exact, rel=1e-7)
+
+
+def test_cross_entropy_survives_huge_logits_and_its_delta_rows_sum_to_zero():
+    with np.errstate(all="raise", under="ignore"):
+        loss, delta = softmax_cross_entropy(np.array([[1e4, 0.0, -1e4]]), np.array([1]))
+    assert loss == 1e4
+    assert delta.tolist() == [[1, -1, 0]]
+
+
+def test_mean_squared_error_is_half_the_squared_length_per_sample():
+    loss, delta = mean_squared_error(np.array([[1.0, 2.0], [3.0, 4.0]]), np.zeros((2, 2)))
+    assert loss == (0.5 * 5 + 0.5 * 25) / 2
+    assert delta.tolist() == [[0.5, 1], [1.5, 2]]
+
+
+def test_no_argument_is_written_into(rng):
+    z = frozen(rng.standard_normal((3, 4)))
+    softmax_cross_entropy(z, frozen(np.array([0, 1, 2])))
+    mean_squared_error(z, frozen(np.zeros((3, 4))))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 4, 1]), "labels: expected 0 to 3, found 4 at position 1"),
+        (np.array([0, 1, -1]), "labels: expected 0 to 3, found -1 at position 2"),
+        (np.array([0, 1]), "labels: expected shape (3,), one a sample, found (2,)"),
+        (np.zeros((3, 4), int), "labels: expected shape (3,), one a sample, found (3, 4)"),
+        (np.array([0.0, 1, 2]), "labels: expected a NumPy array of integers, found float64"),
+        ([0, 1, 2], "labels: expected a NumPy array of integers, found list"),
+    ],
+)
+def test_labels_that_cannot_be_are_one_line(labels, message):
+    with pytest.raises(InputError) as caught:
+        softmax_cross_entropy(np.zeros((3, 4)), labels)
+    assert str(caught.value) == message
+
+
+def test_a_target_of_another_shape_is_one_line():
+    with pytest.raises(InputError, match=r"expected target of shape \(3, 4\), found \(3, 1\)"):
+        mean_squared_error(np.zeros((3, 4)), np.zeros((3, 1)))

@@ -1,0 +1,103 @@
+"""The optimizers, step by step against their formulas, and the schedules at known times."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nnref import layers
+from nnref.errors import InputError
+from nnref.init import stream
+from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay, warm_up
+
+
+@pytest.fixture
+def layer():
+    return layers.Linear(3, 2, stream(0, "init"), dtype="float64")
+
+
+def after(optimizer, layer, gradients):
+    """W after one step for each gradient of W (b gets zeros)."""
+    for grad in gradients:
+        layer.grads = {"W": grad, "b": np.zeros(2)}
+        optimizer.step()
+    return layer.params["W"]
+
+
+def test_sgd_follows_its_formula(layer, rng):
+    w, v = layer.params["W"].copy(), 0
+    gradients = rng.standard_normal((4, 3, 2))
+    for g in gradients:
+        v = 0.9 * v + g + 0.01 * w
+        w = w - 0.1 * v
+    result = after(SGD(layer, 0.1, momentum=0.9, weight_decay=0.01), layer, gradients)
+    np.testing.assert_allclose(result, w, rtol=1e-13)
+
+
+def test_batch_manhattan_takes_the_sign_before_decay_and_momentum(layer, rng):
+    w, v = layer.params["W"].copy(), 0
+    gradients = rng.standard_normal((4, 3, 2))
+    for g in gradients:
+        v = 0.9 * v + np.sign(g) + 0.01 * w
+        w = w - 0.1 * v
+    result = after(BatchManhattan(layer, 0.1, weight_decay=0.01), layer, gradients)
+    np.testing.assert_allclose(result, w, rtol=1e-13)
+
+
+def test_adam_follows_its_formula(layer, rng):
+    w, m, v = layer.params["W"].copy(), 0, 0
+    gradients = rng.standard_normal((5, 3, 2))
+    for t, g in enumerate(gradients, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        w = w - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(after(Adam(layer, 0.01), layer, gradients), w, rtol=1e-12)
+
+
+def test_adams_first_step_has_the_length_of_the_learning_rate(layer):
+    before = layer.params["W"].copy()
+    change = after(Adam(layer, 0.01), layer, [np.full((3, 2), -123.0)]) - before
+    np.testing.assert_allclose(change, 0.01, rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, BatchManhattan, Adam])
+def test_parameters_change_in_place_and_gradients_stay(optimizer, layer, rng):
+    W, grad = layer.params["W"], rng.standard_normal((3, 2))
+    before, kept = W.copy(), grad.copy()
+    after(optimizer(layer, 0.1), layer, [grad])
+    assert layer.params["W"] is W
+    assert not np.array_equal(W, before)
+    np.testing.assert_array_equal(grad, kept)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, BatchManhattan, Adam])
+def test_every_parameter_of_a_nested_model_moves(optimizer, rng):
+    def linear():
+        return layers.Linear(4, 4, stream(0, "init"), dtype="float64")
+
+    model = layers.Sequential(
+        linear(), layers.Residual(layers.Sequential(linear(), layers.BatchNorm(4, "float64")))
+    )
+    before = [p.copy() for layer in model.walk() for p in layer.params.values()]
+    model.backward(rng.standard_normal(model.forward(rng.standard_normal((6, 4))).shape))
+    optimizer(model, 0.1).step()
+    params = [p for layer in model.walk() for p in layer.params.values()]
+    assert len(params) == 6
+    # the bias in front of a BatchNorm has no gradient but for rounding, so it may stay
+    assert sum(not np.array_equal(p, b) for p, b in zip(params, before, strict=True)) >= 5
+
+
+def test_schedules_at_known_times():
+    steps = step_decay(0.1, every=10)
+    assert [steps(t) for t in (0, 9.99)] == [0.1, 0.1]
+    assert [steps(t) for t in (10, 25)] == pytest.approx([0.01, 0.001])
+    half = cosine(0.2, epochs=8)
+    assert [half(t) for t in (0, 4, 8, 9)] == pytest.approx([0.2, 0.1, 0, 0])
+    assert half(2) == pytest.approx(0.1 * (1 + math.sqrt(0.5)))
+    warm = warm_up(lambda epoch: 0.4, epochs=2)
+    assert [warm(t) for t in (0, 0.5, 2, 7)] == pytest.approx([0, 0.1, 0.4, 0.4])
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, math.nan])
+def test_a_learning_rate_that_cannot_be(lr, layer):
+    with pytest.raises(InputError, match="SGD: expected a learning rate above 0, found"):
+        SGD(layer, lr)

@@ -1,0 +1,173 @@
+"""PyTorch as an oracle: the same weights, the same outputs and gradients. `pip install torch`."""
+
+import numpy as np
+import pytest
+from oracles import randomize
+
+from nnref import layers, losses, models, optim
+from nnref.init import stream
+from nnref.measure import weight_layers
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+pytestmark = pytest.mark.oracle
+
+
+def leaf(array):
+    return torch.tensor(array, requires_grad=True)
+
+
+def channels_first(x):
+    return x.permute(0, 3, 1, 2)
+
+
+def channels_last(y):
+    return y.permute(0, 2, 3, 1)
+
+
+def kernels(W, k):
+    """nnref's (k*k*C_in, C_out) -> PyTorch's (C_out, C_in, k, k)."""
+    return W.reshape(k, k, -1, W.shape[1]).permute(3, 2, 0, 1)
+
+
+def compare(layer, function, shape, rng):
+    """Hold output, dx and every parameter's gradient of a layer to PyTorch's `function`."""
+    randomize(layer, rng)
+    x = rng.standard_normal(shape)
+    y = layer.forward(x)
+    delta = rng.standard_normal(y.shape)
+    error = layer.backward(delta)
+    tx = leaf(x)
+    params = {name: leaf(param) for name, param in layer.params.items()}
+    ty = function(tx, params)
+    ty.backward(torch.tensor(delta))
+    np.testing.assert_allclose(y, ty.detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(error, tx.grad.numpy(), atol=1e-11)
+    for name, param in params.items():
+        np.testing.assert_allclose(layer.grads[name], param.grad.numpy(), atol=1e-11)
+
+
+def test_linear(rng):
+    layer = layers.Linear(7, 5, stream(0, "init"), dtype="float64")
+    compare(layer, lambda x, p: x @ p["W"] + p["b"], (6, 7), rng)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (7, 9)])
+@pytest.mark.parametrize(
+    ("k", "stride", "padding"), [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (5, 3, 2), (2, 2, 0)]
+)
+def test_conv2d(k, stride, padding, size, rng):
+    layer = layers.Conv2d(3, 4, k, stream(0, "init"), stride, padding, dtype="float64")
+
+    def function(x, p):
+        W = kernels(p["W"], k)
+        return channels_last(
+            torch.nn.functional.conv2d(channels_first(x), W, p["b"], stride, padding)
+        )
+
+    compare(layer, function, (2, *size, 3), rng)
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (3, 4, 6, 5)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_and_its_running_averages(shape, training, rng):
+    layer = layers.BatchNorm(5, "float64")
+    layer.running_mean[:], layer.running_var[:] = rng.standard_normal(5), rng.random(5) + 0.5
+    mean, var = torch.tensor(layer.running_mean), torch.tensor(layer.running_var)
+    layer.training = training
+
+    def function(x, p):
+        moved = x.movedim(-1, 1)
+        y = torch.nn.functional.batch_norm(
+            moved, mean, var, p["gamma"], p["beta"], training, layer.momentum, layer.eps
+        )
+        return y.movedim(1, -1)
+
+    compare(layer, function, shape, rng)
+    np.testing.assert_allclose(layer.running_mean, mean.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(layer.running_var, var.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("k", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 0), (2, 3, 1)])
+def test_pooling(k, stride, padding, rng):
+    F = torch.nn.functional
+    for layer, pool in (
+        (layers.MaxPool2d(k, stride, padding), F.max_pool2d),
+        (layers.AvgPool2d(k, stride, padding), F.avg_pool2d),
+    ):
+
+        def function(x, p, pool=pool):
+            return channels_last(pool(channels_first(x), k, stride, padding))
+
+        compare(layer, function, (2, 7, 8, 3), rng)
+    compare(layers.GlobalAvgPool(), lambda x, p: x.mean(dim=(1, 2)), (2, 4, 5, 3), rng)
+
+
+@pytest.mark.parametrize("name", ["ReLU", "Tanh", "Sigmoid"])
+def test_activations(name, rng):
+    compare(getattr(layers, name)(), lambda x, p: getattr(torch, name.lower())(x), (6, 7), rng)
+
+
+def test_losses(rng):
+    z, labels, target = rng.standard_normal((6, 4)), rng.integers(0, 4, 6), rng.random((6, 4))
+    tz = leaf(z)
+    for (loss, delta), oracle in (
+        (
+            losses.softmax_cross_entropy(z, labels),
+            torch.nn.functional.cross_entropy(tz, torch.tensor(labels)),
+        ),
+        (
+            losses.mean_squared_error(z, target),
+            0.5 * ((tz - torch.tensor(target)) ** 2).sum(dim=1).mean(),
+        ),
+    ):
+        tz.grad = None
+        oracle.backward()
+        assert loss == pytest.approx(oracle.item(), rel=1e-12)
+        np.testing.assert_allclose(delta, tz.grad.numpy(), atol=1e-15)
+
+
+OPTIMIZERS = {
+    "SGD": (
+        lambda model: optim.SGD(model, 0.05, momentum=0.9, weight_decay=0.01),
+        lambda params: torch.optim.SGD(params, 0.05, momentum=0.9, weight_decay=0.01),
+    ),
+    "Adam": (
+        lambda model: optim.Adam(model, 0.01),
+        lambda params: torch.optim.Adam(params, 0.01),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_lenet_stays_with_its_twin_through_five_steps(name, rng):
+    """Outputs, all gradients and all parameters, under backpropagation, in float64."""
+    model = models.lenet(dtype="float64", seed=4)
+    W = [leaf(layer.params["W"]) for layer in weight_layers(model)]
+    b = [leaf(layer.params["b"]) for layer in weight_layers(model)]
+    F = torch.nn.functional
+
+    def twin(x):
+        y = channels_first(torch.tensor(x))
+        y = F.max_pool2d(F.relu(F.conv2d(y, kernels(W[0], 5), b[0], padding=2)), 2)
+        y = F.max_pool2d(F.relu(F.conv2d(y, kernels(W[1], 5), b[1])), 2)
+        y = channels_last(y).flatten(1)
+        y = F.relu(y @ W[2] + b[2])
+        y = F.relu(y @ W[3] + b[3])
+        return y @ W[4] + b[4]
+
+    ours, theirs = OPTIMIZERS[name]
+    ours, theirs = ours(model), theirs([*W, *b])
+    for _ in range(5):
+        x, labels = rng.standard_normal((8, 28, 28, 1)), rng.integers(0, 10, 8)
+        logits, oracle = model.forward(x), twin(x)
+        np.testing.assert_allclose(logits, oracle.detach().numpy(), rtol=1e-8, atol=1e-9)
+        model.backward(losses.softmax_cross_entropy(logits, labels)[1])
+        theirs.zero_grad()
+        F.cross_entropy(oracle, torch.tensor(labels)).backward()
+        for layer, tW, tb in zip(weight_layers(model), W, b, strict=True):
+            np.testing.assert_allclose(layer.grads["W"], tW.grad.numpy(), rtol=1e-6, atol=1e-10)
+            np.testing.assert_allclose(layer.grads["b"], tb.grad.numpy(), rtol=1e-6, atol=1e-10)
+        ours.step()
+        theirs.step()
+    for layer, tW in zip(weight_layers(model), W, strict=True):
+        np.testing.assert_allclose(layer.params["W"], tW.detach().numpy(), rtol=1e-6, atol=1e-8)

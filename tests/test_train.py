@@ -1,0 +1,190 @@
+"""The loop: what it returns, that it repeats, and what it refuses."""
+
+import numpy as np
+import pytest
+
+from nnref import layers, models
+from nnref.data.imageset import ImageSet, batches
+from nnref.errors import InputError
+from nnref.feedback import Backprop, FeedbackAlignment
+from nnref.init import stream
+from nnref.optim import SGD, step_decay
+from nnref.train import evaluate, fit
+
+
+@pytest.fixture
+def small(digits):
+    """(train, test) of 100 and 50 digits, floating point arrays of their own."""
+    return tuple(
+        ImageSet(part.images[:n].copy(), part.labels[:n].copy())
+        for part, n in zip(digits, (100, 50), strict=True)
+    )
+
+
+def test_batches_hold_every_sample_once_in_an_order_of_the_seed(small):
+    data, _ = small
+
+    def order(rng):
+        return np.concatenate([x[:, 14, :, 0] for x, _ in batches(data, 32, rng)])
+
+    sizes = [len(labels) for _, labels in batches(data, 32)]
+    assert sizes == [32, 32, 32, 4]
+    np.testing.assert_array_equal(order(None), data.images[:, 14, :, 0])
+    shuffled = order(stream(0, "order"))
+    assert not np.array_equal(shuffled, order(None))
+    np.testing.assert_array_equal(shuffled, order(stream(0, "order")))
+    np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(order(None), axis=0))
+
+
+def test_images_stay_with_their_labels(small):
+    data, _ = small
+    for x, labels in batches(data, 7, stream(0, "order")):
+        for image, label in zip(x, labels, strict=True):
+            assert any(
+                label == data.labels[i] and np.array_equal(image, data.images[i])
+                for i in range(len(data.labels))
+            )
+
+
+def test_history_has_an_entry_for_each_epoch(small):
+    train, test = small
+    model = models.mlp([784, 16, 10])
+    history = fit(model, SGD(model, 0.05), train, test, epochs=3)
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert history[2]["train_loss"] < history[0]["train_loss"]
+    loss, accuracy = evaluate(model, test)
+    assert (history[2]["test_loss"], history[2]["test_accuracy"]) == (loss, accuracy)
+    assert all(entry["seconds"] > 0 for entry in history)
+
+
+def test_evaluation_in_parts_equals_the_definition(small):
+    _, test = small
+    model = models.mlp([784, 16, 10], dtype="float64")
+    data = ImageSet(test.images.astype("float64"), test.labels)
+    logits = model.forward(data.images)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    loss, accuracy = evaluate(model, data, batch_size=7)
+    assert loss == pytest.approx(-logs[np.arange(50), data.labels].mean())
+    assert accuracy == (logits.argmax(axis=1) == data.labels).mean()
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(small):
+    train, _ = small
+
+    def weights(seed):
+        model = models.mlp([784, 16, 10], seed=0)
+        fit(model, SGD(model, 0.05), train, epochs=2, seed=seed)
+        return model.layers[1].params["W"]
+
+    np.testing.assert_array_equal(weights(1), weights(1))
+    assert not np.array_equal(weights(1), weights(2))
+
+
+def test_the_rule_does_not_change_the_order_of_the_data(small):
+    train, _ = small
+    orders = []
+    for rule in (Backprop(), FeedbackAlignment()):
+        model = models.mlp([784, 16, 10], rule)
+        seen = []
+        fit(
+            model,
+            SGD(model, 0.05),
+            train,
+            epochs=2,
+            on_step=lambda _, model=model, seen=seen: seen.append(model.layers[1].x.copy()),
+        )
+        orders.append(np.concatenate(seen))
+    np.testing.assert_array_equal(*orders)
+
+
+def test_the_schedule_sets_the_rate_of_every_step(small):
+    train, _ = small
+    model = models.mlp([784, 10])
+    optimizer, rates = SGD(model, 1.0), []
+    fit(
+        model,
+        optimizer,
+        train,
+        epochs=2,
+        batch_size=50,
+        schedule=step_decay(0.1, every=1),
+        on_step=lambda _: rates.append(optimizer.lr),
+    )
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
+
+
+def test_on_step_hears_how_many_epochs_have_passed(small):
+    train, _ = small
+    model, times = models.mlp([784, 10]), []
+    fit(model, SGD(model, 0.1), train, epochs=2, batch_size=32, on_step=times.append)
+    assert times == [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
+
+
+def test_evaluation_uses_the_running_statistics_and_training_goes_on_after_it(small):
+    train, test = small
+    rng = stream(0, "init")
+    model = layers.Sequential(layers.Flatten(), layers.BatchNorm(784), layers.Linear(784, 10, rng))
+    fit(model, SGD(model, 0.01), train, test)
+    norm = model.layers[1]
+    before = norm.running_mean.copy()
+    evaluate(model, test)
+    np.testing.assert_array_equal(norm.running_mean, before)
+    assert norm.training
+
+
+def test_a_label_turns_the_progress_bar_on(small, capsys):
+    train, test = small
+    model = models.mlp([784, 10])
+    fit(model, SGD(model, 0.1), train, test)
+    assert capsys.readouterr().err == ""
+    fit(model, SGD(model, 0.1), train, test, label="my run")
+    err = capsys.readouterr().err
+    assert "my run: 100%" in err
+    assert "test accuracy" in err
+
+
+def test_bad_data_is_one_line_and_nothing_is_trained(small):
+    train, test = small
+    model = models.mlp([784, 10])
+    before = model.layers[1].params["W"].copy()
+    train.images[17, 3, 4, 0] = np.nan
+    cases = [
+        (train, {}, "data: image 17 holds a number that is not finite"),
+        (
+            ImageSet(test.images, test.labels[:-1]),
+            {},
+            "data: expected as many images as labels, found 50 and 49",
+        ),
+        (
+            ImageSet(test.images[:0], test.labels[:0]),
+            {},
+            "data: expected at least one image, found none",
+        ),
+        (
+            test,
+            {"batch_size": 51},
+            "fit: expected epochs of at least 1 and a batch_size from 1 to 50, found 1 and 51",
+        ),
+        (
+            test,
+            {"epochs": 0},
+            "fit: expected epochs of at least 1 and a batch_size from 1 to 50, found 0 and 32",
+        ),
+    ]
+    for data, options, message in cases:
+        with pytest.raises(InputError) as caught:
+            fit(model, SGD(model, 0.1), data, **options)
+        assert str(caught.value) == message
+    np.testing.assert_array_equal(model.layers[1].params["W"], before)
+
+
+def test_divergence_stops_the_run_with_the_epoch_and_the_rate(small):
+    train, _ = small
+    model = models.mlp([784, 64, 64, 10])
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(
+            FloatingPointError, match=r"training diverged: .* epoch 1 is nan; .* than 1e"
+        ),
+    ):
+        fit(model, SGD(model, 1e6), train)
