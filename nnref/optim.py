@@ -71,12 +71,15 @@ class Adam(Optimizer):
 
     def step(self):
         self.t += 1
+        lr = self.lr / (1 - self.beta1**self.t)  # the correction of m, folded into the rate
+        correction = 1 - self.beta2**self.t
         for (layer, name), m, v in zip(self.places, self.ms, self.vs, strict=True):
             param, grad = layer.params[name], layer.grads[name]
-            m += (1 - self.beta1) * (grad - m)
-            v += (1 - self.beta2) * (grad**2 - v)
-            m_hat, v_hat = m / (1 - self.beta1**self.t), v / (1 - self.beta2**self.t)
-            param -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
+            m *= self.beta1
+            m += (1 - self.beta1) * grad
+            v *= self.beta2
+            v += (1 - self.beta2) * grad**2
+            param -= lr * m / (xp.sqrt(v / correction) + self.eps)
 
 
 def step_decay(lr: float, every: float, factor: float = 0.1):

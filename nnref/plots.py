@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from nnref.files import write_whole
 
@@ -33,29 +34,28 @@ def save(figure: Figure, path: Path):
 
 def demo(record: dict) -> Figure:
     """The demo's figure from its record (demo.py): learning curves and both angles over time."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(12, 5), layout="constrained")
     accuracy, weight, delta = figure.subplots(1, 3)
     for rule in record["rules"]:
-        color = COLORS[rule["name"]]
+        color, watched = COLORS[rule["name"]], rule["watched"]
         epochs = [entry["epoch"] for entry in rule["history"]]
         values = [100 * entry["test_accuracy"] for entry in rule["history"]]
         accuracy.plot(epochs, values, color=color, marker="o", markersize=3)
-        watched = rule["watched"]
         # the B of layer 1 is never used, and the delta of the last layer is always BP's
         _layers(weight, watched["epoch"], watched["weight_angle_deg"], color, skip=0)
         _layers(delta, watched["epoch"], watched["delta_angle_deg"], color, skip=-1)
     accuracy.set(title="Does it learn?", ylabel="test accuracy (%)")
     weight.set(title="Is B like W?", ylabel="angle between W and B (degrees)")
-    delta.set(
-        title="Does the error point where BP's would?",
-        ylabel="angle between delta and BP's delta (degrees)",
-    )
+    delta.set(title="Is the error like BP's?", ylabel="angle between delta and BP's (degrees)")
     for axes in (weight, delta):
         axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
-        axes.text(record["epochs"], 91, "90: unrelated", ha="right", va="bottom", color="#666666")
-        axes.set(ylim=(-3, 100), yticks=range(0, 91, 15))
+        axes.text(record["epochs"], 91, "unrelated", ha="right", va="bottom", color="#666666")
+        axes.text(record["epochs"], -1.5, "the same", ha="right", va="top", color="#666666")
+        axes.set(ylim=(-8, 100), yticks=range(0, 91, 15))
     for axes in (accuracy, weight, delta):
         axes.set_xlabel("epochs")
+        axes.set_xlim(0, record["epochs"] * 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     _legend(figure, record)
@@ -63,25 +63,52 @@ def demo(record: dict) -> Figure:
 
 
 def _layers(axes, epochs, angles, color, skip):
-    """One line for each layer but the one at position `skip`."""
+    """One line for each layer but the one at position `skip`, and what the line styles mean."""
     layers = list(zip(*angles, strict=True))
+    handles = []
     for position, (values, style) in enumerate(zip(layers, LAYER_STYLES, strict=True)):
-        if position != skip % len(layers) and None not in values:
-            axes.plot(epochs, values, color=color, linestyle=style)
+        if position != skip % len(layers):
+            handles.append(
+                Line2D([], [], color="#555555", linestyle=style, label=f"layer {position + 1}")
+            )
+            if None not in values:
+                axes.plot(epochs, values, color=color, linestyle=style)
+    axes.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 0.2), ncols=2, frameon=False)
 
 
 def _legend(figure, record):
-    """What the colors and the line styles mean, below the panels."""
-    rules = [
-        Line2D([], [], color=COLORS[rule["name"]], marker="o", markersize=3, label=_label(rule))
+    """Below the panels, what the colors mean, and how well each rule did in the end."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=COLORS[rule["name"]],
+            marker="o",
+            markersize=3,
+            label=f"{rule['name']}: {rule['test_accuracy']:.1%}",
+        )
         for rule in record["rules"]
     ]
-    layers = [
-        Line2D([], [], color="#555555", linestyle=style, label=f"layer {i}")
-        for i, style in enumerate(LAYER_STYLES, start=1)
-    ]
-    figure.legend(handles=rules + layers, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
-def _label(rule):
-    return f"{rule['name']}: {rule['test_accuracy']:.1%}"
+def alignment(watched: dict) -> Figure:
+    """Both angles while a network with one hidden layer trains (tutorial 2).
+
+    watched maps the name of a rule to an object with the lists `epochs`, `weight` (degrees, of the
+    top layer) and `delta` (degrees, of the hidden layer).
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    weight, delta = figure.subplots(1, 2, sharey=True)
+    for name, run in watched.items():
+        weight.plot(run.epochs, run.weight, color=COLORS[name], label=name)
+        delta.plot(run.epochs, run.delta, color=COLORS[name], label=name)
+    weight.set(title="Is B like W?", ylabel="angle (degrees)")
+    delta.set(title="Is the error like BP's?")
+    for axes in (weight, delta):
+        axes.set(xlabel="epochs", ylim=(0, 100), yticks=range(0, 91, 15))
+        axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    delta.legend(frameon=False, loc="lower right")
+    return figure
