@@ -106,14 +106,14 @@ class Watch:
 
 
 def versions() -> dict:
-    """What the numbers depend on besides the code: versions, machine, linear algebra, threads."""
+    """What the numbers depend on besides the code: versions, machine, linear algebra."""
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return {
         "nnref": nnref.__version__,
         "python": platform.python_version(),
         xp.__name__: xp.__version__,
         "machine": f"{sys.platform} {platform.machine()}",
-        "blas": [f"{p['internal_api']} {p['version']}, {p['num_threads']} threads" for p in blas],
+        "blas": [f"{pool['internal_api']} {pool['version']}" for pool in blas],
     }
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from nnref.backend import to_device
@@ -43,7 +44,12 @@ def fit(
         )
     rng, history = stream(seed, "order"), []
     steps = math.ceil(len(train.labels) / batch_size)
-    with tqdm(total=epochs * steps, desc=label, disable=label is None) as bar:
+    with (
+        # On matrices of this size BLAS loses by a second thread, badly so on a busy machine; and
+        # with one thread the number of cores does not change the rounding.
+        threadpool_limits(1, user_api="blas"),
+        tqdm(total=epochs * steps, desc=label, disable=label is None) as bar,
+    ):
         for epoch in range(epochs):
             start, total_loss = time.perf_counter(), 0.0
             for step, (x, labels) in enumerate(batches(train, batch_size, rng)):
