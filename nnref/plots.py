@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from nnref.files import write_whole
@@ -111,4 +112,24 @@ def alignment(watched: dict) -> Figure:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     delta.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def two_pathways() -> Figure:
+    """Two neurons, the synapse W between them, and the synapse B of the way back (tutorial 1)."""
+    figure = Figure(figsize=(7, 2.7), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(-1.9, 1.9), aspect="equal")
+    axes.axis("off")
+    for x, name in ((2, "1"), (8, "2")):
+        axes.add_patch(Circle((x, 0), 0.9, facecolor="white", edgecolor="#333333", linewidth=1.5))
+        axes.text(x, 0, f"neuron {name}", ha="center", va="center")
+    arrow = {"arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 18, "color": "#333333"}
+    arrow["connectionstyle"] = "arc3,rad=-0.15"
+    for start, end, style, y, label in (
+        ((2.8, 0.5), (7.2, 0.5), "-", 1.35, "activity $x$ through weight $W$  (Eq. 1)"),
+        ((7.2, -0.5), (2.8, -0.5), "--", -1.35, "error $\\delta$ through weight $B$  (Eq. 2)"),
+    ):
+        axes.annotate("", end, start, arrowprops=arrow | {"linestyle": style})
+        axes.text(5, y, label, ha="center", va="center")
     return figure

@@ -1,0 +1,37 @@
+"""Runs the Python of a Markdown page, block by block, and holds its output to what it shows."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<output>.*?)```\n)?", re.DOTALL)
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(code, output that the page shows) of every block of Python."""
+    return [(m["code"], m["output"] or "") for m in BLOCK.finditer(page.read_text())]
+
+
+def run(page: Path):
+    """Run all blocks in one namespace; AssertionError where the output is another one."""
+    namespace = {"__name__": "__main__"}
+    for code, shown in blocks(page):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, str(page), "exec"), namespace)
+        assert_same(printed.getvalue(), shown)
+
+
+def assert_same(printed: str, shown: str):
+    """The same words, and every number within two units of its last printed digit.
+
+    Another machine rounds sums in another order, and training magnifies that a little.
+    """
+    assert re.sub(r"\s+", " ", NUMBER.sub("#", printed)).strip() == (
+        re.sub(r"\s+", " ", NUMBER.sub("#", shown)).strip()
+    ), f"printed:\n{printed}\nshown:\n{shown}"
+    for have, want in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
+        unit = 10.0 ** -len(want.partition(".")[2])
+        assert abs(float(have) - float(want)) <= 2.001 * unit, f"{have} printed, {want} shown"

@@ -1,0 +1,122 @@
+"""Every tutorial and the README: their code runs, their numbers are true, their links lead on."""
+
+import re
+
+import documents
+import pytest
+from PIL import Image, ImageChops
+from test_cli import nnref_command
+from test_house import PACKAGE, READERS_PATH, ROOT
+
+from nnref.cli import RULES
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "tutorials").glob("*.md"))]
+TUTORIALS = PAGES[1:]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder to run in, with a place for figures."""
+    (tmp_path / "figures").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_both_tutorials_are_found():
+    assert [page.name for page in TUTORIALS] == ["01-the-two-equations.md", "02-which-b.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs_and_prints_what_the_page_shows(page, workplace):
+    assert documents.blocks(page)
+    documents.run(page)
+    for figure in (workplace / "figures").iterdir():
+        with Image.open(figure) as drawn, Image.open(page.parent / "figures" / figure.name) as kept:
+            assert drawn.size == kept.size
+            difference = ImageChops.difference(drawn.convert("L"), kept.convert("L"))
+            changed = sum(difference.histogram()[64:]) / (drawn.width * drawn.height)
+            assert changed < 0.02, f"{figure.name}: {changed:.1%} of the pixels differ"
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
+def test_a_tutorial_says_what_it_takes_and_ends_in_exercises(page):
+    text = page.read_text()
+    for words in ("**What you'll do.**", "**What you'll learn.**", "**What you'll need.**"):
+        assert words in text
+    assert "on 2 cores" in text
+    assert "## Exercises" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_a_wrong_number_or_word_would_be_noticed():
+    documents.assert_same("accuracy 91%, angle 37.2", "accuracy 92%, angle 37.1")
+    for printed in (
+        "accuracy 95%, angle 37.1",
+        "accuracy 92%, angle 37.4",
+        "error 92%, angle 37.1",
+    ):
+        with pytest.raises(AssertionError):
+            documents.assert_same(printed, "accuracy 92%, angle 37.1")
+
+
+def test_a_block_without_shown_output_must_print_nothing(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n")
+    with pytest.raises(AssertionError):
+        documents.run(page)
+
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_is_short_and_states_the_size_of_the_readers_path():
+    assert len(README.splitlines()) <= 120
+    lines = sum(len((PACKAGE / name).read_text().splitlines()) for name in READERS_PATH)
+    assert f"five files, {lines} lines together" in README
+    positions = [README.index(f"[nnref/{name}]") for name in READERS_PATH]
+    assert positions == sorted(positions)
+
+
+def test_the_readme_lists_every_rule():
+    for name, rule in RULES.items():
+        row = next(line for line in README.splitlines() if f"`{type(rule).__name__}()`" in line)
+        assert f"| {name} |" in row
+
+
+def rows(text):
+    """{rule: its numbers} of the demo's table."""
+    lines = [line.split() for line in text.splitlines()]
+    return {line[0]: line[1:] for line in lines if line and line[0] in RULES}
+
+
+def test_the_readme_shows_what_the_demo_prints(tmp_path):
+    """The whole demo: same words; accuracies within a point, angles within three degrees."""
+    result = nnref_command("--out", tmp_path)
+    shown = re.search(r"```text\n(nnref demo.*?)```", README, re.DOTALL)[1]
+    ours, theirs = rows(result.stdout), rows(shown)
+    assert list(ours) == list(theirs)
+    for rule, numbers in theirs.items():
+        tolerances = [1.0] + 6 * [3.0]
+        for have, want, tolerance in zip(ours[rule], numbers, tolerances, strict=False):
+            if "-" in want:
+                assert have == want
+            else:
+                difference = float(have.strip("()%")) - float(want.strip("()%"))
+                assert abs(difference) <= tolerance, f"{rule}: {have} printed, {want} shown"
+    accuracy = {rule: float(numbers[0].strip("%")) for rule, numbers in ours.items()}
+    # what the project promises of the shipped digits
+    assert accuracy["backprop"] >= 95
+    assert abs(accuracy["backprop"] - accuracy["sign-symmetry"]) <= 1
+    assert accuracy["feedback-alignment"] >= 90
+    assert accuracy["feedback-alignment"] > accuracy["last-layer-only"] + 5
+
+    def words(text):
+        return re.sub(r"[-(\d][\d.,()%]*|/\S+/|\s+", " ", text).split()
+
+    assert words(result.stdout) == words(shown)
