@@ -6,7 +6,7 @@ from nnref.errors import InputError
 
 
 def run() -> int:
-    """Exit status: 0 done, 2 wrong input, 130 interrupted."""
+    """Exit status: 0 done, 1 training diverged, 2 wrong input, 130 interrupted."""
     try:
         from nnref.cli import main  # here, because choosing the backend can fail too
 
@@ -14,6 +14,9 @@ def run() -> int:
     except InputError as error:
         print(f"nnref: error: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"nnref: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("nnref: interrupted", file=sys.stderr)
         return 130

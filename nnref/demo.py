@@ -42,7 +42,7 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
     results = [run_rule(name, rule, train, test, seed, epochs) for name, rule in rules.items()]
     commonest = int(np.bincount(train.labels).argmax())
     return {
-        "data": f"MNIST, first {len(train.labels):,} training and {len(test.labels):,} test digits",
+        "data": f"{len(train.labels):,} training and {len(test.labels):,} test digits of MNIST",
         "network": SIZES,
         "seed": seed,
         "epochs": epochs,

@@ -35,7 +35,13 @@ def save(figure: Figure, path: Path):
 
 def demo(record: dict) -> Figure:
     """The demo's figure from its record (demo.py): learning curves and both angles over time."""
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = Figure(figsize=(12, 5.4), layout="constrained")
+    sizes = "-".join(map(str, record["network"]))
+    figure.suptitle(
+        f"One network ({sizes}) on MNIST, always from the same start (seed {record['seed']}): "
+        "only the feedback matrix B differs",
+        fontsize="medium",
+    )
     accuracy, weight, delta = figure.subplots(1, 3)
     for rule in record["rules"]:
         color, watched = COLORS[rule["name"]], rule["watched"]

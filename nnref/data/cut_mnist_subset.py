@@ -31,6 +31,8 @@ def cut(data: ImageSet, part: str, count: int, out: Path):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m nnref.data.cut_mnist_subset FOLDER")
     train, test = mnist.load(sys.argv[1], dtype="float64")
     mnist.SUBSET_FOLDER.mkdir(exist_ok=True)
     cut(train, "train", 10_000, mnist.SUBSET_FOLDER)
