@@ -2,9 +2,9 @@
 
 Digits: the 10,000 training and 2,000 test images that ship with nnref. The test digits choose
 nothing: the learning rate, the same for every rule, is the one of 0.001, 0.003 and 0.01 with the
-best mean accuracy over BP, SS and FA, trained on 8,000 training digits and judged on the other
-2,000. Adam, because it takes the size out of a gradient: a rule whose B is small needs no rate of
-its own.
+best mean accuracy over BP, SS and FA (3 seeds), trained on 8,000 training digits and judged on the
+other 2,000. Adam, because it takes the size out of a gradient: a rule whose B is small needs no
+rate of its own.
 """
 
 import math

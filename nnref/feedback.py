@@ -1,9 +1,10 @@
 """The idea of this project: which matrix B carries the error back through a layer?
 
-Forward, every layer computes sigma = x W + b (Eq. 1). Backward, it sends e = delta B^T to the layer
-below (Eq. 2), where W and B have the same shape (n_in, n_out). Backpropagation is the choice B = W,
-which a brain could make only if every synapse knew the strength of another one far away. Each class
-below is another choice. Equations: Xiao, Chen, Liao & Poggio 2018, arXiv 1811.03567.
+Forward, every layer computes sigma = x W + b (Eq. 1). Backward, it gets delta = dE/dsigma and sends
+e = delta B^T to the layer below (Eq. 2), where W and B have the same shape (n_in, n_out).
+Backpropagation is the choice B = W, which a brain could make only if every synapse knew the
+strength of another one far away. Each class below is another choice. "The authors" are Xiao, Chen,
+Liao & Poggio 2018, arXiv 1811.03567, and "their code" is what they released with it.
 
 A layer's B reaches only the layers below it. So its own weight gradient does not depend on its own
 B, the B of the first layer is never used, and the gradient of the last layer is always exact.
@@ -13,7 +14,7 @@ import copy
 from functools import partial
 
 from nnref.backend import xp
-from nnref.init import draw
+from nnref.init import sample
 
 
 class Feedback:
@@ -24,16 +25,21 @@ class Feedback:
     """
 
     def for_layer(self, W, scale, law, rng):
-        """A copy of this rule for one layer, since each layer keeps its own random B."""
+        """A copy of this rule for one layer, with a random stream of its own.
+
+        `law` and `scale` say how the authors draw a random B for this kind of layer (init.py). The
+        stream is spawned, so what a rule draws leaves the initial weights as they were.
+        """
         rule = copy.copy(self)
-        rule.born(W, scale, partial(draw, law, rng.spawn(1)[0], W.shape, scale, W.dtype))
+        rule.born(W, scale, partial(sample, law, rng.spawn(1)[0], W.shape, scale, W.dtype))
         return rule
 
     def born(self, W, scale, draw):
         """Called once, when the layer has drawn its initial W of shape (n_in, n_out).
 
         `scale` is the authors' lambda for this layer. `draw()` returns a fresh random matrix of the
-        shape of W from this layer's law: U(-lambda, lambda) in Linear, N(0, lambda) in Conv2d.
+        shape of W: uniform from -lambda to lambda in Linear, normal with standard deviation lambda
+        in Conv2d.
         """
 
     def __call__(self, W):
@@ -49,16 +55,17 @@ class Backprop(Feedback):
 
 
 class Sham(Feedback):
-    """B = a copy of W: the control, which must equal Backprop bit for bit (Xiao 2018)."""
+    """B = a copy of W: the control, which must equal Backprop bit for bit (their code)."""
 
     def __call__(self, W):
         return W.copy()
 
 
 class SignSymmetry(Feedback):
-    """B = lambda * sign(W): only the signs travel (uSF in Liao, Leibo & Poggio 2016; Xiao 2018).
+    """B = lambda * sign(W): only the signs travel (Liao, Leibo & Poggio 2016: uSF; Xiao 2018).
 
-    `scale` sets lambda; None takes the authors' value for the layer, since a bare sign(W) explodes.
+    `scale` sets lambda; None takes the authors' value for the layer. With a bare sign(W), lambda =
+    1, the error would grow from layer to layer.
     """
 
     def __init__(self, scale: float | None = None):
@@ -72,7 +79,7 @@ class SignSymmetry(Feedback):
 
 
 class FixedMagnitudes(Feedback):
-    """B = |M| * sign(W), M random and fixed: frSF (Liao 2016)."""
+    """B = |M| * sign(W), M random and fixed (Liao 2016: frSF)."""
 
     def born(self, W, scale, draw):
         self.magnitudes = abs(draw())
@@ -82,7 +89,7 @@ class FixedMagnitudes(Feedback):
 
 
 class RedrawnMagnitudes(Feedback):
-    """B = |M| * sign(W), M random and drawn anew for every batch: brSF (Liao 2016)."""
+    """B = |M| * sign(W), M random and drawn anew for every batch (Liao 2016: brSF)."""
 
     def born(self, W, scale, draw):
         self.draw = draw
@@ -92,7 +99,7 @@ class RedrawnMagnitudes(Feedback):
 
 
 class SignedInit(Feedback):
-    """B = lambda * sign(W at birth), then fixed: the signs travel once (Xiao 2018, their code)."""
+    """B = lambda * sign(W at birth), then fixed: the signs travel once (their code)."""
 
     def born(self, W, scale, draw):
         self.B = scale * xp.sign(W)

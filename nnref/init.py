@@ -20,31 +20,31 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose.encode()])
 
 
-def draw(law, rng, shape, scale, dtype):
+def sample(law, rng, shape, scale, dtype):
     """Numbers drawn from `law` (uniform or normal, below), cast and moved to the device."""
     return to_device(law(rng, shape, scale).astype(dtype))
 
 
 def uniform(rng, shape, scale):
-    """U(-scale, scale): the law of the authors' random feedback in linear layers (Xiao 2018)."""
+    """U(-scale, scale): the law of random feedback in linear layers (Xiao 2018, their code)."""
     return rng.uniform(-scale, scale, shape)
 
 
 def normal(rng, shape, scale):
-    """N(0, scale), scale being the standard deviation: their law in convolutions (Xiao 2018)."""
+    """Normal with standard deviation `scale`: their law of random feedback in convolutions."""
     return rng.normal(0.0, scale, shape)
 
 
 def lecun_normal(rng, shape, fan_in, fan_out):
-    """N(0, sqrt(1 / fan_in)): keeps the variance of a linear layer's output (LeCun et al. 1998)."""
+    """N(0, sqrt(1 / fan_in)): keeps the variance of the inputs (LeCun 1998, Efficient BackProp)."""
     return normal(rng, shape, math.sqrt(1 / fan_in))
 
 
 def glorot_uniform(rng, shape, fan_in, fan_out):
-    """U(-a, a), a = sqrt(6 / (fan_in + fan_out)): for tanh and sigmoid (Glorot & Bengio 2010)."""
+    """U(-a, a), a = sqrt(6 / (fan_in + fan_out)): for units like tanh (Glorot & Bengio 2010)."""
     return uniform(rng, shape, math.sqrt(6 / (fan_in + fan_out)))
 
 
 def he_normal(rng, shape, fan_in, fan_out):
-    """N(0, sqrt(2 / fan_in)): for ReLU, which silences half its inputs (He et al. 2015)."""
+    """N(0, sqrt(2 / fan_in)): for ReLU, which silences half its inputs (He 2015, Delving Deep)."""
     return normal(rng, shape, math.sqrt(2 / fan_in))

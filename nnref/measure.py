@@ -45,10 +45,14 @@ def kurtosis(W) -> float:
 def predicted_sign_angle(W) -> float:
     """The angle between W and sign(W) in degrees, from the histogram of the weights alone.
 
-    cos = E|w| / sqrt(E w^2): 30.0 for uniform weights, 37.1 for Gaussian, 45.0 for Laplace.
+    cos = E|w| / sqrt(E w^2 P(w != 0)): 30.0 for uniform weights, 37.1 for Gaussian, 45.0 for
+    Laplace. NaN if all weights are zero.
     """
     W = W.astype("float64")
-    return math.degrees(math.acos(float(abs(W).mean()) / math.sqrt(float((W**2).mean()))))
+    length = math.sqrt(float((W**2).mean()) * float((W != 0).mean()))
+    if length == 0:
+        return math.nan
+    return math.degrees(math.acos(min(1.0, float(abs(W).mean()) / length)))
 
 
 def weight_layers(model) -> list:

@@ -1,4 +1,4 @@
-"""The zoo: one function a network. Every one takes images, channels last, and returns logits.
+"""The zoo: one function per network. Every one takes images, channels last, and returns logits.
 
 feedback         the rule of every layer with weights: an object such as SignSymmetry()
 last_feedback    the rule of the last one, if another (the authors often keep Backprop() there)
@@ -34,9 +34,10 @@ def mlp(sizes, feedback=Backprop(), last_feedback=None, activation=ReLU, seed=0,
 
 
 def lenet(classes=10, feedback=Backprop(), last_feedback=None, seed=0, dtype="float32"):
-    """LeNet-5 with ReLU and max pooling, for MNIST: (N, 28, 28, 1) -> (N, classes).
+    """LeNet-5, in today's form, for MNIST: (N, 28, 28, 1) -> (N, classes).
 
-    Layers as in LeCun et al. 1998, with padding 2 in place of their 32 x 32 images.
+    Sizes as in LeCun et al. 1998 (Gradient-based learning), padding 2 in place of 32 x 32 images;
+    but with ReLU, max pooling, a linear output, and a second convolution that sees all 6 maps.
     """
     rng = stream(seed, "init")
     rest = {"feedback": feedback, "dtype": dtype}

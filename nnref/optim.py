@@ -52,7 +52,7 @@ class SGD(Optimizer):
 
 
 class BatchManhattan(SGD):
-    """SGD on the sign of the gradient, taken before decay and momentum (Liao 2016; Xiao 2018)."""
+    """SGD on the sign of the gradient (Liao 2016), before decay and momentum (Xiao 2018, code)."""
 
     def direction(self, grad):
         return xp.sign(grad)
@@ -93,5 +93,5 @@ def cosine(lr: float, epochs: float):
 
 
 def warm_up(schedule, epochs: float):
-    """`schedule`, scaled up from 0 to all of it over the first `epochs` (Goyal et al. 2017)."""
+    """`schedule`, scaled up from 0 to 1 over the first `epochs` (idea: Goyal et al. 2017)."""
     return lambda epoch: schedule(epoch) * min(epoch / epochs, 1)

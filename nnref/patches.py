@@ -1,8 +1,9 @@
 """Patches: turn a convolution into the matrix product of Eq. 1, and its error back into an image.
 
-`im2col` lays every k x k patch of an image down as one row; `col2im` is its adjoint and adds every
-number of such rows back onto the pixel that it came from. Read them together: the loops and the
-slices are the same, the two sides of the assignment are swapped.
+`im2col` lays every k x k patch of an image down as one row; `col2im` adds every number of such rows
+back onto the pixel that it came from. It is the adjoint: sum(im2col(x) * p) = sum(x * col2im(p))
+for all x and p. Read them together: the loops and slices are the same, the two sides of the
+assignment are swapped, and = becomes +=.
 
     N         images in the batch             k         height and width of the (square) kernel
     H, W      height and width of an image    stride    pixels between neighboring patches
@@ -19,7 +20,7 @@ def output_size(size: int, k: int, stride: int, padding: int) -> int:
 
 
 def im2col(x, k: int, stride: int = 1, padding: int = 0, fill: float = 0.0):
-    """Images (N, H, W, C) -> patches (N, OH, OW, k, k, C); the padding has the value `fill`.
+    """Images (N, H, W, C) -> patches (N, OH, OW, k, k, C); `fill` is the value of the padding.
 
     Reshaped to (N*OH*OW, k*k*C) they are the rows that a weight matrix (k*k*C, C_out) multiplies.
     """

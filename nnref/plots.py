@@ -1,6 +1,6 @@
 """Every figure of the project. A rule has the same color everywhere, a layer the same line style.
 
-Colors: Okabe & Ito 2008, which color-blind readers can tell apart.
+Colors: Okabe & Ito 2008 (and gray), which color-blind readers can tell apart.
 """
 
 from io import BytesIO

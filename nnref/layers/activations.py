@@ -1,7 +1,7 @@
-"""Nonlinearities y = f(sigma), one number at a time. Backward, they turn an error into a delta.
+"""Nonlinearities y = f(sigma), element by element. Backward, they turn an error into a delta.
 
 The error e = dE/dy that arrives from above becomes delta = dE/dsigma = f'(sigma) e: the factor
-f'(sigma_j) of Eq. 2 (Xiao 2018). No weights here, so no B either. Any shape; x and y share it.
+f'(sigma_j) of Eq. 2 (Xiao 2018). No weights here, so no B. sigma, y, e and delta share one shape.
 """
 
 from nnref.backend import xp
@@ -34,7 +34,7 @@ class Sigmoid(Layer):
     """f(sigma) = 1 / (1 + exp(-sigma)); f' = y (1 - y)."""
 
     def forward(self, sigma):
-        # the same function written with tanh, because exp(-sigma) overflows for sigma < -88
+        # the same function written with tanh, because exp(-sigma) overflows (float32: from 89 on)
         self.y = 0.5 + 0.5 * xp.tanh(0.5 * sigma)
         return self.y
 

@@ -40,7 +40,7 @@ class Sequential(Layer):
 
 
 class Residual(Layer):
-    """main(x) + shortcut(x); the shortcut is the identity unless told otherwise (He et al. 2015).
+    """main(x) + shortcut(x), by default the identity (He et al. 2015, Deep Residual Learning).
 
     Backward, both branches get the same delta and the layer below gets the sum of their errors.
     """

@@ -1,7 +1,8 @@
 """The convolution: the two lines of Linear, once per patch of the image (patches.py).
 
-W stays a matrix, (k*k*C_in, C_out), one column a kernel; feedback rules, initialization and
-optimizer never hear of kernels. Images are channels last, (N, H, W, C), so a patch is a row.
+W stays a matrix, (k*k*C_in, C_out), one column per kernel, and so does B, which every patch shares
+too; feedback rules, initialization and optimizer never hear of kernels. Images are channels last,
+(N, H, W, C), so a patch is a row.
 """
 
 import math
@@ -25,14 +26,15 @@ class Conv2d(WeightLayer):
     ):  # fmt: skip
         self.C_in, self.C_out, self.k, self.stride, self.padding = C_in, C_out, k, stride, padding
         W = init(rng, (k * k * C_in, C_out), fan_in=k * k * C_in, fan_out=k * k * C_out)
-        super().__init__(W, math.sqrt(2 / (k * k * C_out)), normal, rng, feedback, dtype)
+        scale = math.sqrt(2 / (k * k * C_out))  # the authors' lambda
+        super().__init__(W, scale, normal, rng, feedback, dtype)
 
     def forward(self, x):
         W, b = self.params["W"], self.params["b"]
         check_image(self, x, self.C_in, W.dtype)
-        self.x = x  # not its patches, which are k*k times as large
+        self.x = x  # not its patches, which take up to k*k times the memory
         patches = im2col(x, self.k, self.stride, self.padding)
-        sigma = patches.reshape(-1, len(W)) @ W + b  # Eq. 1, a row a patch
+        sigma = patches.reshape(-1, len(W)) @ W + b  # Eq. 1, one row per patch
         return sigma.reshape(*patches.shape[:3], self.C_out)
 
     def backward(self, delta):
@@ -42,7 +44,7 @@ class Conv2d(WeightLayer):
         self.grads = {"W": patches.reshape(-1, len(W)).T @ rows, "b": rows.sum(axis=0)}
         if not self.sends_error:
             return None
-        errors = rows @ self.feedback(W).T  # Eq. 2, a row a patch
+        errors = rows @ self.feedback(W).T  # Eq. 2, one row per patch
         return col2im(
             errors.reshape(patches.shape), self.x.shape, self.k, self.stride, self.padding
         )

@@ -1,4 +1,4 @@
-"""The fully connected layer: both equations of the paper, one line each.
+"""The fully connected layer: both equations of the paper, one line for each.
 
 The notation is the paper's: W_ij runs from input i to output j, so W and B have shape (n_in, n_out)
 and samples are rows. The nonlinearity is a layer of its own (activations.py).
@@ -15,13 +15,15 @@ class Linear(WeightLayer):
     """sigma = x W + b, with an error that travels back through B (Xiao 2018, Eqs. 1 and 2).
 
     x (N, n_in) -> sigma (N, n_out); delta (N, n_out) -> error (N, n_in). `rng` draws W, `init` says
-    how (init.py); b starts at zero. Raises InputError for an input of another shape or dtype.
+    how (init.py); b starts at zero. WeightLayer (base.py) keeps W, b and its own copy of the rule.
+    Raises InputError for an input of another shape or dtype.
     """
 
     def __init__(self, n_in, n_out, rng, feedback=Backprop(), init=he_normal, dtype="float32"):
         self.n_in, self.n_out = n_in, n_out
         W = init(rng, (n_in, n_out), fan_in=n_in, fan_out=n_out)
-        super().__init__(W, 1 / math.sqrt(n_in), uniform, rng, feedback, dtype)
+        scale = 1 / math.sqrt(n_in)  # the authors' lambda
+        super().__init__(W, scale, uniform, rng, feedback, dtype)
 
     def forward(self, x):
         W, b = self.params["W"], self.params["b"]

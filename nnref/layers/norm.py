@@ -1,7 +1,7 @@
 """Batch normalization: every channel of a batch gets mean 0 and variance 1, then a gain and a bias.
 
-It passes the error back exactly under every feedback rule, as in the authors' code. So its gain
-gamma is a weight that does travel: the one bit of weight transport that remains in the paper.
+It passes the error back exactly under every feedback rule, as in the authors' code (Xiao 2018). So
+its gain gamma, one number per channel, is a weight that does travel, whatever the rule.
 """
 
 from nnref.backend import xp
