@@ -60,8 +60,7 @@ def run_demo(options) -> int:
     print(f"{record['data']}; {options.epochs} epochs, seed {options.seed}.\n")
     print(demo.table(record))
     print(
-        "\nAngles in degrees: 0 is the same direction, 90 unrelated, - nothing sent."
-        "\nIn brackets: the B of layer 1, which no rule ever uses."
+        "\nAngles in degrees: 0 the same direction, 90 unrelated, - nothing sent; (layer 1) never used."
         f"\nFigure: {figure}. Total: {record['wall_s']:.0f} s."
     )
     return 0

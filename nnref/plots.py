@@ -27,7 +27,8 @@ LAYER_STYLES = [":", "--", "-"]  # of the layers, bottom first
 
 
 def save(figure: Figure, path: Path):
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all; its folder is made if it is not there."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
     write_whole(Path(path), buffer.getvalue())
@@ -36,6 +37,7 @@ def save(figure: Figure, path: Path):
 def demo(record: dict) -> Figure:
     """The demo's figure from its record (demo.py): learning curves and both angles over time."""
     figure = Figure(figsize=(12, 5.4), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)
     sizes = "-".join(map(str, record["network"]))
     figure.suptitle(
         f"One network ({sizes}) on MNIST, always from the same start (seed {record['seed']}): "
@@ -48,55 +50,21 @@ def demo(record: dict) -> Figure:
         epochs = [entry["epoch"] for entry in rule["history"]]
         values = [100 * entry["test_accuracy"] for entry in rule["history"]]
         accuracy.plot(epochs, values, color=color, marker="o", markersize=3)
-        # the B of layer 1 is never used, and the delta of the last layer is always BP's
-        _layers(weight, watched["epoch"], watched["weight_angle_deg"], color, skip=0)
-        _layers(delta, watched["epoch"], watched["delta_angle_deg"], color, skip=-1)
+        _lines(weight, watched["epoch"], watched["weight_angle_deg"], color, layers=(2, 3))
+        _lines(delta, watched["epoch"], watched["delta_angle_deg"], color, layers=(1, 2))
     accuracy.set(title="Does it learn?", ylabel="test accuracy (%)")
     weight.set(title="Is B like W?", ylabel="angle between W and B (degrees)")
     delta.set(title="Is the error like BP's?", ylabel="angle between delta and BP's (degrees)")
+    _layer_legend(weight, (2, 3), "the B of layer 1 is never used")
+    _layer_legend(delta, (1, 2), "the delta of layer 3 is always BP's")
     for axes in (weight, delta):
-        axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
-        axes.text(record["epochs"], 91, "unrelated", ha="right", va="bottom", color="#666666")
-        axes.text(record["epochs"], -1.5, "the same", ha="right", va="top", color="#666666")
-        axes.set(ylim=(-8, 100), yticks=range(0, 91, 15))
+        _angle_axis(axes, record["epochs"])
     for axes in (accuracy, weight, delta):
-        axes.set_xlabel("epochs")
-        axes.set_xlim(0, record["epochs"] * 1.02)
+        axes.set(xlabel="epochs", xlim=(0, record["epochs"] * 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    _legend(figure, record)
+        _open(axes)
+    _rule_legend(figure, record["rules"])
     return figure
-
-
-def _layers(axes, epochs, angles, color, skip):
-    """One line for each layer but the one at position `skip`, and what the line styles mean."""
-    layers = list(zip(*angles, strict=True))
-    handles = []
-    for position, (values, style) in enumerate(zip(layers, LAYER_STYLES, strict=True)):
-        if position != skip % len(layers):
-            handles.append(
-                Line2D([], [], color="#555555", linestyle=style, label=f"layer {position + 1}")
-            )
-            if None not in values:
-                axes.plot(epochs, values, color=color, linestyle=style)
-    axes.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 0.2), ncols=2, frameon=False)
-
-
-def _legend(figure, record):
-    """Below the panels, what the colors mean, and how well each rule did in the end."""
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=COLORS[rule["name"]],
-            marker="o",
-            markersize=3,
-            label=f"{rule['name']}: {rule['test_accuracy']:.1%}",
-        )
-        for rule in record["rules"]
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
 def alignment(watched: dict) -> Figure:
@@ -105,19 +73,18 @@ def alignment(watched: dict) -> Figure:
     watched maps the name of a rule to an object with the lists `epochs`, `weight` (degrees, of the
     top layer) and `delta` (degrees, of the hidden layer).
     """
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     weight, delta = figure.subplots(1, 2, sharey=True)
     for name, run in watched.items():
         weight.plot(run.epochs, run.weight, color=COLORS[name], label=name)
         delta.plot(run.epochs, run.delta, color=COLORS[name], label=name)
-    weight.set(title="Is B like W?", ylabel="angle (degrees)")
-    delta.set(title="Is the error like BP's?")
+    weight.set(title="Top layer: is B like W?", ylabel="angle (degrees)")
+    delta.set(title="Hidden layer: is its delta like backprop's?")
     for axes in (weight, delta):
-        axes.set(xlabel="epochs", ylim=(0, 100), yticks=range(0, 91, 15))
-        axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    delta.legend(frameon=False, loc="lower right")
+        _angle_axis(axes, max(run.epochs[-1] for run in watched.values()))
+        axes.set_xlabel("epochs")
+        axes.legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.2))
+        _open(axes)
     return figure
 
 
@@ -134,8 +101,64 @@ def two_pathways() -> Figure:
     arrow["connectionstyle"] = "arc3,rad=-0.15"
     for start, end, style, y, label in (
         ((2.8, 0.5), (7.2, 0.5), "-", 1.35, "activity $x$ through weight $W$  (Eq. 1)"),
-        ((7.2, -0.5), (2.8, -0.5), "--", -1.35, "error $\\delta$ through weight $B$  (Eq. 2)"),
+        ((7.2, -0.5), (2.8, -0.5), "--", -1.35, "$\\delta$ through weight $B$  (Eq. 2)"),
     ):
         axes.annotate("", end, start, arrowprops=arrow | {"linestyle": style})
         axes.text(5, y, label, ha="center", va="center")
     return figure
+
+
+def _lines(axes, epochs, angles, color, layers):
+    """The angle of some layers (1: the lowest) over time, unless there is none to show."""
+    by_layer = list(zip(*angles, strict=True))
+    for layer in layers:
+        values = by_layer[layer - 1]
+        if None not in values:
+            axes.plot(epochs, values, color=color, linestyle=LAYER_STYLES[layer - 1])
+
+
+def _layer_legend(axes, layers, remark):
+    """What the line styles mean, in the empty part of a panel of angles."""
+    handles = [
+        Line2D([], [], color="#555555", linestyle=LAYER_STYLES[layer - 1], label=f"layer {layer}")
+        for layer in layers
+    ]
+    axes.legend(
+        handles=handles,
+        title=remark,
+        title_fontsize="small",
+        loc="center",
+        bbox_to_anchor=(0.5, 0.2),
+        ncols=len(layers),
+        edgecolor="none",
+    )
+
+
+def _rule_legend(figure, rules):
+    """Below the panels, what the colors mean, and how well each rule did in the end."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=COLORS[rule["name"]],
+            marker="o",
+            markersize=3,
+            label=f"{rule['name']}: {rule['test_accuracy']:.1%}",
+        )
+        for rule in rules
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+
+
+def _angle_axis(axes, right):
+    """Degrees from 0 to 90, and what the two ends mean, written up to x = `right`."""
+    axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
+    axes.text(right, 91.5, "unrelated", ha="right", va="bottom", color="#666666")
+    axes.text(right, -1.5, "the same", ha="right", va="top", color="#666666")
+    axes.set(ylim=(-8, 100), yticks=range(0, 91, 15))
+
+
+def _open(axes):
+    """A light grid, and no frame at the top and the right."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -54,6 +54,18 @@ def test_every_link_to_a_file_leads_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_github_will_render_the_mathematics(page):
+    """GitHub eats a backslash before punctuation, and needs both $ of a formula on one line."""
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for line in re.sub(r"`[^`\n]*`", "", prose).splitlines():
+        assert line.count("$") % 2 == 0, line
+        for formula in re.findall(r"\$\$?([^$]+)\$", line):
+            assert not re.search(r"\\[^A-Za-z\s]", formula), formula
+        for before, _, after in re.findall(r"(\w?)(\$[^$]+\$)(\w?)", line):
+            assert not before and not after, line
+
+
 def test_a_wrong_number_or_word_would_be_noticed():
     documents.assert_same("accuracy 91%, angle 37.2", "accuracy 92%, angle 37.1")
     for printed in (
