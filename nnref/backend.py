@@ -11,8 +11,8 @@ import numpy as np
 from nnref.errors import InputError
 
 INSTALL_HINT = (
-    "install the wheel that fits the driver: pip install cupy-cuda12x or cupy-cuda13x "
-    "(one of them, never plain `cupy`), or set NNREF_BACKEND=numpy"
+    "install the one that fits the driver, pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]' "
+    "(never plain cupy), or set NNREF_BACKEND=numpy"
 )
 
 
@@ -31,7 +31,7 @@ def _load(name):
     return cupy
 
 
-xp = _load(os.environ.get("NNREF_BACKEND", "numpy"))
+xp = _load(os.environ.get("NNREF_BACKEND") or "numpy")
 
 
 def to_device(array):

@@ -1,4 +1,4 @@
-"""The command line: `python -m nnref`. The only place where feedback rules have names."""
+"""The command line: `python -m nnref`. The only place where a name becomes a feedback rule."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from nnref.feedback import (
     SignedInit,
     SignSymmetry,
 )
-from nnref.files import check_writable, write_whole
+from nnref.files import check_writable, make_folder, write_whole
 
 RULES = {
     "backprop": Backprop(),
@@ -42,12 +42,10 @@ def main(arguments: list[str]) -> int:
 def run_demo(options) -> int:
     """`python -m nnref demo`: train, print the table, write the figure and the record."""
     figure = options.out / "nnref-demo.png"
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {options.out}: cannot be made: {error.strerror}") from None
-    for path in (figure, options.json) if options.json else (figure,):
-        check_writable(path)
+    if options.json:
+        check_writable(options.json)
+    make_folder(options.out)
+    check_writable(figure)
     sizes = "-".join(map(str, demo.SIZES))
     print(
         f"nnref demo: one network ({sizes}, ReLU), one start, one order of digits; only B differs."
@@ -60,7 +58,8 @@ def run_demo(options) -> int:
     print(f"{record['data']}; {options.epochs} epochs, seed {options.seed}.\n")
     print(demo.table(record))
     print(
-        "\nAngles in degrees: 0 the same direction, 90 unrelated, - nothing sent; (layer 1) never used."
+        "\nAngles in degrees: 0 the same direction, 90 unrelated, - nothing sent. "
+        "In brackets: a B that is never used."
         f"\nFigure: {figure}. Total: {record['wall_s']:.0f} s."
     )
     return 0

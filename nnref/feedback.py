@@ -30,8 +30,9 @@ class Feedback:
         `law` and `scale` say how the authors draw a random B for this kind of layer (init.py). The
         stream is spawned, so what a rule draws leaves the initial weights as they were.
         """
+        own_rng = rng.spawn(1)[0]
         rule = copy.copy(self)
-        rule.born(W, scale, partial(sample, law, rng.spawn(1)[0], W.shape, scale, W.dtype))
+        rule.born(W, scale, draw=partial(sample, law, own_rng, W.shape, scale, W.dtype))
         return rule
 
     def born(self, W, scale, draw):
@@ -72,10 +73,10 @@ class SignSymmetry(Feedback):
         self.scale = scale
 
     def born(self, W, scale, draw):
-        self.scale = scale if self.scale is None else self.scale
+        self.lam = scale if self.scale is None else float(self.scale)
 
     def __call__(self, W):
-        return self.scale * xp.sign(W)
+        return self.lam * xp.sign(W)
 
 
 class FixedMagnitudes(Feedback):

@@ -6,10 +6,18 @@ from pathlib import Path
 from nnref.errors import InputError
 
 
+def make_folder(path: Path):
+    """Make a folder and those above it, unless they exist; InputError if that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: the folder cannot be made: {error.strerror}") from None
+
+
 def check_writable(path: Path):
     """Raise InputError if a file at `path` could not be written; ask before long work."""
-    if path.is_dir():
-        raise InputError(f"{path}: expected the name of a file, found a folder")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: expected the name of a file, found a folder or a device")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path}: the folder {path.parent} does not exist or is not writable")
 
@@ -17,8 +25,10 @@ def check_writable(path: Path):
 def write_whole(path: Path, content: bytes):
     """Write `content` to a temporary file beside `path`, then rename it: all of it, or nothing.
 
-    Raises InputError that names the path if the disk is full or the folder is not writable.
+    A link stays a link. Raises InputError that names the path if it cannot be written.
     """
+    path = path.resolve()
+    check_writable(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)

@@ -15,6 +15,8 @@ def softmax_cross_entropy(logits, labels):
     logits (N, classes) on the device; labels (N,), integers from 0 to classes - 1, on the host.
     Raises InputError for labels of another kind. Each row of delta sums to zero.
     """
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise InputError(f"logits: expected shape (N, classes), found {logits.shape}")
     N, classes = logits.shape
     check_labels(labels, N, classes)
     here = (xp.arange(N), to_device(labels))  # the place of each sample's own label
@@ -30,11 +32,12 @@ def softmax_cross_entropy(logits, labels):
 def mean_squared_error(output, target):
     """E = mean_n 1/2 sum_j (output_nj - target_nj)^2; delta = (output - target) / N.
 
-    output and target (N, n_out), on the device. Raises InputError if their shapes differ.
+    output and target (N, n_out), on the device. Raises InputError if shapes or dtypes differ.
     """
-    if output.shape != target.shape:
+    if output.shape != target.shape or output.dtype != target.dtype:
         raise InputError(
-            f"mean_squared_error: expected target of shape {output.shape}, found {target.shape}"
+            f"mean_squared_error: expected target of shape {output.shape} and dtype "
+            f"{output.dtype}, found {target.shape} and {target.dtype}"
         )
     difference = output - target
     return 0.5 * (difference**2).sum(axis=1).mean(), difference / len(output)

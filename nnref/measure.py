@@ -17,11 +17,11 @@ from nnref.losses import softmax_cross_entropy
 def angle(a, b) -> float:
     """The angle between two arrays of one shape, each taken as one long vector, in degrees.
 
-    NaN if one of them is zero everywhere, since then there is no direction.
+    NaN if one of them has no direction: zero everywhere, or a number that is not finite.
     """
     a, b = a.ravel().astype("float64"), b.ravel().astype("float64")
     lengths = math.sqrt(float(a @ a) * float(b @ b))
-    if lengths == 0:
+    if not 0 < lengths < math.inf:
         return math.nan
     return math.degrees(math.acos(max(-1.0, min(1.0, float(a @ b) / lengths))))
 
@@ -46,11 +46,11 @@ def predicted_sign_angle(W) -> float:
     """The angle between W and sign(W) in degrees, from the histogram of the weights alone.
 
     cos = E|w| / sqrt(E w^2 P(w != 0)): 30.0 for uniform weights, 37.1 for Gaussian, 45.0 for
-    Laplace. NaN if all weights are zero.
+    Laplace. NaN if all weights are zero, or one is not finite.
     """
     W = W.astype("float64")
     length = math.sqrt(float((W**2).mean()) * float((W != 0).mean()))
-    if length == 0:
+    if not 0 < length < math.inf:
         return math.nan
     return math.degrees(math.acos(min(1.0, float(abs(W).mean()) / length)))
 

@@ -15,7 +15,7 @@ from nnref.backend import to_device
 from nnref.errors import InputError
 from nnref.feedback import Backprop
 from nnref.init import stream
-from nnref.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from nnref.layers import Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
 
 
 def mlp(sizes, feedback=Backprop(), last_feedback=None, activation=ReLU, seed=0, dtype="float32"):
@@ -25,11 +25,14 @@ def mlp(sizes, feedback=Backprop(), last_feedback=None, activation=ReLU, seed=0,
     """
     if len(sizes) < 2:
         raise InputError(f"mlp: expected at least two sizes, input and output, found {sizes}")
+    if isinstance(activation, Layer):
+        raise InputError(f"mlp: expected activation to be a class such as ReLU, found {activation}")
     rng = stream(seed, "init")
     layers = [Flatten()]
     for n_in, n_out in pairwise(sizes[:-1]):
-        layers += [Linear(n_in, n_out, rng, feedback, dtype=dtype), activation()]
-    layers += [Linear(sizes[-2], sizes[-1], rng, last_feedback or feedback, dtype=dtype)]
+        layers += [Linear(n_in, n_out, rng, feedback=feedback, dtype=dtype), activation()]
+    top = feedback if last_feedback is None else last_feedback
+    layers += [Linear(sizes[-2], sizes[-1], rng, feedback=top, dtype=dtype)]
     return _network(layers)
 
 
@@ -41,6 +44,7 @@ def lenet(classes=10, feedback=Backprop(), last_feedback=None, seed=0, dtype="fl
     """
     rng = stream(seed, "init")
     rest = {"feedback": feedback, "dtype": dtype}
+    top = feedback if last_feedback is None else last_feedback
     return _network(
         [
             Conv2d(1, 6, 5, rng, padding=2, **rest),
@@ -54,7 +58,7 @@ def lenet(classes=10, feedback=Backprop(), last_feedback=None, seed=0, dtype="fl
             ReLU(),
             Linear(120, 84, rng, **rest),
             ReLU(),
-            Linear(84, classes, rng, last_feedback or feedback, dtype=dtype),
+            Linear(84, classes, rng, feedback=top, dtype=dtype),
         ]
     )
 
@@ -76,8 +80,8 @@ def summary(model, input_shape):
     for layer in probe.walk():
         layer.training = False
         layer.forward = _noting_shape(layer, layer.forward, shapes)
-    dtype = next(param.dtype for layer in probe.walk() for param in layer.params.values())
-    probe.forward(to_device(np.zeros((1, *input_shape), dtype)))
+    dtypes = [param.dtype for layer in probe.walk() for param in layer.params.values()]
+    probe.forward(to_device(np.zeros((1, *input_shape), dtypes[0] if dtypes else float)))
     total = 0
     print(f"{'layer':<44}{'output':>16}{'parameters':>12}")
     for layer in probe.walk():

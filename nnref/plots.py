@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
-from nnref.files import write_whole
+from nnref.files import make_folder, write_whole
 
 COLORS = {
     "backprop": "#000000",
@@ -28,7 +28,7 @@ LAYER_STYLES = [":", "--", "-"]  # of the layers, bottom first
 
 def save(figure: Figure, path: Path):
     """Write a figure as PNG, whole or not at all; its folder is made if it is not there."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(path).parent)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
     write_whole(Path(path), buffer.getvalue())
@@ -55,8 +55,10 @@ def demo(record: dict) -> Figure:
     accuracy.set(title="Does it learn?", ylabel="test accuracy (%)")
     weight.set(title="Is B like W?", ylabel="angle between W and B (degrees)")
     delta.set(title="Is the error like BP's?", ylabel="angle between delta and BP's (degrees)")
-    _layer_legend(weight, (2, 3), "the B of layer 1 is never used")
-    _layer_legend(delta, (1, 2), "the delta of layer 3 is always BP's")
+    _layer_legend(weight, (2, 3), "the B of layer 1 is never used,\nB = 0 has no angle")
+    _layer_legend(
+        delta, (1, 2), "the delta of layer 3 is always BP's,\nB = 0 sends none to the others"
+    )
     for axes in (weight, delta):
         _angle_axis(axes, record["epochs"])
     for axes in (accuracy, weight, delta):
@@ -76,8 +78,9 @@ def alignment(watched: dict) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     weight, delta = figure.subplots(1, 2, sharey=True)
     for name, run in watched.items():
-        weight.plot(run.epochs, run.weight, color=COLORS[name], label=name)
-        delta.plot(run.epochs, run.delta, color=COLORS[name], label=name)
+        color = COLORS.get(name)  # a rule of a reader's own takes matplotlib's next color
+        weight.plot(run.epochs, run.weight, color=color, label=name)
+        delta.plot(run.epochs, run.delta, color=color, label=name)
     weight.set(title="Top layer: is B like W?", ylabel="angle (degrees)")
     delta.set(title="Hidden layer: is its delta like backprop's?")
     for axes in (weight, delta):
@@ -114,7 +117,8 @@ def _lines(axes, epochs, angles, color, layers):
     for layer in layers:
         values = by_layer[layer - 1]
         if None not in values:
-            axes.plot(epochs, values, color=color, linestyle=LAYER_STYLES[layer - 1])
+            style = LAYER_STYLES[layer - 1]
+            axes.plot(epochs, values, color=color, linestyle=style)
 
 
 def _layer_legend(axes, layers, remark):

@@ -2,15 +2,16 @@
 
 import math
 import time
+from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from nnref.backend import to_device
-from nnref.data.imageset import ImageSet, batches, check_data
+from nnref.data.imageset import ImageSet, batch_starts, batches, check_data
 from nnref.errors import InputError
 from nnref.init import stream
-from nnref.losses import softmax_cross_entropy
+from nnref.losses import check_labels, softmax_cross_entropy
 
 
 def fit(
@@ -36,17 +37,18 @@ def fit(
     given `test`, `test_loss` and `test_accuracy` (0 to 1). Raises InputError for bad data, and
     FloatingPointError when the loss is no longer a number.
     """
-    check_data(train)
+    for data in (train,) if test is None else (train, test):
+        check_fits(model, data)
     if epochs < 1 or not 1 <= batch_size <= len(train.labels):
         raise InputError(
             f"fit: expected epochs of at least 1 and a batch_size from 1 to {len(train.labels)}, "
             f"found {epochs} and {batch_size}"
         )
     rng, history = stream(seed, "order"), []
-    steps = math.ceil(len(train.labels) / batch_size)
+    steps = len(batch_starts(len(train.labels), batch_size))
     with (
-        # On matrices of this size BLAS loses by a second thread, badly so on a busy machine; and
-        # with one thread the number of cores does not change the rounding.
+        # On networks as small as the demo's a second thread of BLAS gains nothing, and on a busy
+        # machine loses much; with one, the number of cores does not change the rounding.
         threadpool_limits(1, user_api="blas"),
         tqdm(total=epochs * steps, desc=label, disable=label is None) as bar,
     ):
@@ -85,18 +87,32 @@ def train_step(model, optimizer, x, labels):
 
 def evaluate(model, data: ImageSet, batch_size: int = 500) -> tuple[float, float]:
     """(mean loss in nats, accuracy from 0 to 1) on held-out images, BatchNorm in evaluation."""
-    check_data(data)
-    set_training(model, False)
+    check_fits(model, data)
     total_loss, correct = 0.0, 0
-    for x, labels in batches(data, batch_size):
-        logits = model.forward(x)
-        total_loss = total_loss + softmax_cross_entropy(logits, labels)[0] * len(labels)
-        correct = correct + (logits.argmax(axis=1) == to_device(labels)).sum()
-    set_training(model, True)
+    with evaluation(model):
+        for x, labels in batches(data, batch_size):
+            logits = model.forward(x)
+            total_loss = total_loss + softmax_cross_entropy(logits, labels)[0] * len(labels)
+            correct = correct + (logits.argmax(axis=1) == to_device(labels)).sum()
     return float(total_loss) / len(data.labels), float(correct) / len(data.labels)
 
 
-def set_training(model, training: bool):
-    """Tell every layer whether the model learns or is evaluated; BatchNorm listens."""
-    for layer in model.walk():
-        layer.training = training
+def check_fits(model, data: ImageSet):
+    """Raise InputError if the model cannot learn from this data, before anything is changed."""
+    check_data(data)
+    with evaluation(model):
+        logits = model.forward(to_device(data.images[:1]))
+    check_labels(data.labels, len(data.images), logits.shape[1])
+
+
+@contextmanager
+def evaluation(model):
+    """Inside, BatchNorm uses its running averages; afterward all layers are as they were."""
+    before = [(layer, layer.training) for layer in model.walk()]
+    try:
+        for layer, _ in before:
+            layer.training = False
+        yield
+    finally:
+        for layer, training in before:
+            layer.training = training

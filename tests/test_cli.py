@@ -93,6 +93,19 @@ def test_demo_is_the_default_command(tmp_path):
     assert accuracies[0] == accuracies[1]
 
 
+def test_another_seed_draws_other_weights_and_another_order(tmp_path, short_demo):
+    folder, _ = short_demo
+    path = tmp_path / "record.json"
+    nnref_command(
+        "--epochs", 1, "--seed", 4, "--rules", "sign-symmetry", "--json", path, "--out", tmp_path
+    )
+    other = json.loads(path.read_text())["rules"][0]
+    same = json.loads((folder / "record.json").read_text())["rules"][1]
+    # at birth, the angle of W to its signs depends on the weights alone
+    assert other["watched"]["weight_angle_deg"][0] != same["watched"]["weight_angle_deg"][0]
+    assert other["history"][0]["train_loss"] != same["history"][0]["train_loss"]
+
+
 def test_every_rule_has_a_color_of_its_own():
     assert list(RULES) == list(COLORS)
     assert len(set(COLORS.values())) == len(COLORS)
@@ -140,8 +153,12 @@ HELP = "(try python -m nnref demo --help)"
             ["--json", "missing/record.json"],
             "missing/record.json: the folder missing does not exist or is not writable",
         ),
-        (["--json", "."], ".: expected the name of a file, found a folder"),
-        (["--out", "file/folder"], "--out file/folder: cannot be made: Not a directory"),
+        (["--json", "."], ".: expected the name of a file, found a folder or a device"),
+        (
+            ["--out", "new", "--json", "missing/record.json"],
+            "missing/record.json: the folder missing does not exist or is not writable",
+        ),
+        (["--out", "file/folder"], "file/folder: the folder cannot be made: Not a directory"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(arguments, message, tmp_path):
@@ -168,8 +185,9 @@ def test_an_interrupt_ends_in_one_line_and_writes_nothing(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     )
-    while process.stderr.read(1) != "%":  # the progress bar: it is training
-        pass
+    for character in iter(lambda: process.stderr.read(1), ""):
+        if character == "%":  # the progress bar: it is training
+            break
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -14,6 +14,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "tutorials").glob("*.md"))]
 TUTORIALS = PAGES[1:]
 
 
+def unlike(drawn, kept):
+    """The share of pixels, 0 to 1, in which two figures of one size differ clearly."""
+    with Image.open(drawn) as a, Image.open(kept) as b:
+        assert a.size == b.size
+        difference = ImageChops.difference(a.convert("L"), b.convert("L"))
+        return sum(difference.histogram()[64:]) / (a.width * a.height)
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """An empty folder to run in, with a place for figures."""
@@ -29,13 +37,11 @@ def test_both_tutorials_are_found():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_runs_and_prints_what_the_page_shows(page, workplace):
     assert documents.blocks(page)
+    shown = [output for _, output in documents.blocks(page) if output]
+    assert len(shown) + ("README" in page.name) == page.read_text().count("```text")  # + the demo
     documents.run(page)
     for figure in (workplace / "figures").iterdir():
-        with Image.open(figure) as drawn, Image.open(page.parent / "figures" / figure.name) as kept:
-            assert drawn.size == kept.size
-            difference = ImageChops.difference(drawn.convert("L"), kept.convert("L"))
-            changed = sum(difference.histogram()[64:]) / (drawn.width * drawn.height)
-            assert changed < 0.02, f"{figure.name}: {changed:.1%} of the pixels differ"
+        assert unlike(figure, page.parent / "figures" / figure.name) < 0.02
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
@@ -127,6 +133,9 @@ def test_the_readme_shows_what_the_demo_prints(tmp_path):
     assert abs(accuracy["backprop"] - accuracy["sign-symmetry"]) <= 1
     assert accuracy["feedback-alignment"] >= 90
     assert accuracy["feedback-alignment"] > accuracy["last-layer-only"] + 5
+
+    figures = [tmp_path / "nnref-demo.png", ROOT / "tutorials/figures/nnref-demo.png"]
+    assert unlike(*figures) < 0.05
 
     def words(text):
         return re.sub(r"[-(\d][\d.,()%]*|/\S+/|\s+", " ", text).split()

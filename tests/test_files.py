@@ -5,7 +5,7 @@ import os
 import pytest
 
 from nnref.errors import InputError
-from nnref.files import check_writable, write_whole
+from nnref.files import check_writable, make_folder, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -32,9 +32,27 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_a_device_or_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="expected the name of a file, found a folder or a device"):
+        write_whole(tmp_path / "pipe", b"new")
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
 def test_what_cannot_be_written_is_said_before_the_work(tmp_path):
     check_writable(tmp_path / "file")
     with pytest.raises(InputError, match="expected the name of a file, found a folder"):
         check_writable(tmp_path)
+    (tmp_path / "plain").write_bytes(b"")
+    with pytest.raises(InputError, match="plain/sub: the folder cannot be made: Not a directory"):
+        make_folder(tmp_path / "plain" / "sub")
     with pytest.raises(InputError, match=r"the folder .*missing does not exist"):
         check_writable(tmp_path / "missing" / "file")

@@ -107,7 +107,7 @@ def test_convolution_equals_naive_loops(size, k, stride, padding, channels, rng)
 
 
 @pytest.mark.parametrize(("size", "k", "stride", "padding", "channels"), CONVS)
-def test_convolution_backward_is_the_adjoint_of_forward_with_W_as_B(
+def test_convolution_backward_is_the_adjoint_of_forward_through_B(
     size, k, stride, padding, channels, rng
 ):
     """<conv(x; B), y> = <x, conv^T(y; B)>, for a B that is not W."""
@@ -262,9 +262,83 @@ def test_a_wrong_input_is_one_line_that_names_the_layer(name, shape, dtype, mess
 
 def test_something_that_is_no_array_is_refused():
     with pytest.raises(
-        InputError, match=r"^Linear\(5, 4\): expected an array of numpy, found list"
+        InputError, match=r"^Linear\(5, 4\): expected an array of numpy, found builtins.list"
     ):
         LAYERS["linear"][0]().forward([[1.0] * 5])
+
+
+CONSTRUCTIONS = [
+    (
+        lambda: layers.Linear(0, 3, None),
+        "Linear: expected n_in to be a whole number of at least 1, found 0",
+    ),
+    (
+        lambda: layers.Conv2d(2, 3, (3, 3), None),
+        "Conv2d: expected k to be a whole number of at least 1, found (3, 3)",
+    ),
+    (
+        lambda: layers.Conv2d(2, 3, 3, None, stride=0),
+        "Conv2d: expected stride to be a whole number of at least 1, found 0",
+    ),
+    (
+        lambda: layers.Conv2d(2, 3, 3, None, padding=-1),
+        "Conv2d: expected padding to be a whole number of at least 0, found -1",
+    ),
+    (
+        lambda: layers.MaxPool2d(1, 1, 1),
+        "MaxPool2d(1, stride=1, padding=1): expected a padding of at most k // 2 = 0",
+    ),
+    (
+        lambda: layers.Linear(3, 2, stream(0, "init"), dtype="int32"),
+        "Linear(3, 2): expected a floating dtype, found int32",
+    ),
+    (
+        lambda: layers.Sequential([layers.ReLU()]),
+        "Sequential: expected layers such as ReLU(), found [ReLU()]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), CONSTRUCTIONS, ids=lambda value: str(value)[:40])
+def test_a_layer_that_cannot_be_is_one_line(make, message):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_branches_of_different_shapes_are_one_line():
+    block = layers.Residual(layers.Linear(5, 1, **f64()))
+    with pytest.raises(
+        InputError, match=r"both branches to have one shape, found \(3, 1\) and \(3, 5\)"
+    ):
+        block.forward(np.ones((3, 5)))
+
+
+def test_one_value_per_channel_has_no_variance():
+    layer = layers.BatchNorm(5, "float64")
+    with pytest.raises(
+        InputError, match=r"BatchNorm\(5\): expected two values or more per channel"
+    ):
+        layer.forward(np.ones((1, 5)))
+    assert layer.running_var.tolist() == [1] * 5
+
+
+def test_flatten_wants_samples_first():
+    with pytest.raises(InputError, match=r"Flatten\(\): expected samples first"):
+        layers.Flatten().forward(np.ones(784))
+
+
+def test_relu_sends_nothing_through_a_zero():
+    layer = layers.ReLU()
+    layer.forward(np.array([[-1.0, 0.0, 1.0]]))
+    assert layer.backward(np.ones((1, 3))).tolist() == [[0, 0, 1]]
+
+
+def test_batch_norm_moves_a_tenth_of_the_way_with_each_batch():
+    layer = layers.BatchNorm(1, "float64")
+    layer.forward(np.array([[2.0], [4.0]]))  # mean 3, unbiased variance 2
+    assert layer.running_mean[0] == pytest.approx(0.3)
+    assert layer.running_var[0] == pytest.approx(0.9 + 0.2)
 
 
 def test_a_rule_that_is_not_an_object_is_refused():

@@ -69,5 +69,12 @@ def test_labels_that_cannot_be_are_one_line(labels, message):
 
 
 def test_a_target_of_another_shape_is_one_line():
-    with pytest.raises(InputError, match=r"expected target of shape \(3, 4\), found \(3, 1\)"):
-        mean_squared_error(np.zeros((3, 4)), np.zeros((3, 1)))
+    for target in (np.zeros((3, 1)), np.zeros((3, 4), "float32")):
+        with pytest.raises(InputError, match=r"target of shape \(3, 4\) and dtype float64, found"):
+            mean_squared_error(np.zeros((3, 4)), target)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2, 4), (4,), (0, 4)])
+def test_logits_of_another_shape_are_one_line(shape):
+    with pytest.raises(InputError, match=r"logits: expected shape \(N, classes\), found"):
+        softmax_cross_entropy(np.zeros(shape), np.zeros(shape[:1], int))

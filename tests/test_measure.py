@@ -19,7 +19,9 @@ def test_angles_that_everybody_knows():
     assert measure.angle(a, -a) == 180
     assert measure.angle(a, a.T[::-1]) == 90
     assert measure.angle(a, np.array([[1.0, 1.0], [0.0, 0.0]])) == pytest.approx(45)
-    assert math.isnan(measure.angle(a, 0 * a))
+    for undefined in (0 * a, a + math.inf, a * math.nan):
+        assert math.isnan(measure.angle(a, undefined))
+        assert math.isnan(measure.angle(undefined, a))
 
 
 def test_the_angle_of_an_array_to_itself_is_zero_in_float32_too(rng):
@@ -47,6 +49,20 @@ def test_kurtosis_and_the_predicted_angle_of_known_laws(law, kurtosis, degrees, 
     assert measure.kurtosis(W + 5) == pytest.approx(kurtosis, rel=0.02)
     assert measure.predicted_sign_angle(W) == pytest.approx(degrees, abs=0.1)
     assert measure.angle(W, np.sign(W)) == pytest.approx(measure.predicted_sign_angle(W), abs=1e-6)
+
+
+def test_weights_that_have_no_angle_or_an_extreme_one():
+    for undefined in (0, math.inf, math.nan):
+        assert math.isnan(measure.predicted_sign_angle(np.full((3, 2), undefined)))
+    for value in np.linspace(0.1, 1, 200):  # all magnitudes equal: rounding must not pass cos = 1
+        assert measure.predicted_sign_angle(np.full((3, 3), value)) == pytest.approx(0, abs=1e-5)
+    sparse = np.array([[0.0, 0.0], [1.0, 2.0]])  # sign(0) = 0
+    angle = measure.angle(sparse, np.sign(sparse))
+    assert measure.predicted_sign_angle(sparse) == pytest.approx(angle, abs=1e-6)
+
+
+def test_a_feedback_of_zero_agrees_with_no_sign():
+    assert measure.sign_concordance(np.array([1.0, -1.0]), np.zeros(2)) == 0
 
 
 def test_norm_ratio(rng):

@@ -110,16 +110,18 @@ def test_after_one_step_every_floating_array_has_the_dtype_asked_for(rule, optim
     assert loss.dtype == dtype
 
 
-def test_last_feedback_defaults_to_feedback():
+@pytest.mark.parametrize(
+    "make", [lambda **rules: models.mlp([5, 4, 3, 2], **rules), models.lenet], ids=["mlp", "lenet"]
+)
+def test_every_layer_gets_the_rule_and_the_last_one_its_own_if_given(make):
     def kinds(**rules):
-        return [type(layer.feedback) for layer in weight_layers(models.mlp([5, 4, 3, 2], **rules))]
+        return [type(layer.feedback) for layer in weight_layers(make(**rules))]
 
-    assert kinds(feedback=SignSymmetry()) == [SignSymmetry] * 3
-    assert kinds(feedback=FeedbackAlignment(), last_feedback=Backprop()) == [
-        FeedbackAlignment,
-        FeedbackAlignment,
-        Backprop,
-    ]
+    count = len(kinds())
+    assert kinds() == [Backprop] * count
+    assert kinds(feedback=SignSymmetry()) == [SignSymmetry] * count
+    mixed = kinds(feedback=FeedbackAlignment(), last_feedback=Backprop())
+    assert mixed == [FeedbackAlignment] * (count - 1) + [Backprop]
 
 
 def test_summary_prints_layers_shapes_and_lecuns_parameter_counts(capsys):
@@ -138,6 +140,17 @@ def test_summary_prints_layers_shapes_and_lecuns_parameter_counts(capsys):
 def test_summary_of_an_impossible_input_names_the_layer():
     with pytest.raises(InputError, match=r"^Linear\(400, 120\): expected input of shape"):
         models.summary(models.lenet(), (32, 32, 1))
+
+
+def test_summary_evaluates_and_takes_a_model_without_parameters(capsys):
+    models.summary(layers.Sequential(layers.Flatten(), layers.ReLU()), (2, 3, 1))
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["total", "0"]
+    models.summary(layers.BatchNorm(4), (4,))  # one sample has no variance to train on
+
+
+def test_an_activation_is_a_class():
+    with pytest.raises(InputError, match=r"^mlp: expected activation to be a class such as ReLU"):
+        models.mlp([5, 4, 3], activation=layers.ReLU())
 
 
 def test_an_mlp_needs_two_sizes():

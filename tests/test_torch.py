@@ -56,7 +56,9 @@ def test_linear(rng):
     ("k", "stride", "padding"), [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (5, 3, 2), (2, 2, 0)]
 )
 def test_conv2d(k, stride, padding, size, rng):
-    layer = layers.Conv2d(3, 4, k, stream(0, "init"), stride, padding, dtype="float64")
+    layer = layers.Conv2d(
+        3, 4, k, stream(0, "init"), stride=stride, padding=padding, dtype="float64"
+    )
 
     def function(x, p):
         W = kernels(p["W"], k)

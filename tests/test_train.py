@@ -8,7 +8,7 @@ from nnref.data.imageset import ImageSet, batches
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import stream
-from nnref.optim import SGD, step_decay
+from nnref.optim import SGD
 from nnref.train import evaluate, fit
 
 
@@ -34,6 +34,17 @@ def test_batches_hold_every_sample_once_in_an_order_of_the_seed(small):
     assert not np.array_equal(shuffled, order(None))
     np.testing.assert_array_equal(shuffled, order(stream(0, "order")))
     np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(order(None), axis=0))
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [(64, 32, [32, 32]), (66, 32, [32, 32, 2]), (65, 32, [32, 33]), (3, 1, [1, 1, 1]), (1, 5, [1])],
+)
+def test_a_single_image_left_over_joins_the_batch_before(count, batch_size, sizes):
+    data = ImageSet(np.arange(count * 1.0).reshape(-1, 1), np.zeros(count, int))
+    parts = [x for x, _ in batches(data, batch_size)]
+    assert [len(part) for part in parts] == sizes
+    np.testing.assert_array_equal(np.concatenate(parts), data.images)
 
 
 def test_images_stay_with_their_labels(small):
@@ -107,10 +118,10 @@ def test_the_schedule_sets_the_rate_of_every_step(small):
         train,
         epochs=2,
         batch_size=50,
-        schedule=step_decay(0.1, every=1),
+        schedule=lambda epoch: 1 + epoch,
         on_step=lambda _: rates.append(optimizer.lr),
     )
-    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
+    assert rates == [1.25, 1.75, 2.25, 2.75]  # two steps per epoch, each read in its middle
 
 
 def test_on_step_hears_how_many_epochs_have_passed(small):
@@ -143,39 +154,75 @@ def test_a_label_turns_the_progress_bar_on(small, capsys):
     assert "test accuracy" in err
 
 
-def test_bad_data_is_one_line_and_nothing_is_trained(small):
-    train, test = small
+def broken(data, name):
+    """The data set with one thing wrong in it."""
+    images, labels = data.images.copy(), data.labels.copy()
+    if name == "nan":
+        images[17, 3, 4, 0] = np.nan
+    if name == "label":
+        labels[7] = 10
+    if name == "label count":
+        labels = labels[:-1]
+    if name == "label dtype":
+        labels = labels.astype(float)
+    if name == "empty":
+        images, labels = images[:0], labels[:0]
+    if name == "image dtype":
+        images = images.astype("float64")
+    if name == "image size":
+        images = images[:, 1:]
+    if name == "list":
+        return ImageSet(images.tolist(), labels)
+    return (images, labels) if name == "tuple" else ImageSet(images, labels)
+
+
+BAD_DATA = {
+    "nan": "data: image 17 holds a number that is not finite",
+    "label": "labels: expected 0 to 9, found 10 at position 7",
+    "label count": "data: expected as many images as labels, found 50 and 49",
+    "label dtype": "labels: expected a NumPy array of integers, found float64",
+    "empty": "data: expected at least one image, found none",
+    "image dtype": "Linear(784, 10): expected input of dtype float32, found float64",
+    "image size": "Linear(784, 10): expected input of shape (any, 784), found (1, 756)",
+    "list": "data: expected an ImageSet(images, labels) of two NumPy arrays",
+    "tuple": "data: expected an ImageSet(images, labels) of two NumPy arrays",
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_one_line_and_nothing_is_trained(name, small):
+    _, data = small
     model = models.mlp([784, 10])
     before = model.layers[1].params["W"].copy()
-    train.images[17, 3, 4, 0] = np.nan
-    cases = [
-        (train, {}, "data: image 17 holds a number that is not finite"),
-        (
-            ImageSet(test.images, test.labels[:-1]),
-            {},
-            "data: expected as many images as labels, found 50 and 49",
-        ),
-        (
-            ImageSet(test.images[:0], test.labels[:0]),
-            {},
-            "data: expected at least one image, found none",
-        ),
-        (
-            test,
-            {"batch_size": 51},
-            "fit: expected epochs of at least 1 and a batch_size from 1 to 50, found 1 and 51",
-        ),
-        (
-            test,
-            {"epochs": 0},
-            "fit: expected epochs of at least 1 and a batch_size from 1 to 50, found 0 and 32",
-        ),
-    ]
-    for data, options, message in cases:
+    attempts = (
+        lambda: fit(model, SGD(model, 0.1), broken(data, name), batch_size=10),
+        lambda: fit(model, SGD(model, 0.1), data, broken(data, name), batch_size=10),
+        lambda: evaluate(model, broken(data, name)),
+    )
+    for attempt in attempts:
         with pytest.raises(InputError) as caught:
-            fit(model, SGD(model, 0.1), data, **options)
-        assert str(caught.value) == message
+            attempt()
+        assert str(caught.value) == BAD_DATA[name]
     np.testing.assert_array_equal(model.layers[1].params["W"], before)
+    assert all(layer.training for layer in model.walk())
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 51}, {"batch_size": 0}, {"epochs": 0}])
+def test_impossible_options_are_one_line(options, small):
+    _, data = small
+    model = models.mlp([784, 10])
+    with pytest.raises(InputError, match=r"^fit: expected epochs of at least 1 and a batch_size f"):
+        fit(model, SGD(model, 0.1), data, **options)
+    with pytest.raises(InputError, match=r"^expected a batch_size of at least 1, found -1"):
+        evaluate(model, data, batch_size=-1)
+
+
+def test_evaluation_leaves_every_layer_in_the_mode_it_was_in(small):
+    _, data = small
+    model = models.mlp([784, 10])
+    model.layers[1].training = False
+    evaluate(model, data)
+    assert [layer.training for layer in model.walk()] == [True, True, False]
 
 
 def test_divergence_stops_the_run_with_the_epoch_and_the_rate(small):

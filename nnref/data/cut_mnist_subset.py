@@ -15,10 +15,11 @@ import numpy as np
 
 from nnref.data import idx, mnist
 from nnref.data.imageset import ImageSet
+from nnref.errors import InputError
 
 
 def cut(data: ImageSet, part: str, count: int, out: Path):
-    """Write the first `count` images and labels as gzipped IDX files, the same bytes every time."""
+    """Write the first `count` images and labels as gzipped IDX files, without a time stamp."""
     images = np.rint(data.images[:count, :, :, 0] * 255).astype(np.uint8)
     labels = data.labels[:count].astype(np.uint8)
     for name, array in (
@@ -33,7 +34,10 @@ def cut(data: ImageSet, part: str, count: int, out: Path):
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m nnref.data.cut_mnist_subset FOLDER")
-    train, test = mnist.load(sys.argv[1], dtype="float64")
+    try:
+        train, test = mnist.load(sys.argv[1], dtype="float64")
+    except InputError as error:
+        sys.exit(str(error))
     mnist.SUBSET_FOLDER.mkdir(exist_ok=True)
     cut(train, "train", 10_000, mnist.SUBSET_FOLDER)
     cut(test, "t10k", 2_000, mnist.SUBSET_FOLDER)

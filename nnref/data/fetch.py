@@ -6,6 +6,7 @@ from pathlib import Path
 import pooch
 
 from nnref.errors import InputError
+from nnref.files import make_folder
 
 
 def data_folder(name: str) -> Path:
@@ -18,6 +19,7 @@ def fetch(urls: list[str], sha256: str, folder: Path) -> Path:
 
     A file whose hash differs is never kept. Raises InputError that says how to do it by hand.
     """
+    make_folder(folder)
     name = urls[0].rsplit("/", 1)[1]
     failures = []
     for url in urls:

@@ -17,6 +17,8 @@ class ImageSet(NamedTuple):
 
 def check_data(data: ImageSet):
     """Raise InputError if images and labels do not match, or an image holds a NaN (and which)."""
+    if not isinstance(data, ImageSet) or not isinstance(data.images, np.ndarray):
+        raise InputError("data: expected an ImageSet(images, labels) of two NumPy arrays")
     images, labels = data
     if len(images) == 0:
         raise InputError("data: expected at least one image, found none")
@@ -32,10 +34,25 @@ def check_data(data: ImageSet):
 def batches(data: ImageSet, batch_size: int, rng: np.random.Generator | None = None):
     """Yield (x on the device, labels on the host), in an order drawn from `rng` or as they stand.
 
-    The last batch holds what is left, so it may be smaller.
+    The last batch holds what is left (see `batch_starts`).
     """
     images, labels = data
     order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    starts = batch_starts(len(images), batch_size)
+    for start, stop in zip(starts, [*starts[1:], len(images)], strict=True):
+        chosen = order[start:stop]
         yield to_device(images[chosen]), labels[chosen]
+
+
+def batch_starts(count: int, batch_size: int) -> list[int]:
+    """Where the batches of one epoch start, for `count` images.
+
+    A single image that is left over joins the batch before it: BatchNorm could make nothing of a
+    batch of one. Raises InputError for a batch_size below 1.
+    """
+    if batch_size < 1:
+        raise InputError(f"expected a batch_size of at least 1, found {batch_size}")
+    starts = list(range(0, count, batch_size))
+    if len(starts) > 1 and count - starts[-1] == 1 and batch_size > 1:
+        starts.pop()
+    return starts

@@ -64,7 +64,7 @@ def load(data_dir=None, dtype="float32") -> tuple[ImageSet, ImageSet]:
     under $NNREF_DATA or the user's cache, downloading (11.6 MB) what is missing there. Raises
     InputError, naming the file, where one is missing, damaged or not MNIST's.
     """
-    folder = data_folder("mnist") if data_dir is None else Path(data_dir)
+    folder = data_folder("mnist") if data_dir is None else Path(data_dir).expanduser()
     if data_dir is None:
         for name, (sha256, _) in FILES.items():
             if not _find(folder, name):

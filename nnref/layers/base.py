@@ -4,6 +4,10 @@ A layer is an object with a state, so that you can look into it after the fact: 
 saw on the last forward pass, `layer.grads` what it would change.
 """
 
+import copy
+
+import numpy as np
+
 from nnref.backend import to_device, xp
 from nnref.errors import InputError
 from nnref.feedback import Feedback
@@ -60,9 +64,17 @@ class WeightLayer(Layer):
             raise InputError(
                 f"{self}: expected feedback to be an object like SignSymmetry(), found {feedback}"
             )
+        if np.dtype(dtype).kind != "f":
+            raise InputError(f"{self}: expected a floating dtype, found {dtype}")
         W = to_device(W.astype(dtype))
         self.params = {"W": W, "b": xp.zeros(W.shape[1], dtype)}
         self.feedback = feedback.for_layer(W, scale, law, rng)
+        B = copy.deepcopy(self.feedback)(W)  # of a copy, since a rule may draw numbers here
+        if B.shape != W.shape or B.dtype != W.dtype:
+            raise InputError(
+                f"{self}: expected {type(feedback).__name__} to give a B of shape {W.shape} and "
+                f"dtype {W.dtype}, found {B.shape} and {B.dtype}"
+            )
 
 
 def check_input(layer, x, shape, dtype):
@@ -72,7 +84,8 @@ def check_input(layer, x, shape, dtype):
     the description of x is looked at, never its numbers, so this costs nothing on a GPU.
     """
     if not isinstance(x, xp.ndarray):
-        raise InputError(f"{layer}: expected an array of {xp.__name__}, found {type(x).__name__}")
+        found = f"{type(x).__module__}.{type(x).__name__}"
+        raise InputError(f"{layer}: expected an array of {xp.__name__}, found {found}")
     lengths = (None,) * (x.ndim - len(shape) + 1) + shape[1:] if shape[0] is ... else shape
     if len(x.shape) != len(lengths) or any(
         want not in (None, have) for want, have in zip(lengths, x.shape, strict=True)
@@ -81,6 +94,16 @@ def check_input(layer, x, shape, dtype):
         raise InputError(f"{layer}: expected input of shape ({wanted}), found {x.shape}")
     if dtype is not None and x.dtype != dtype:
         raise InputError(f"{layer}: expected input of dtype {dtype}, found {x.dtype}")
+
+
+def check_counts(layer, smallest=1, **counts):
+    """Raise InputError, naming the layer, unless all of these are whole numbers >= `smallest`."""
+    for name, count in counts.items():
+        if not isinstance(count, int | np.integer) or count < smallest:
+            raise InputError(
+                f"{type(layer).__name__}: expected {name} to be a whole number of at least "
+                f"{smallest}, found {count!r}"
+            )
 
 
 def check_image(layer, x, channels, dtype):

@@ -1,7 +1,7 @@
 """Layers made of layers: one after the other, side by side, and the step from images to vectors."""
 
 from nnref.errors import InputError
-from nnref.layers.base import Layer
+from nnref.layers.base import Layer, WeightLayer
 
 
 class Sequential(Layer):
@@ -14,7 +14,7 @@ class Sequential(Layer):
     def __init__(self, *layers):
         super().__init__()
         self.layers = layers
-        check_no_layer_twice(self)
+        check_layers(self)
 
     def forward(self, x):
         for layer in self.layers:
@@ -31,7 +31,7 @@ class Sequential(Layer):
     def send_no_error_below(self):
         """Tell the first layer with weights not to compute an error that nobody reads."""
         for layer in self.layers:
-            if layer.params:
+            if isinstance(layer, WeightLayer):
                 layer.sends_error = False
             if isinstance(layer, Sequential):
                 layer.send_no_error_below()
@@ -50,10 +50,16 @@ class Residual(Layer):
         self.main = main
         self.shortcut = Sequential() if shortcut is None else shortcut
         self.layers = (self.main, self.shortcut)
-        check_no_layer_twice(self)
+        check_layers(self)
 
     def forward(self, x):
-        return self.main.forward(x) + self.shortcut.forward(x)
+        y, shortcut = self.main.forward(x), self.shortcut.forward(x)
+        if y.shape != shortcut.shape:
+            raise InputError(
+                f"{self}: expected both branches to have one shape, found {y.shape} and "
+                f"{shortcut.shape}"
+            )
+        return y + shortcut
 
     def backward(self, delta):
         return self.main.backward(delta) + self.shortcut.backward(delta)
@@ -63,6 +69,8 @@ class Flatten(Layer):
     """Images (N, H, W, C), or anything else with samples first, -> vectors (N, H*W*C)."""
 
     def forward(self, x):
+        if x.ndim < 2:
+            raise InputError(f"{self}: expected samples first, shape (N, ...), found {x.shape}")
         self.x_shape = x.shape
         return x.reshape(len(x), -1)
 
@@ -70,8 +78,13 @@ class Flatten(Layer):
         return delta.reshape(self.x_shape)
 
 
-def check_no_layer_twice(network):
-    """Raise InputError, naming the layer, if an object stands in two places of the network."""
+def check_layers(network):
+    """Raise InputError unless the network is made of Layer objects, each in one place."""
+    for layer in network.layers:
+        if not isinstance(layer, Layer):
+            raise InputError(
+                f"{type(network).__name__}: expected layers such as ReLU(), found {layer!r}"
+            )
     seen = set()
     for layer in network.walk():
         if id(layer) in seen:

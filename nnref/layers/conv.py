@@ -9,7 +9,7 @@ import math
 
 from nnref.feedback import Backprop
 from nnref.init import he_normal, normal
-from nnref.layers.base import WeightLayer, check_image
+from nnref.layers.base import WeightLayer, check_counts, check_image
 from nnref.patches import col2im, im2col
 
 
@@ -21,9 +21,11 @@ class Conv2d(WeightLayer):
     """
 
     def __init__(
-        self, C_in, C_out, k, rng, stride=1, padding=0,
+        self, C_in, C_out, k, rng, *, stride=1, padding=0,
         feedback=Backprop(), init=he_normal, dtype="float32",
     ):  # fmt: skip
+        check_counts(self, C_in=C_in, C_out=C_out, k=k, stride=stride)
+        check_counts(self, smallest=0, padding=padding)
         self.C_in, self.C_out, self.k, self.stride, self.padding = C_in, C_out, k, stride, padding
         W = init(rng, (k * k * C_in, C_out), fan_in=k * k * C_in, fan_out=k * k * C_out)
         scale = math.sqrt(2 / (k * k * C_out))  # the authors' lambda

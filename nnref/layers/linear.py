@@ -8,7 +8,7 @@ import math
 
 from nnref.feedback import Backprop
 from nnref.init import he_normal, uniform
-from nnref.layers.base import WeightLayer, check_input
+from nnref.layers.base import WeightLayer, check_counts, check_input
 
 
 class Linear(WeightLayer):
@@ -19,7 +19,8 @@ class Linear(WeightLayer):
     Raises InputError for an input of another shape or dtype.
     """
 
-    def __init__(self, n_in, n_out, rng, feedback=Backprop(), init=he_normal, dtype="float32"):
+    def __init__(self, n_in, n_out, rng, *, feedback=Backprop(), init=he_normal, dtype="float32"):
+        check_counts(self, n_in=n_in, n_out=n_out)
         self.n_in, self.n_out = n_in, n_out
         W = init(rng, (n_in, n_out), fan_in=n_in, fan_out=n_out)
         scale = 1 / math.sqrt(n_in)  # the authors' lambda

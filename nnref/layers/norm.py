@@ -5,6 +5,7 @@ its gain gamma, one number per channel, is a weight that does travel, whatever t
 """
 
 from nnref.backend import xp
+from nnref.errors import InputError
 from nnref.layers.base import Layer, check_input
 
 
@@ -48,9 +49,11 @@ class BatchNorm(Layer):
     def _statistics(self, x):
         """Mean and variance of this batch, (C,) each; also moves the running averages."""
         axes = tuple(range(x.ndim - 1))
+        if x.size <= self.C:
+            raise InputError(f"{self}: expected two values or more per channel, found {x.shape}")
         mean, var = x.mean(axis=axes), x.var(axis=axes)
         n = x.size // self.C
-        unbiased = var * (n / max(n - 1, 1))
+        unbiased = var * (n / (n - 1))
         self.running_mean += self.momentum * (mean - self.running_mean)
         self.running_var += self.momentum * (unbiased - self.running_var)
         return mean, var

@@ -6,7 +6,8 @@ Images are channels last, (N, H, W, C) -> (N, OH, OW, C). The windows are the pa
 import math
 
 from nnref.backend import xp
-from nnref.layers.base import Layer, check_image, check_input
+from nnref.errors import InputError
+from nnref.layers.base import Layer, check_counts, check_image, check_input
 from nnref.patches import col2im, im2col
 
 
@@ -16,6 +17,10 @@ class _Pool(Layer):
     def __init__(self, k, stride=None, padding=0):
         super().__init__()
         self.k, self.stride, self.padding = k, k if stride is None else stride, padding
+        check_counts(self, k=k, stride=self.stride)
+        check_counts(self, smallest=0, padding=padding)
+        if padding > k // 2:  # a window could lie in the padding alone
+            raise InputError(f"{self}: expected a padding of at most k // 2 = {k // 2}")
 
     def __repr__(self):
         name = type(self).__name__
