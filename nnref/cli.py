@@ -58,8 +58,8 @@ def run_demo(options) -> int:
     print(f"{record['data']}; {options.epochs} epochs, seed {options.seed}.\n")
     print(demo.table(record))
     print(
-        "\nAngles in degrees: 0 the same direction, 90 unrelated, - nothing sent. "
-        "In brackets: a B that is never used."
+        "\nAngles in degrees: 0 the same direction, 90 unrelated, - nothing sent, "
+        "() a B that is never used."
         f"\nFigure: {figure}. Total: {record['wall_s']:.0f} s."
     )
     return 0

@@ -324,7 +324,9 @@ def test_one_value_per_channel_has_no_variance():
 
 
 def test_flatten_wants_samples_first():
-    with pytest.raises(InputError, match=r"Flatten\(\): expected samples first"):
+    with pytest.raises(
+        InputError, match=r"Flatten\(\): expected input of shape \(\.\.\., any, any\)"
+    ):
         layers.Flatten().forward(np.ones(784))
 
 

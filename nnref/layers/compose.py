@@ -1,7 +1,7 @@
 """Layers made of layers: one after the other, side by side, and the step from images to vectors."""
 
 from nnref.errors import InputError
-from nnref.layers.base import Layer, WeightLayer
+from nnref.layers.base import Layer, WeightLayer, check_input
 
 
 class Sequential(Layer):
@@ -66,11 +66,13 @@ class Residual(Layer):
 
 
 class Flatten(Layer):
-    """Images (N, H, W, C), or anything else with samples first, -> vectors (N, H*W*C)."""
+    """Images (N, H, W, C), or anything else with samples first, -> vectors (N, H*W*C).
+
+    Raises InputError for an input without a second axis.
+    """
 
     def forward(self, x):
-        if x.ndim < 2:
-            raise InputError(f"{self}: expected samples first, shape (N, ...), found {x.shape}")
+        check_input(self, x, (..., None, None), None)
         self.x_shape = x.shape
         return x.reshape(len(x), -1)
 
