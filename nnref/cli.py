@@ -55,7 +55,7 @@ def run_demo(options) -> int:
     plots.save(plots.demo(record), figure)
     if options.json:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
-    print(f"{record['data']}; {options.epochs} epochs, seed {options.seed}.\n")
+    print(f"{record['data']}; epochs: {options.epochs}, seed: {options.seed}.\n")
     print(demo.table(record))
     print(
         "\nAngles in degrees: 0 the same direction, 90 unrelated, - nothing sent, "

@@ -61,18 +61,7 @@ def run_rule(name, rule, train, test, seed, epochs) -> dict:
     start = time.perf_counter()
     model = models.mlp(SIZES, feedback=rule, seed=seed)
     watch = Watch(model, to_device(train.images[:WATCHED]), train.labels[:WATCHED])
-    history = fit(
-        model,
-        Adam(model, LEARNING_RATE),
-        train,
-        test,
-        epochs=epochs,
-        batch_size=BATCH_SIZE,
-        schedule=cosine(LEARNING_RATE, epochs),
-        seed=seed,
-        on_step=watch,
-        label=f"{name:<20}",
-    )
+    history = train_model(model, train, test, seed, epochs, on_step=watch, label=f"{name:<20}")
     return {
         "name": name,
         "test_accuracy": history[-1]["test_accuracy"],
@@ -86,6 +75,13 @@ def run_rule(name, rule, train, test, seed, epochs) -> dict:
             "delta_angle_deg": watch.delta_angles,
         },
     }
+
+
+def train_model(model, train, test, seed, epochs, lr=LEARNING_RATE, **options) -> list[dict]:
+    """The demo's way of training, whatever the rule; `options` are more of fit's."""
+    schedule = cosine(lr, epochs)
+    optimizer = Adam(model, lr)
+    return fit(model, optimizer, train, test, epochs, BATCH_SIZE, schedule, seed, **options)
 
 
 class Watch:
@@ -146,7 +142,7 @@ def _degrees(angle: float | None) -> str:
     return "-" if angle is None else f"{angle:.1f}"
 
 
-def search_learning_rate(rates=(0.001, 0.003, 0.01), seeds=(0, 1, 2)):
+def search_learning_rate(rates=(0.001, 0.003, 0.01), seeds=(0, 1, 2), epochs=EPOCHS):
     """Print, for each rate, the mean accuracy (0 to 1) over rules and seeds on held-out digits.
 
     Trains on the first 8,000 training digits and is judged on the other 2,000.
@@ -161,16 +157,7 @@ def search_learning_rate(rates=(0.001, 0.003, 0.01), seeds=(0, 1, 2)):
         for rule in (Backprop(), SignSymmetry(), FeedbackAlignment()):
             for seed in seeds:
                 model = models.mlp(SIZES, feedback=rule, seed=seed)
-                history = fit(
-                    model,
-                    Adam(model, rate),
-                    learn,
-                    judge,
-                    epochs=EPOCHS,
-                    batch_size=BATCH_SIZE,
-                    schedule=cosine(rate, EPOCHS),
-                    seed=seed,
-                )
+                history = train_model(model, learn, judge, seed, epochs, rate)
                 accuracies.append(history[-1]["test_accuracy"])
         by_rule = np.reshape(accuracies, (3, -1)).mean(axis=1)
         print(f"lr {rate}: BP, SS, FA {by_rule.round(4)}, mean {by_rule.mean():.4f}")
