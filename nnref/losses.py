@@ -49,7 +49,7 @@ def check_labels(labels, N: int, classes: int):
         kind = getattr(labels, "dtype", type(labels).__name__)
         raise InputError(f"labels: expected a NumPy array of integers, found {kind}")
     if labels.shape != (N,):
-        raise InputError(f"labels: expected shape ({N},), one a sample, found {labels.shape}")
+        raise InputError(f"labels: expected shape ({N},), one per sample, found {labels.shape}")
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(((labels < 0) | (labels >= classes)).argmax())
         raise InputError(

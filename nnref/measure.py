@@ -10,7 +10,7 @@ import math
 
 from nnref.backend import xp
 from nnref.feedback import Backprop
-from nnref.layers.base import WeightLayer
+from nnref.layers.base import WeightLayer, record
 from nnref.losses import softmax_cross_entropy
 
 
@@ -73,12 +73,12 @@ def weight_angles(model) -> list[float]:
 def deltas(model, x, labels, loss=softmax_cross_entropy) -> list:
     """The delta that reaches each layer with weights, bottom first, in one pass over a batch."""
     probe = copy.deepcopy(model)
-    noted = {}
-    for position, layer in enumerate(weight_layers(probe)):
-        layer.backward = _noting(layer.backward, noted, position)
+    layers, calls = weight_layers(probe), {}
+    for layer in layers:
+        record(layer, "backward", calls, key=layer)
     _, delta = loss(probe.forward(x), labels)
     probe.backward(delta)
-    return [noted[position] for position in sorted(noted)]
+    return [calls[layer][0] for layer in layers]
 
 
 def delta_angles(model, x, labels, loss=softmax_cross_entropy) -> list[float]:
@@ -92,13 +92,3 @@ def delta_angles(model, x, labels, loss=softmax_cross_entropy) -> list[float]:
         layer.feedback = Backprop()
     used, exact = deltas(model, x, labels, loss), deltas(twin, x, labels, loss)
     return [angle(a, b) for a, b in zip(used, exact, strict=True)]
-
-
-def _noting(backward, noted, position):
-    """`backward`, which also keeps the delta that it got as noted[position]."""
-
-    def noting(delta):
-        noted[position] = delta
-        return backward(delta)
-
-    return noting

@@ -16,6 +16,7 @@ from nnref.errors import InputError
 from nnref.feedback import Backprop
 from nnref.init import stream
 from nnref.layers import Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from nnref.layers.base import record
 
 
 def mlp(sizes, feedback=Backprop(), last_feedback=None, activation=ReLU, seed=0, dtype="float32"):
@@ -75,11 +76,10 @@ def summary(model, input_shape):
 
     input_shape is that of one sample, for example (28, 28, 1).
     """
-    probe = copy.deepcopy(model)  # its layers note their shapes; the model itself stays as it is
-    shapes = {}
+    probe, calls = copy.deepcopy(model), {}  # the model itself stays as it is
     for layer in probe.walk():
         layer.training = False
-        layer.forward = _noting_shape(layer, layer.forward, shapes)
+        record(layer, "forward", calls, key=layer)
     dtypes = [param.dtype for layer in probe.walk() for param in layer.params.values()]
     probe.forward(to_device(np.zeros((1, *input_shape), dtypes[0] if dtypes else float)))
     total = 0
@@ -88,16 +88,6 @@ def summary(model, input_shape):
         if not layer.layers:
             count = sum(math.prod(param.shape) for param in layer.params.values())
             total += count
-            print(f"{layer!r:<44}{shapes[id(layer)]!s:>16}{count:>12,}")
+            shape = calls[layer][1].shape[1:]
+            print(f"{layer!r:<44}{shape!s:>16}{count:>12,}")
     print(f"{'total':<60}{total:>12,}")
-
-
-def _noting_shape(layer, forward, shapes):
-    """`forward`, which also notes the shape of what it returns."""
-
-    def noting(x):
-        y = forward(x)
-        shapes[id(layer)] = y.shape[1:]
-        return y
-
-    return noting

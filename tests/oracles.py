@@ -4,8 +4,6 @@ import itertools
 
 import numpy as np
 
-from nnref.backend import to_device, to_host
-
 
 def naive_conv(x, W, b, k, stride, padding):
     """The convolution as seven nested loops, straight from the definition."""
@@ -54,7 +52,7 @@ def randomize(model, rng):
     """Move every parameter off its trivial value (biases from 0, gains from 1)."""
     for layer in model.walk():
         for param in layer.params.values():
-            param += to_device(0.3 * rng.standard_normal(param.shape)).astype(param.dtype)
+            param += (0.3 * rng.standard_normal(param.shape)).astype(param.dtype)
 
 
 def frozen(array):
@@ -70,13 +68,13 @@ def gradient_errors(model, x, rng, h=1e-6):
     For E = <forward(x), r> with r random, `backward(r)` must give dE/dx and dE/d(parameter). Each
     is compared with (E(+h) - E(-h)) / 2h along one random direction: an inner product.
     """
-    r = to_device(rng.standard_normal(model.forward(to_device(x)).shape))
+    r = rng.standard_normal(model.forward(x).shape)
     error = model.backward(r)
-    places = [(x, to_host(error))] if error is not None else []
+    places = [(x, error)] if error is not None else []
     for layer in model.walk():
         for name, param in layer.params.items():
             assert layer.grads[name].shape == param.shape
-            places.append((param, to_host(layer.grads[name])))
+            places.append((param, layer.grads[name]))
     errors = []
     for array, gradient in places:
         direction = rng.standard_normal(array.shape)

@@ -56,8 +56,8 @@ def test_no_argument_is_written_into(rng):
     [
         (np.array([0, 4, 1]), "labels: expected 0 to 3, found 4 at position 1"),
         (np.array([0, 1, -1]), "labels: expected 0 to 3, found -1 at position 2"),
-        (np.array([0, 1]), "labels: expected shape (3,), one a sample, found (2,)"),
-        (np.zeros((3, 4), int), "labels: expected shape (3,), one a sample, found (3, 4)"),
+        (np.array([0, 1]), "labels: expected shape (3,), one per sample, found (2,)"),
+        (np.zeros((3, 4), int), "labels: expected shape (3,), one per sample, found (3, 4)"),
         (np.array([0.0, 1, 2]), "labels: expected a NumPy array of integers, found float64"),
         ([0, 1, 2], "labels: expected a NumPy array of integers, found list"),
     ],

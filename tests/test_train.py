@@ -179,7 +179,7 @@ def broken(data, name):
 BAD_DATA = {
     "nan": "data: image 17 holds a number that is not finite",
     "label": "labels: expected 0 to 9, found 10 at position 7",
-    "label count": "data: expected as many images as labels, found 50 and 49",
+    "label count": "labels: expected shape (50,), one per sample, found (49,)",
     "label dtype": "labels: expected a NumPy array of integers, found float64",
     "empty": "data: expected at least one image, found none",
     "image dtype": "Linear(784, 10): expected input of dtype float32, found float64",
@@ -213,7 +213,9 @@ def test_impossible_options_are_one_line(options, small):
     model = models.mlp([784, 10])
     with pytest.raises(InputError, match=r"^fit: expected epochs of at least 1 and a batch_size f"):
         fit(model, SGD(model, 0.1), data, **options)
-    with pytest.raises(InputError, match=r"^expected a batch_size of at least 1, found -1"):
+    with pytest.raises(
+        InputError, match=r"^batches: expected a batch_size of at least 1, found -1"
+    ):
         evaluate(model, data, batch_size=-1)
 
 

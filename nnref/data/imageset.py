@@ -16,16 +16,15 @@ class ImageSet(NamedTuple):
 
 
 def check_data(data: ImageSet):
-    """Raise InputError if images and labels do not match, or an image holds a NaN (and which)."""
+    """Raise InputError if there are no images, or one holds a number that is not finite.
+
+    Labels are held to the number of images and classes by `losses.check_labels`.
+    """
     if not isinstance(data, ImageSet) or not isinstance(data.images, np.ndarray):
         raise InputError("data: expected an ImageSet(images, labels) of two NumPy arrays")
-    images, labels = data
+    images = data.images
     if len(images) == 0:
         raise InputError("data: expected at least one image, found none")
-    if len(images) != len(labels):
-        raise InputError(
-            f"data: expected as many images as labels, found {len(images)} and {len(labels)}"
-        )
     finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
     if not finite.all():
         raise InputError(f"data: image {finite.argmin()} holds a number that is not finite")
@@ -51,7 +50,7 @@ def batch_starts(count: int, batch_size: int) -> list[int]:
     batch of one. Raises InputError for a batch_size below 1.
     """
     if batch_size < 1:
-        raise InputError(f"expected a batch_size of at least 1, found {batch_size}")
+        raise InputError(f"batches: expected a batch_size of at least 1, found {batch_size}")
     starts = list(range(0, count, batch_size))
     if len(starts) > 1 and count - starts[-1] == 1 and batch_size > 1:
         starts.pop()

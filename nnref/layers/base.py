@@ -77,6 +77,21 @@ class WeightLayer(Layer):
             )
 
 
+def record(layer, method: str, calls: dict, key):
+    """From now on `layer.method(argument)` also keeps (argument, result) as calls[key].
+
+    It replaces the method of this one object, so use it on a copy of a network.
+    """
+    original = getattr(layer, method)
+
+    def recording(argument):
+        result = original(argument)
+        calls[key] = argument, result
+        return result
+
+    setattr(layer, method, recording)
+
+
 def check_input(layer, x, shape, dtype):
     """Raise a one-line InputError, naming the layer, unless x has this shape and dtype.
 
