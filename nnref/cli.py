@@ -4,7 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from nnref import demo, plots
+from nnref import demo, models, plots
+from nnref.data import catalog, cifar10, imagefolder, mnist
+from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.feedback import (
     Backprop,
@@ -17,6 +19,8 @@ from nnref.feedback import (
     SignSymmetry,
 )
 from nnref.files import check_writable, make_folder, write_whole
+from nnref.optim import SGD, Adam, BatchManhattan
+from nnref.train import fit
 
 RULES = {
     "backprop": Backprop(),
@@ -28,6 +32,17 @@ RULES = {
     "feedback-alignment": FeedbackAlignment(),
     "last-layer-only": NoFeedback(),
 }
+MODELS = {
+    "mlp": models.mlp,
+    "lenet": models.lenet,
+    "cifar-cnn": models.cifar_cnn,
+    "locally-connected": models.locally_connected,
+    "resnet20": models.resnet20,
+    "resnet18": models.resnet18,
+    "alexnet": models.alexnet,
+}
+DATA = {"mnist-subset": mnist.load_subset, "mnist": mnist.load, "cifar10": cifar10.load}
+OPTIMIZERS = {"sgd": SGD, "adam": Adam, "batch-manhattan": BatchManhattan}
 DEMO_RULES = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
 
 
@@ -65,6 +80,68 @@ def run_demo(options) -> int:
     return 0
 
 
+def run_train(options) -> int:
+    """`python -m nnref train`: train one model on one data set, print every epoch."""
+    train, test = _load_data(options)
+    x, _ = next(batches(train, 1))
+    model = MODELS[options.model](
+        x.shape[1:],
+        classes=int(train.labels.max()) + 1,
+        feedback=RULES[options.feedback],
+        last_feedback=RULES[options.last_feedback or options.feedback],
+        width=options.width,
+        seed=options.seed,
+    )
+    optimizer = OPTIMIZERS[options.optimizer](model, options.lr)
+    settings = {"epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed}
+    for entry in fit(model, optimizer, train, test, **settings, label=options.model):
+        tested = f", test accuracy {entry['test_accuracy']:.1%}" if test else ""
+        print(
+            f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}{tested}, "
+            f"{len(train.labels) / entry['seconds']:.0f} images/s"
+        )
+    return 0
+
+
+def _load_data(options):
+    """(train, test) of --data; options of image folders are refused elsewhere."""
+    kind, _, path = options.data.partition(":")
+    subset = {"size": options.size, "classes": options.classes, "per_class": options.per_class}
+    if kind == "imagefolder" and path:
+        return imagefolder.load(path, **subset, seed=options.seed)
+    if options.data not in DATA:
+        known = ", ".join(DATA)
+        raise InputError(f"--data: expected {known} or imagefolder:PATH, found {options.data!r}")
+    for name, value in subset.items():
+        if value is not None:
+            raise InputError(f"--{name.replace('_', '-')}: only for --data imagefolder:PATH")
+    return DATA[options.data]()
+
+
+def run_data_list(options) -> int:
+    """`python -m nnref data list`: what there is, where it lies, its size, its terms."""
+    print(catalog.describe())
+    return 0
+
+
+def run_data_fetch(options) -> int:
+    """`python -m nnref data fetch NAME`: download what is missing, verified."""
+    print(f"{options.name}: here and verified; load it with {catalog.fetch_by_name(options.name)}")
+    return 0
+
+
+def run_data_verify(options) -> int:
+    """`python -m nnref data verify NAME_OR_PATH`: exit status 1 if a file is not what it was."""
+    written, place, count, wrong = catalog.verify_by_name(options.name)
+    for problem in wrong:
+        print(problem)
+    if written:
+        print(f"{place}: written, {count:,} hashes; from now on verify compares with them")
+    else:
+        print(f"{place}: {count:,} files looked at, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line."""
 
@@ -98,7 +175,53 @@ def _parser() -> _Parser:
     command.add_argument("--json", type=Path, metavar="PATH", help="write the record there too")
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="for the figure")
     command.set_defaults(run=run_demo)
+    _add_train(commands)
+    _add_data(commands)
     return parser
+
+
+def _add_train(commands):
+    """The options of `train`."""
+    command = commands.add_parser(
+        "train",
+        help="train a network of the zoo on a data set",
+        description="Train a network of the zoo on a data set under a feedback rule.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = command.add_argument
+    add("--data", default="mnist-subset", help=f"{', '.join(DATA)} or imagefolder:PATH")
+    add("--size", type=_at_least(1), help="imagefolder: crop and resize to so many pixels")
+    add("--classes", type=_at_least(1), help="imagefolder: draw so many classes")
+    add("--per-class", type=_at_least(1), help="imagefolder: draw so many images of each class")
+    add("--model", choices=MODELS, default="lenet")
+    add("--width", type=float, default=1, help="multiplies all numbers of channels and units")
+    add("--feedback", choices=RULES, default="backprop")
+    add("--last-feedback", choices=RULES, help="of the last layer, if another")
+    add("--optimizer", choices=OPTIMIZERS, default="sgd")
+    add("--lr", type=float, default=0.01, help="learning rate")
+    add("--epochs", type=_at_least(1), default=1)
+    add("--batch-size", type=_at_least(1), default=32)
+    add("--seed", type=_at_least(0), default=0, help="of everything random")
+    command.set_defaults(run=run_train)
+
+
+def _add_data(commands):
+    """The commands of `data`."""
+    command = commands.add_parser(
+        "data", help="list, fetch or verify data sets", allow_abbrev=False
+    )
+    actions = command.add_subparsers(required=True, metavar="list|fetch|verify")
+    action = actions.add_parser("list", help="what there is, where it lies, its size, its terms")
+    action.set_defaults(run=run_data_list)
+    action = actions.add_parser("fetch", help="download a data set, every byte verified")
+    action.add_argument("name", metavar="NAME", help=f"one of {', '.join(catalog.DATA_SETS)}")
+    action.set_defaults(run=run_data_fetch)
+    action = actions.add_parser(
+        "verify", help="compare with published hashes, or with a manifest that it writes first"
+    )
+    action.add_argument("name", metavar="NAME_OR_PATH")
+    action.set_defaults(run=run_data_verify)
 
 
 def _at_least(smallest: int):

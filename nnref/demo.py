@@ -59,7 +59,7 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
 def run_rule(name, rule, train, test, seed, epochs) -> dict:
     """The record of one rule: its curves, and where they ended."""
     start = time.perf_counter()
-    model = models.mlp(SIZES, feedback=rule, seed=seed)
+    model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
     watch = Watch(model, to_device(train.images[:WATCHED]), train.labels[:WATCHED])
     history = train_model(model, train, test, seed, epochs, on_step=watch, label=f"{name:<20}")
     return {
@@ -156,7 +156,7 @@ def search_learning_rate(rates=(0.001, 0.003, 0.01), seeds=(0, 1, 2), epochs=EPO
         accuracies = []
         for rule in (Backprop(), SignSymmetry(), FeedbackAlignment()):
             for seed in seeds:
-                model = models.mlp(SIZES, feedback=rule, seed=seed)
+                model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
                 history = train_model(model, learn, judge, seed, epochs, rate)
                 accuracies.append(history[-1]["test_accuracy"])
         by_rule = np.reshape(accuracies, (3, -1)).mean(axis=1)

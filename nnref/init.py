@@ -48,3 +48,13 @@ def glorot_uniform(rng, shape, fan_in, fan_out):
 def he_normal(rng, shape, fan_in, fan_out):
     """N(0, sqrt(2 / fan_in)): for ReLU, which silences half its inputs (He 2015, Delving Deep)."""
     return normal(rng, shape, math.sqrt(2 / fan_in))
+
+
+def he_normal_out(rng, shape, fan_in, fan_out):
+    """N(0, sqrt(2 / fan_out)): keeps the variance of the errors; the ResNets' law (He 2015)."""
+    return normal(rng, shape, math.sqrt(2 / fan_out))
+
+
+def lecun_uniform(rng, shape, fan_in, fan_out):
+    """U(-a, a), a = sqrt(1 / fan_in): the default of PyTorch, so the authors' AlexNet's law."""
+    return uniform(rng, shape, math.sqrt(1 / fan_in))

@@ -1,93 +1,265 @@
 """The zoo: one function per network. Every one takes images, channels last, and returns logits.
 
+input_shape      height, width and channels of an image
+classes          how many logits
 feedback         the rule of every layer with weights: an object such as SignSymmetry()
 last_feedback    the rule of the last one, if another (the authors often keep Backprop() there)
+width            multiplies all numbers of channels and hidden units
 seed, dtype      of the initial weights; the rule changes neither the weights nor any other draw
+
+"The authors" are Xiao, Chen, Liao & Poggio 2018. A layer in front of a BatchNorm has no bias, since
+BatchNorm would take it away again.
 """
 
-import copy
 import math
 from itertools import pairwise
 
-import numpy as np
-
-from nnref.backend import to_device
 from nnref.errors import InputError
 from nnref.feedback import Backprop
-from nnref.init import stream
-from nnref.layers import Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
-from nnref.layers.base import record
+from nnref.init import he_normal_out, lecun_uniform, stream
+from nnref.layers import (
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    LocallyConnected2d,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Sequential,
+)
+from nnref.patches import output_size
 
 
-def mlp(sizes, feedback=Backprop(), last_feedback=None, activation=ReLU, seed=0, dtype="float32"):
-    """Fully connected layers with `activation` between them: (N, ...) -> (N, sizes[-1]).
+def mlp(
+    hidden=(256, 128), input_shape=(28, 28, 1), classes=10, *, activation=ReLU,
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """A multi-layer perceptron: Linear layers with `activation` between them, images flattened.
 
-    sizes = [784, 128, 10]: 784 inputs (images are flattened), 128 hidden units, 10 classes.
+    hidden = (256, 128) are the numbers of hidden units, bottom first; () leaves one Linear layer.
     """
-    if len(sizes) < 2:
-        raise InputError(f"mlp: expected at least two sizes, input and output, found {sizes}")
     if isinstance(activation, Layer):
         raise InputError(f"mlp: expected activation to be a class such as ReLU, found {activation}")
-    rng = stream(seed, "init")
+    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    sizes = [math.prod(input_shape), *_scaled(width, *hidden)]
     layers = [Flatten()]
-    for n_in, n_out in pairwise(sizes[:-1]):
-        layers += [Linear(n_in, n_out, rng, feedback=feedback, dtype=dtype), activation()]
-    top = feedback if last_feedback is None else last_feedback
-    layers += [Linear(sizes[-2], sizes[-1], rng, feedback=top, dtype=dtype)]
-    return _network(layers)
+    for n_in, n_out in pairwise(sizes):
+        layers += [Linear(n_in, n_out, **rest), activation()]
+    return _network(*layers, Linear(sizes[-1], classes, **last))
 
 
-def lenet(classes=10, feedback=Backprop(), last_feedback=None, seed=0, dtype="float32"):
-    """LeNet-5, in today's form, for MNIST: (N, 28, 28, 1) -> (N, classes).
+def lenet(
+    input_shape=(28, 28, 1), classes=10, *,
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """LeNet-5, in today's form, for images of 28 x 28 (MNIST) or 32 x 32 pixels (CIFAR-10).
 
     Sizes as in LeCun et al. 1998 (Gradient-based learning), padding 2 in place of 32 x 32 images;
     but with ReLU, max pooling, a linear output, and a second convolution that sees all 6 maps.
     """
-    rng = stream(seed, "init")
-    rest = {"feedback": feedback, "dtype": dtype}
-    top = feedback if last_feedback is None else last_feedback
+    height, _, channels = input_shape
+    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    maps, more_maps, units, fewer_units = _scaled(width, 6, 16, 120, 84)
     return _network(
-        [
-            Conv2d(1, 6, 5, rng, padding=2, **rest),
-            ReLU(),
-            MaxPool2d(2),
-            Conv2d(6, 16, 5, rng, **rest),
-            ReLU(),
-            MaxPool2d(2),
-            Flatten(),
-            Linear(5 * 5 * 16, 120, rng, **rest),
-            ReLU(),
-            Linear(120, 84, rng, **rest),
-            ReLU(),
-            Linear(84, classes, rng, feedback=top, dtype=dtype),
-        ]
+        Conv2d(channels, maps, 5, padding=2 if height < 32 else 0, **rest),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(maps, more_maps, 5, **rest),
+        ReLU(),
+        MaxPool2d(2),
+        Flatten(),
+        Linear(5 * 5 * more_maps, units, **rest),
+        ReLU(),
+        Linear(units, fewer_units, **rest),
+        ReLU(),
+        Linear(fewer_units, classes, **last),
     )
 
 
-def _network(layers):
+def cifar_cnn(
+    input_shape=(32, 32, 3), classes=10, *,
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """A small convolutional network for CIFAR-10: 32-32-pool-64-64-pool-256-classes.
+
+    All kernels 3 x 3, ReLU after every layer but the last, no BatchNorm. Ours.
+    """
+    height, across, channels = input_shape
+    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    few, more, units = _scaled(width, 32, 64, 256)
+    return _network(
+        Conv2d(channels, few, 3, padding=1, **rest),
+        ReLU(),
+        Conv2d(few, few, 3, padding=1, **rest),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(few, more, 3, padding=1, **rest),
+        ReLU(),
+        Conv2d(more, more, 3, padding=1, **rest),
+        ReLU(),
+        MaxPool2d(2),
+        Flatten(),
+        Linear((height // 4) * (across // 4) * more, units, **rest),
+        ReLU(),
+        Linear(units, classes, **last),
+    )
+
+
+def locally_connected(
+    input_shape=(32, 32, 3), classes=10, *,
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """Three locally connected layers and a hidden one: like a CNN, but no weight is shared.
+
+    The kind of network in which Bartunov et al. 2018 found feedback alignment weakest; sizes ours.
+    """
+    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    few, more, units = _scaled(width, 32, 64, 512)
+    layers, shape = [], input_shape
+    for C_out, k, stride in ((few, 5, 2), (more, 5, 2), (more, 3, 1)):
+        layer = LocallyConnected2d(shape, C_out, k, stride=stride, padding=k // 2, **rest)
+        layers += [layer, ReLU()]
+        shape = (layer.OH, layer.OW, C_out)
+    layers += [Flatten(), Linear(math.prod(shape), units, **rest), ReLU()]
+    return _network(*layers, Linear(units, classes, **last))
+
+
+def resnet20(
+    input_shape=(32, 32, 3), classes=10, *,
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """ResNet-20 for CIFAR-10: three stages of three blocks (He et al. 2015, section 4.2).
+
+    With 1 x 1 convolutions as shortcuts between stages (their option B, as in ResNet-18).
+    """
+    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    channels = _scaled(width, 16, 32, 64)
+    stem = _conv_norm_relu(input_shape[2], channels[0], 3, padding=1, init=he_normal_out, **rest)
+    return _resnet(stem, channels, 3, classes, rest, last)
+
+
+def resnet18(
+    input_shape=(224, 224, 3), classes=1000, *, stem="imagenet",
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """ResNet-18: four stages of two blocks (He et al. 2015, table 1), any size of image.
+
+    stem = "imagenet": a 7 x 7 convolution and a pool, which make the image four times smaller.
+    stem = "cifar": a 3 x 3 convolution, for 32 x 32 pixels, as in the rerun of the authors' code.
+    """
+    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    channels, C_in = _scaled(width, 64, 128, 256, 512), input_shape[2]
+    if stem not in ("imagenet", "cifar"):
+        raise InputError(f"resnet18: expected stem to be imagenet or cifar, found {stem!r}")
+    k, stride = (7, 2) if stem == "imagenet" else (3, 1)
+    layers = _conv_norm_relu(
+        C_in, channels[0], k, stride=stride, padding=k // 2, init=he_normal_out, **rest
+    )
+    if stem == "imagenet":
+        layers += [MaxPool2d(3, stride=2, padding=1)]
+    return _resnet(layers, channels, 2, classes, rest, last)
+
+
+def alexnet(
+    input_shape=(224, 224, 3), classes=1000, *,
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """The authors' AlexNet: 64-192-384-256-256, then 4096-4096; BatchNorm before every ReLU.
+
+    No dropout, and PyTorch's default initial weights. Below 128 pixels the first kernel is 5 x 5
+    with stride 2, in place of 11 x 11 with stride 4, so that enough of the image is left.
+    """
+    height, across, channels = input_shape
+    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    rest, last = rest | {"init": lecun_uniform}, last | {"init": lecun_uniform}
+    c1, c2, c3, c4, c5, units = _scaled(width, 64, 192, 384, 256, 256, 4096)
+    k, stride = (11, 4) if height >= 128 else (5, 2)
+
+    def pixels_left(size):
+        size = output_size(size, k, stride, 2)
+        for _ in range(3):
+            size = output_size(size, 3, 2, 0)
+        return size
+
+    return _network(
+        *_conv_norm_relu(channels, c1, k, stride=stride, padding=2, **rest),
+        MaxPool2d(3, stride=2),
+        *_conv_norm_relu(c1, c2, 5, padding=2, **rest),
+        MaxPool2d(3, stride=2),
+        *_conv_norm_relu(c2, c3, 3, padding=1, **rest),
+        *_conv_norm_relu(c3, c4, 3, padding=1, **rest),
+        *_conv_norm_relu(c4, c5, 3, padding=1, **rest),
+        MaxPool2d(3, stride=2),
+        Flatten(),
+        *_linear_norm_relu(pixels_left(height) * pixels_left(across) * c5, units, **rest),
+        *_linear_norm_relu(units, units, **rest),
+        Linear(units, classes, **last),
+    )
+
+
+def _resnet(stem, channels, blocks, classes, rest, last):
+    """A stem, then `blocks` residual blocks for each number of channels, halving the image."""
+    layers, C_in = list(stem), channels[0]
+    for stage, C_out in enumerate(channels):
+        for block in range(blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers += [_residual_block(C_in, C_out, stride, rest), ReLU()]
+            C_in = C_out
+    top = Linear(C_in, classes, **last, init=lecun_uniform)
+    return _network(*layers, GlobalAvgPool(), top)
+
+
+def _residual_block(C_in, C_out, stride, rest):
+    """Two 3 x 3 convolutions; the shortcut is a 1 x 1 convolution where the shape changes.
+
+    The shortcut is a layer with weights like any other: its B is asymmetric too.
+    """
+    rest = rest | {"init": he_normal_out, "bias": False}
+    main = Sequential(
+        Conv2d(C_in, C_out, 3, stride=stride, padding=1, **rest),
+        BatchNorm(C_out, rest["dtype"]),
+        ReLU(),
+        Conv2d(C_out, C_out, 3, padding=1, **rest),
+        BatchNorm(C_out, rest["dtype"]),
+    )
+    if stride == 1 and C_in == C_out:
+        return Residual(main)
+    shortcut = Sequential(
+        Conv2d(C_in, C_out, 1, stride=stride, **rest), BatchNorm(C_out, rest["dtype"])
+    )
+    return Residual(main, shortcut)
+
+
+def _conv_norm_relu(C_in, C_out, k, **options):
+    """The three layers that stand together in AlexNet and at the bottom of a ResNet."""
+    convolution = Conv2d(C_in, C_out, k, bias=False, **options)
+    return [convolution, BatchNorm(C_out, options["dtype"]), ReLU()]
+
+
+def _linear_norm_relu(n_in, n_out, **options):
+    """The same for a fully connected layer."""
+    linear = Linear(n_in, n_out, bias=False, **options)
+    return [linear, BatchNorm(n_out, options["dtype"]), ReLU()]
+
+
+def _shared(feedback, last_feedback, seed, dtype):
+    """What all layers with weights of a network share, and the same with the last one's rule."""
+    rest = {"rng": stream(seed, "init"), "feedback": feedback, "dtype": dtype}
+    return rest, rest | {"feedback": feedback if last_feedback is None else last_feedback}
+
+
+def _scaled(width, *counts):
+    """Numbers of channels or units, multiplied by `width`; at least 1 of each."""
+    if not width > 0:
+        raise InputError(f"models: expected a width above 0, found {width}")
+    return [max(1, round(width * count)) for count in counts]
+
+
+def _network(*layers):
     """A whole network: its first layer with weights sends no error, since nobody would read it."""
     network = Sequential(*layers)
     network.send_no_error_below()
     return network
-
-
-def summary(model, input_shape):
-    """Print every layer with its output shape (samples left out) and its number of parameters.
-
-    input_shape is that of one sample, for example (28, 28, 1).
-    """
-    probe, calls = copy.deepcopy(model), {}  # the model itself stays as it is
-    for layer in probe.walk():
-        layer.training = False
-        record(layer, "forward", calls, key=layer)
-    dtypes = [param.dtype for layer in probe.walk() for param in layer.params.values()]
-    probe.forward(to_device(np.zeros((1, *input_shape), dtypes[0] if dtypes else float)))
-    total = 0
-    print(f"{'layer':<44}{'output':>16}{'parameters':>12}")
-    for layer in probe.walk():
-        if not layer.layers:
-            count = sum(math.prod(param.shape) for param in layer.params.values())
-            total += count
-            shape = calls[layer][1].shape[1:]
-            print(f"{layer!r:<44}{shape!s:>16}{count:>12,}")
-    print(f"{'total':<60}{total:>12,}")

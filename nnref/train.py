@@ -29,7 +29,7 @@ def fit(
     """Train `model` in place; return its history, one dictionary for each epoch.
 
     schedule    a function from epochs to the learning rate (optim.py); None leaves the optimizer's
-    seed        of the order of the images, which is the same whatever the feedback rule
+    seed        of the order of the images, and of their crops; the same whatever the feedback rule
     on_step     called as on_step(epochs so far) after every step
     label       a name to show on a progress bar; None shows none
 
@@ -53,16 +53,19 @@ def fit(
         tqdm(total=epochs * steps, desc=label, disable=label is None) as bar,
     ):
         for epoch in range(epochs):
-            start, total_loss = time.perf_counter(), 0.0
-            for step, (x, labels) in enumerate(batches(train, batch_size, rng)):
+            start, total_loss, seen = time.perf_counter(), 0.0, 0
+            order = rng.permutation(len(train.labels))
+            ready = batches(train, batch_size, order, key=(seed, epoch))
+            for step, (x, labels) in enumerate(ready):
                 if schedule:  # its value in the middle of the step
                     optimizer.lr = schedule(epoch + (step + 0.5) / steps)
                 loss = train_step(model, optimizer, x, labels)
                 total_loss = total_loss + loss * len(labels)  # stays on the device until it is read
+                seen += len(labels)  # damaged images may have been left out
                 if on_step:
                     on_step(epoch + (step + 1) / steps)
                 bar.update()
-            entry = {"epoch": epoch + 1, "train_loss": float(total_loss) / len(train.labels)}
+            entry = {"epoch": epoch + 1, "train_loss": float(total_loss) / seen}
             if not math.isfinite(entry["train_loss"]):
                 raise FloatingPointError(
                     f"training diverged: the mean loss of epoch {epoch + 1} is "
@@ -88,20 +91,22 @@ def train_step(model, optimizer, x, labels):
 def evaluate(model, data: ImageSet, batch_size: int = 500) -> tuple[float, float]:
     """(mean loss in nats, accuracy from 0 to 1) on held-out images, BatchNorm in evaluation."""
     check_fits(model, data)
-    total_loss, correct = 0.0, 0
+    total_loss, correct, seen = 0.0, 0, 0
     with evaluation(model):
         for x, labels in batches(data, batch_size):
             logits = model.forward(x)
             total_loss = total_loss + softmax_cross_entropy(logits, labels)[0] * len(labels)
             correct = correct + (logits.argmax(axis=1) == to_device(labels)).sum()
-    return float(total_loss) / len(data.labels), float(correct) / len(data.labels)
+            seen += len(labels)
+    return float(total_loss) / seen, float(correct) / seen
 
 
 def check_fits(model, data: ImageSet):
     """Raise InputError if the model cannot learn from this data, before anything is changed."""
     check_data(data)
     with evaluation(model):
-        logits = model.forward(to_device(data.images[:1]))
+        x, _ = next(batches(data, 1))
+        logits = model.forward(x)
     check_labels(data.labels, len(data.images), logits.shape[1])
 
 

@@ -119,7 +119,10 @@ def test_which_rules_follow_W_and_which_stay(rng):
 
 def test_each_layer_has_its_own_random_feedback_and_the_users_object_stays_as_it_was():
     rule = FeedbackAlignment()
-    first, second = (layer.feedback for layer in weight_layers(models.mlp([9, 9, 9], rule)))
+    first, second = (
+        layer.feedback
+        for layer in weight_layers(models.mlp([9], input_shape=(9,), classes=9, feedback=rule))
+    )
     assert not np.isin(first.B, second.B).any()
     assert not hasattr(rule, "B")
 
@@ -159,7 +162,7 @@ def sixty_four(digits):
 
 def train_under(rule, data, epochs=2, dtype="float32"):
     """A small network after some training, from the same seed every time."""
-    model = models.mlp([784, 20, 15, 10], feedback=rule, seed=5, dtype=dtype)
+    model = models.mlp([20, 15], feedback=rule, seed=5, dtype=dtype)
     fit(model, SGD(model, 0.1), data, epochs=epochs, batch_size=16, seed=5)
     return model
 
@@ -175,7 +178,7 @@ LEARNING = [name for name in RULES if name not in ("no-feedback", "user")]
 
 def memorize_with_mlp(rule, data):
     """The last entry of the history of an MLP that trains on 64 digits."""
-    model = models.mlp([784, 50, 50, 10], feedback=rule, seed=0)
+    model = models.mlp([50, 50], feedback=rule, seed=0)
     return fit(model, SGD(model, 0.05), data, data, epochs=60, batch_size=16)[-1]
 
 
@@ -207,7 +210,7 @@ def test_a_network_learns_under_every_rule(memorize, sixty_four):
 
 
 def test_without_feedback_only_the_last_layer_learns(sixty_four):
-    before = models.mlp([784, 20, 15, 10], seed=5)
+    before = models.mlp([20, 15], seed=5)
     after = train_under(NoFeedback(), sixty_four)
     changed = [
         not np.array_equal(a.params["W"], b.params["W"])
@@ -238,7 +241,7 @@ def test_the_gradient_of_the_last_layer_is_exact_under_every_rule(rng):
     x, labels = rng.standard_normal((8, 12)), rng.integers(0, 4, 8)
     tops = []
     for rule in RULES.values():
-        model = models.mlp([12, 9, 4], rule, dtype="float64")
+        model = models.mlp([9], input_shape=(12,), classes=4, feedback=rule, dtype="float64")
         _, delta = softmax_cross_entropy(model.forward(x), labels)
         model.backward(delta)
         tops.append(weight_layers(model)[-1].grads["W"])
@@ -251,7 +254,7 @@ def test_the_feedback_of_the_first_layer_is_never_asked(rng):
         def __call__(self, W):
             raise AssertionError("asked")
 
-    model = models.mlp([12, 9, 4], dtype="float64")
+    model = models.mlp([9], input_shape=(12,), classes=4, dtype="float64")
     first, second = weight_layers(model)
     model.forward(rng.standard_normal((3, 12)))
     first.feedback = Refuses()

@@ -45,7 +45,9 @@ def test_a_convolution_counts_its_fans_in_pixels_times_channels():
     assert seen == {"shape": (75, 8), "fan_in": 75, "fan_out": 200}
 
 
-@pytest.mark.parametrize("make", [models.lenet, lambda **rest: models.mlp([20, 9, 7, 5], **rest)])
+@pytest.mark.parametrize(
+    "make", [models.lenet, lambda **rest: models.mlp([9, 7], input_shape=(20,), classes=5, **rest)]
+)
 def test_the_rule_does_not_change_the_initial_weights(make):
     reference = [layer.params["W"] for layer in weight_layers(make(feedback=Backprop(), seed=3))]
     for rule in (SignSymmetry(), FeedbackAlignment(), RedrawnMagnitudes()):
@@ -57,7 +59,9 @@ def test_the_rule_does_not_change_the_initial_weights(make):
 
 def test_float32_and_float64_start_from_the_same_numbers():
     single, double = (
-        models.mlp([20, 9, 5], FeedbackAlignment(), seed=1, dtype=dtype)
+        models.mlp(
+            [9], input_shape=(20,), classes=5, feedback=FeedbackAlignment(), seed=1, dtype=dtype
+        )
         for dtype in ("float32", "float64")
     )
     for a, b in zip(weight_layers(single), weight_layers(double), strict=True):

@@ -176,7 +176,7 @@ def test_sigmoid_and_its_gradient_survive_large_inputs():
 
 
 def test_the_first_layer_with_weights_computes_no_error_but_the_same_gradients(rng):
-    model = models.mlp([6, 5, 4], seed=1, dtype="float64")
+    model = models.mlp([5], input_shape=(6,), classes=4, seed=1, dtype="float64")
     x, delta = rng.standard_normal((3, 6)), rng.standard_normal((3, 4))
     model.forward(x)
     assert model.backward(delta) is None

@@ -74,7 +74,7 @@ def test_norm_ratio(rng):
 def trained(digits):
     """(model, x, labels) under sign-symmetry after 100 steps on real digits."""
     train, _ = digits
-    model = models.mlp([784, 60, 40, 10], SignSymmetry(), seed=2)
+    model = models.mlp([60, 40], feedback=SignSymmetry(), seed=2)
     fit(model, SGD(model, 0.05), ImageSet(train.images[:3200], train.labels[:3200]))
     return model, train.images[:200], train.labels[:200]
 
@@ -106,7 +106,7 @@ def test_delta_angles_are_those_of_gradients_taken_by_hand(trained):
 @pytest.mark.parametrize("rule", [Backprop(), RedrawnMagnitudes(), FeedbackAlignment()])
 def test_measuring_changes_nothing(rule, digits):
     train, _ = digits
-    model = models.mlp([784, 12, 10], rule)
+    model = models.mlp([12], feedback=rule)
     model.forward(train.images[:20])
     model.backward(np.ones((20, 10), "float32"))
     twin = copy.deepcopy(model)
@@ -133,7 +133,7 @@ def test_deltas_are_listed_bottom_first_in_a_residual_network(rng):
 
 def test_without_feedback_there_is_no_angle(digits):
     train, _ = digits
-    model = models.mlp([784, 12, 10], NoFeedback())
+    model = models.mlp([12], feedback=NoFeedback())
     angles = measure.delta_angles(model, train.images[:20], train.labels[:20])
     assert math.isnan(angles[0])
     assert angles[1] == 0

@@ -44,9 +44,11 @@ def small_conv_net(feedback=None, dtype="float64"):
 
 
 NETWORKS = {
-    "mlp-relu": (lambda: models.mlp([6, 7, 5, 3], dtype="float64"), (4, 6)),
+    "mlp-relu": (lambda: models.mlp([7, 5], input_shape=(6,), classes=3, dtype="float64"), (4, 6)),
     "mlp-tanh": (
-        lambda: models.mlp([6, 7, 3], activation=layers.Tanh, dtype="float64"),
+        lambda: models.mlp(
+            [7], input_shape=(6,), classes=3, activation=layers.Tanh, dtype="float64"
+        ),
         (4, 2, 3, 1),
     ),
     "lenet": (lambda: models.lenet(dtype="float64"), (2, 28, 28, 1)),
@@ -111,7 +113,9 @@ def test_after_one_step_every_floating_array_has_the_dtype_asked_for(rule, optim
 
 
 @pytest.mark.parametrize(
-    "make", [lambda **rules: models.mlp([5, 4, 3, 2], **rules), models.lenet], ids=["mlp", "lenet"]
+    "make",
+    [lambda **rules: models.mlp([4, 3], input_shape=(5,), classes=2, **rules), models.lenet],
+    ids=["mlp", "lenet"],
 )
 def test_every_layer_gets_the_rule_and_the_last_one_its_own_if_given(make):
     def kinds(**rules):
@@ -150,9 +154,4 @@ def test_summary_evaluates_and_takes_a_model_without_parameters(capsys):
 
 def test_an_activation_is_a_class():
     with pytest.raises(InputError, match=r"^mlp: expected activation to be a class such as ReLU"):
-        models.mlp([5, 4, 3], activation=layers.ReLU())
-
-
-def test_an_mlp_needs_two_sizes():
-    with pytest.raises(InputError, match=r"^mlp: expected at least two sizes"):
-        models.mlp([784])
+        models.mlp([4], input_shape=(5,), classes=3, activation=layers.ReLU())

@@ -14,20 +14,21 @@ def data_folder(name: str) -> Path:
     return Path(os.environ.get("NNREF_DATA") or pooch.os_cache("nnref")) / name
 
 
-def fetch(urls: list[str], sha256: str, folder: Path) -> Path:
+def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
     """Download a file from the first of its mirrors that serves the right bytes; return its path.
 
-    A file whose hash differs is never kept. Raises InputError that says how to do it by hand.
+    `known_hash` is "sha256:..." or "md5:..."; a file of another hash is never kept. Raises
+    InputError that says how to do it by hand.
     """
     make_folder(folder)
     name = urls[0].rsplit("/", 1)[1]
     failures = []
     for url in urls:
         try:
-            return Path(pooch.retrieve(url, f"sha256:{sha256}", name, folder, progressbar=True))
+            return Path(pooch.retrieve(url, known_hash, name, folder, progressbar=True))
         except (OSError, ValueError) as error:  # no network, no such file; another hash
             failures.append(f"{url} ({type(error).__name__})")
     raise InputError(
         f"{name}: cannot be downloaded from {' or '.join(failures)}; put it into {folder} by hand "
-        f"(sha256 {sha256}), or set NNREF_DATA to a folder that holds {folder.name}/{name}"
+        f"({known_hash}), or set NNREF_DATA to a folder that holds {folder.name}/{name}"
     )

@@ -1,5 +1,10 @@
-"""What every loader returns, and how training walks through it."""
+"""What every loader returns, and how training walks through it in batches, reading ahead."""
 
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +14,21 @@ from nnref.errors import InputError
 
 
 class ImageSet(NamedTuple):
-    """Images (N, H, W, C), floating point, and labels (N,), integers; both on the host."""
+    """Images and labels, both on the host, and what turns an image into a network's input.
 
-    images: np.ndarray
+    images       an array (N, H, W, C), or anything else whose images[i] is an array (H, W, C): one
+                 that reads a file when asked to, say, and gives None for a damaged one to skip
+    labels       (N,), integers from 0
+    names        the classes, in the order of their labels
+    transform    crops and flips one image, as transform(image, rng) (transforms.py); None: nothing
+    normalize    makes floating-point numbers of a batch of bytes, on the device; None: nothing
+    """
+
+    images: Sequence
     labels: np.ndarray
+    names: Sequence[str] = ()
+    transform: Callable | None = None
+    normalize: Callable | None = None
 
 
 def check_data(data: ImageSet):
@@ -20,27 +36,51 @@ def check_data(data: ImageSet):
 
     Labels are held to the number of images and classes by `losses.check_labels`.
     """
-    if not isinstance(data, ImageSet) or not isinstance(data.images, np.ndarray):
+    if not isinstance(data, ImageSet) or isinstance(data.images, list | tuple):
         raise InputError("data: expected an ImageSet(images, labels) of two NumPy arrays")
     images = data.images
     if len(images) == 0:
         raise InputError("data: expected at least one image, found none")
-    finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
-    if not finite.all():
-        raise InputError(f"data: image {finite.argmin()} holds a number that is not finite")
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+        finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+        if not finite.all():
+            raise InputError(f"data: image {finite.argmin()} holds a number that is not finite")
 
 
-def batches(data: ImageSet, batch_size: int, rng: np.random.Generator | None = None):
-    """Yield (x on the device, labels on the host), in an order drawn from `rng` or as they stand.
+def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: int | None = None):
+    """Yield (x on the device, labels on the host), in the `order` of these indices or as they are.
 
+    Threads prepare the next batches while you use this one. What is random about an image comes
+    from `key` = (seed, epoch) and its index, so their number (None: one per core) changes nothing.
     The last batch holds what is left (see `batch_starts`).
     """
-    images, labels = data
-    order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
-    starts = batch_starts(len(images), batch_size)
-    for start, stop in zip(starts, [*starts[1:], len(images)], strict=True):
-        chosen = order[start:stop]
-        yield to_device(images[chosen]), labels[chosen]
+    order = np.arange(len(data.labels)) if order is None else order
+    starts = batch_starts(len(order), batch_size)
+    chosen = [order[a:b] for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
+    work = partial(collect, data, key)
+    ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or cores())
+    for images, labels in ready:
+        if len(labels):  # else all of them are damaged
+            x = to_device(images)
+            yield x if data.normalize is None else data.normalize(x), labels
+
+
+def collect(data: ImageSet, key, chosen):
+    """The images with these indices, transformed, as one array, and their labels."""
+    if _is_plain(data):
+        return data.images[chosen], data.labels[chosen]
+    prepared = [_prepare(data, key, i) for i in chosen]
+    images = [image for image in prepared if image is not None]
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise InputError(
+            f"batches: expected images of one shape, found {shapes[0]} and {shapes[-1]}; "
+            "a transform such as ResizeCenterCrop(64) gives them one"
+        )
+    labels = data.labels[
+        [i for i, image in zip(chosen, prepared, strict=True) if image is not None]
+    ]
+    return np.array(images), labels
 
 
 def batch_starts(count: int, batch_size: int) -> list[int]:
@@ -55,3 +95,42 @@ def batch_starts(count: int, batch_size: int) -> list[int]:
     if len(starts) > 1 and count - starts[-1] == 1 and batch_size > 1:
         starts.pop()
     return starts
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _is_plain(data):
+    """Is there nothing to do but to pick rows of an array?"""
+    return data.transform is None and isinstance(data.images, np.ndarray)
+
+
+def _prepare(data, key, i):
+    """Image i, transformed with random numbers of its own."""
+    image = data.images[i]
+    if image is None or data.transform is None:
+        return image
+    # Philox is a function of (key, counter): no state, so no order in which to draw
+    rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, i]))
+    return data.transform(image, rng)
+
+
+def ahead(work, jobs, threads):
+    """Yield work(job) for each job, in order, while threads work on the next ones.
+
+    At most threads + 2 results wait at any time.
+    """
+    waiting = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(work, job))
+                if len(waiting) > threads + 1:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

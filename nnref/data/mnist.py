@@ -68,7 +68,7 @@ def load(data_dir=None, dtype="float32") -> tuple[ImageSet, ImageSet]:
     if data_dir is None:
         for name, (sha256, _) in FILES.items():
             if not _find(folder, name):
-                fetch([f"{mirror}{name}.gz" for mirror in MIRRORS], sha256, folder)
+                fetch([f"{mirror}{name}.gz" for mirror in MIRRORS], f"sha256:{sha256}", folder)
     return _load(folder, {name: content for name, (_, content) in FILES.items()}, dtype)
 
 

@@ -52,13 +52,13 @@ class Layer:
 
 
 class WeightLayer(Layer):
-    """A layer with weights W (n_in, n_out), a bias b (n_out,) and a feedback rule.
+    """A layer with weights W (n_in, n_out), a bias b (n_out,) unless told not, and a feedback rule.
 
     `scale` and `law` are the authors' lambda and random law for this kind of layer (Xiao 2018);
     the rule uses them if it needs to.
     """
 
-    def __init__(self, W, scale, law, rng, feedback, dtype):
+    def __init__(self, W, scale, law, rng, feedback, bias, dtype):
         super().__init__()
         if not isinstance(feedback, Feedback):
             raise InputError(
@@ -67,7 +67,9 @@ class WeightLayer(Layer):
         if np.dtype(dtype).kind != "f":
             raise InputError(f"{self}: expected a floating dtype, found {dtype}")
         W = to_device(W.astype(dtype))
-        self.params = {"W": W, "b": xp.zeros(W.shape[1], dtype)}
+        self.params = {"W": W}
+        if bias:
+            self.params["b"] = xp.zeros_like(W[..., 0, :])  # one for each column
         self.feedback = feedback.for_layer(W, scale, law, rng)
         B = copy.deepcopy(self.feedback)(W)  # of a copy, since a rule may draw numbers here
         if B.shape != W.shape or B.dtype != W.dtype:

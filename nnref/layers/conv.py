@@ -22,17 +22,17 @@ class Conv2d(WeightLayer):
 
     def __init__(
         self, C_in, C_out, k, rng, *, stride=1, padding=0,
-        feedback=Backprop(), init=he_normal, dtype="float32",
+        bias=True, feedback=Backprop(), init=he_normal, dtype="float32",
     ):  # fmt: skip
         check_counts(self, C_in=C_in, C_out=C_out, k=k, stride=stride)
         check_counts(self, smallest=0, padding=padding)
         self.C_in, self.C_out, self.k, self.stride, self.padding = C_in, C_out, k, stride, padding
         W = init(rng, (k * k * C_in, C_out), fan_in=k * k * C_in, fan_out=k * k * C_out)
         scale = math.sqrt(2 / (k * k * C_out))  # the authors' lambda
-        super().__init__(W, scale, normal, rng, feedback, dtype)
+        super().__init__(W, scale, normal, rng, feedback, bias, dtype)
 
     def forward(self, x):
-        W, b = self.params["W"], self.params["b"]
+        W, b = self.params["W"], self.params.get("b", 0)
         check_image(self, x, self.C_in, W.dtype)
         self.x = x  # not its patches, which take up to k*k times the memory
         patches = im2col(x, self.k, self.stride, self.padding)
@@ -43,7 +43,9 @@ class Conv2d(WeightLayer):
         W = self.params["W"]
         patches = im2col(self.x, self.k, self.stride, self.padding)
         rows = delta.reshape(-1, self.C_out)
-        self.grads = {"W": patches.reshape(-1, len(W)).T @ rows, "b": rows.sum(axis=0)}
+        self.grads = {"W": patches.reshape(-1, len(W)).T @ rows}
+        if "b" in self.params:
+            self.grads["b"] = rows.sum(axis=0)
         if not self.sends_error:
             return None
         errors = rows @ self.feedback(W).T  # Eq. 2, one row per patch

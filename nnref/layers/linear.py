@@ -15,28 +15,30 @@ class Linear(WeightLayer):
     """sigma = x W + b, with an error that travels back through B (Xiao 2018, Eqs. 1 and 2).
 
     x (N, n_in) -> sigma (N, n_out); delta (N, n_out) -> error (N, n_in). `rng` draws W, `init` says
-    how (init.py); b starts at zero. WeightLayer (base.py) keeps W, b and its own copy of the rule.
-    Raises InputError for an input of another shape or dtype.
+    how (init.py); b starts at zero, bias=False leaves it out. WeightLayer (base.py) keeps W, b and
+    its own copy of the rule. Raises InputError for an input of another shape or dtype.
     """
 
-    def __init__(self, n_in, n_out, rng, *, feedback=Backprop(), init=he_normal, dtype="float32"):
+    def __init__(
+        self, n_in, n_out, rng, *,
+        bias=True, feedback=Backprop(), init=he_normal, dtype="float32",
+    ):  # fmt: skip
         check_counts(self, n_in=n_in, n_out=n_out)
         self.n_in, self.n_out = n_in, n_out
         W = init(rng, (n_in, n_out), fan_in=n_in, fan_out=n_out)
         scale = 1 / math.sqrt(n_in)  # the authors' lambda
-        super().__init__(W, scale, uniform, rng, feedback, dtype)
+        super().__init__(W, scale, uniform, rng, feedback, bias, dtype)
 
     def forward(self, x):
-        W, b = self.params["W"], self.params["b"]
+        W, b = self.params["W"], self.params.get("b", 0)
         check_input(self, x, (None, self.n_in), W.dtype)
         self.x = x
         return x @ W + b  # Eq. 1:  sigma_j = sum_i W_ij x_i + b_j
 
     def backward(self, delta):
-        self.grads = {
-            "W": self.x.T @ delta,  # dE/dW_ij = x_i delta_j: this layer's own B is not in it
-            "b": delta.sum(axis=0),
-        }
+        self.grads = {"W": self.x.T @ delta}  # dE/dW_ij = x_i delta_j: its own B is not in it
+        if "b" in self.params:
+            self.grads["b"] = delta.sum(axis=0)
         if not self.sends_error:
             return None
         B = self.feedback(self.params["W"])

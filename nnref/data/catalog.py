@@ -1,0 +1,166 @@
+"""The data sets that nnref knows by name: `python -m nnref data list | fetch | verify`."""
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from nnref.data import cifar10, idx, mnist
+from nnref.data.cache import cache_folder
+from nnref.data.fetch import data_folder, fetch
+from nnref.data.manifest import file_hash, manifest_path, verify
+from nnref.errors import InputError
+from nnref.files import write_whole
+
+
+class Remote(NamedTuple):
+    """One published file: its mirrors, its bytes, and its hash as "sha256:..." or "md5:...".
+
+    content_sha256 is the hash of what a .gz holds: copies that were zipped anew are right too.
+    """
+
+    urls: list[str]
+    size: int
+    known_hash: str
+    content_sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name on this machine."""
+        return self.urls[0].rsplit("/", 1)[1]
+
+
+class DataSet(NamedTuple):
+    """A data set by name: what it is, on which terms, from which files; `use` loads it."""
+
+    about: str
+    terms: str
+    files: list[Remote]
+    use: str
+
+
+RESEARCH = "research and education only; do not pass it on"
+TINY_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
+MNIST_SIZES = (9_912_422, 28_881, 1_648_877, 4_542)  # bytes of the four files, in their order
+
+DATA_SETS = {
+    "mnist": DataSet(
+        "70,000 digits, 28 x 28 gray, 10 classes",
+        "CC BY-SA 3.0",
+        [
+            Remote(
+                [f"{mirror}{name}.gz" for mirror in mnist.MIRRORS], size, f"sha256:{gz}", content
+            )
+            for (name, (gz, content)), size in zip(mnist.FILES.items(), MNIST_SIZES, strict=True)
+        ],
+        "mnist.load()",
+    ),
+    "cifar10": DataSet(
+        "60,000 photographs, 32 x 32 RGB, 10 classes",
+        RESEARCH,
+        [Remote([cifar10.URL], 170_052_171, f"sha256:{cifar10.SHA256}")],
+        "cifar10.load()",
+    ),
+    "tiny-imagenet-200": DataSet(
+        "110,000 photographs, 64 x 64 RGB, 200 classes",
+        RESEARCH,
+        [Remote([TINY_URL], 248_100_043, "md5:90528d7ca1a48142e341f4ef8d21d0de")],
+        'imagefolder.load("{folder}/tiny-imagenet-200.zip", size=64)',
+    ),
+    "imagenette": DataSet(
+        "13,394 photographs, 160 pixels on the shorter side, 10 classes of ImageNet",
+        RESEARCH,
+        [
+            Remote(
+                [IMAGENETTE_URL],
+                99_003_388,
+                "sha256:64d0c4859f35a461889e0147755a999a48b49bf38a7e0f9bd27003f10db02fe5",
+            )
+        ],
+        'imagefolder.load("{folder}/imagenette2-160.tar", size=128)',
+    ),
+    "imagenet": DataSet(
+        "ILSVRC2012, 1,331,167 photographs of any size, 1,000 classes: by hand, from image-net.org",
+        RESEARCH + "; accept its terms first",
+        [],
+        'imagefolder.load("{folder}", size=224)',
+    ),
+}
+
+
+def describe() -> str:
+    """The table of `data list`: every data set, where it lies, its size there, its terms."""
+    lines = ["mnist-subset: 12,000 digits of MNIST, 28 x 28 gray, 10 classes"]
+    lines += [f"    here: {mnist.SUBSET_FOLDER}, {_size(mnist.SUBSET_FOLDER)} (ships with nnref)"]
+    lines += ["    terms: CC BY-SA 3.0", "    use: mnist.load_subset()"]
+    for name, data in DATA_SETS.items():
+        folder = data_folder(name)
+        size = sum(remote.size for remote in data.files)
+        to_fetch = f", {size / 1e6:,.0f} MB to fetch" if size else ""
+        present = folder.is_dir() and any(folder.iterdir())
+        here = f"here: {folder}, {_size(folder)}" if present else f"not in {folder}{to_fetch}"
+        lines += [f"{name}: {data.about}", f"    {here}", f"    terms: {data.terms}"]
+        lines += [f"    use: {data.use.format(folder=folder)}"]
+    folder = cache_folder()
+    cached = _size(folder) if folder.is_dir() else "none yet"
+    return "\n".join([*lines, f"images decoded once and kept: {folder}, {cached}"])
+
+
+def fetch_by_name(name: str) -> str:
+    """Download what is missing of a data set, every byte verified; return how to load it.
+
+    A .tgz is unzipped to a .tar, which is read in place: no archive is ever unpacked to files.
+    """
+    data, folder = _data_set(name), data_folder(name)
+    if not data.files:
+        raise InputError(
+            f"{name}: cannot be downloaded without an account; accept its terms at "
+            f"https://image-net.org, then put its folders or its tars into {folder}"
+        )
+    for remote in data.files:
+        path = fetch(remote.urls, remote.known_hash, folder)
+        if path.suffix == ".tgz" and not path.with_suffix(".tar").exists():
+            write_whole(path.with_suffix(".tar"), gzip.decompress(path.read_bytes()))
+    return data.use.format(folder=folder)
+
+
+def verify_by_name(name: str) -> tuple[bool, Path, int, list[str]]:
+    """(manifest written just now?, place, number of files, what is wrong), by name or by path.
+
+    Files that nnref can download are held to their published hashes, others to a manifest.
+    """
+    if name not in DATA_SETS or not DATA_SETS[name].files:
+        path = data_folder(name) if name in DATA_SETS else Path(name).expanduser()
+        return not manifest_path(path).exists(), manifest_path(path), *verify(path)
+    folder, files = data_folder(name), DATA_SETS[name].files
+    problems = [_problem(folder, remote) for remote in files]
+    return False, folder, len(files), [problem for problem in problems if problem]
+
+
+def _problem(folder, remote) -> str | None:
+    """What is wrong with a published file in this folder, where it may lie unzipped; or None."""
+    path = folder / remote.name
+    if not path.is_file() and remote.content_sha256:
+        path = path.with_suffix("")
+    if not path.is_file():
+        return f"{remote.name}: missing"
+    algorithm, _, expected = remote.known_hash.partition(":")
+    if file_hash(path, algorithm) == expected:
+        return None
+    if hashlib.sha256(idx.read_bytes(path)).hexdigest() == remote.content_sha256:
+        return None
+    return f"{path.name}: not the published file, of {remote.known_hash}"
+
+
+def _data_set(name) -> DataSet:
+    """The data set of this name; InputError if there is none."""
+    if name not in DATA_SETS:
+        raise InputError(f"data: expected one of {', '.join(DATA_SETS)}, found {name!r}")
+    return DATA_SETS[name]
+
+
+def _size(folder) -> str:
+    """How much the files of a folder take."""
+    total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return f"{total / 1e6:,.1f} MB"

@@ -1,0 +1,129 @@
+"""Folders of images, one for each class: ImageNet and its subsets, and any others of that layout.
+
+    train/CLASS/*.jpg    and    val/CLASS/*.jpg    (or test/ in place of val/)
+
+in a folder, a .zip or a .tar, which may hold further folders around these. Known variants:
+Tiny-ImageNet-200 as published (images a folder deeper, val in one folder with a list), Imagenette,
+and ILSVRC2012 as folders, as its tar of tars, or as Kaggle's tree. Their terms: ImageNet and its
+subsets are for research and education only; do not pass them on.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from nnref.data.cache import decoded
+from nnref.data.decode import SUFFIXES, ImageFiles
+from nnref.data.imageset import ImageSet
+from nnref.data.lists import class_names, labels_by_file
+from nnref.data.stores import open_store
+from nnref.data.transforms import Normalize, PadCropFlip, RandomResizedCropFlip, ResizeCenterCrop
+from nnref.errors import InputError
+from nnref.init import stream
+
+# mean and standard deviation of ImageNet's training pixels, as the authors (and everybody) use them
+IMAGENET = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def load(
+    path, size: int | None = None, classes=None, per_class: int | None = None,
+    seed: int = 0, on_bad: str = "stop", cache: bool = True,
+) -> tuple[ImageSet, ImageSet | None]:  # fmt: skip
+    """(train, held out) from class folders in a folder, .zip or .tar; held out is val, else test.
+
+    size        train on random crops resized to size x size, test on the central one (ImageNet's
+                way); None: images as they are, all of one size, moved by up to 4 pixels to train
+    classes     a list of classes, by folder or by readable name, or how many to draw; None: all
+    per_class   how many training images of each class to draw; None: all. Held out: always all
+    seed        of these draws; the same seed gives the same subset, and more of it contains less
+    on_bad      "stop" at a damaged image, or "skip" up to 1 % of them and list them in images.bad
+    cache       decode once, into the user's cache folder, where the set is not too large for that
+
+    Labels follow the sorted names of the folders. Raises InputError, naming the file, for what is
+    missing or damaged, and for classes that are not there.
+    """
+    store = open_store(Path(path).expanduser())
+    parts = find_images(store)
+    if not parts["train"]:
+        raise InputError(f"{store}: expected images as train/CLASS/NAME.jpg, found none")
+    readable = class_names(store)
+    chosen = _choose(sorted(parts["train"]), readable, classes, seed, store)
+    held_out = parts["val"] or parts["test"]
+    for name in chosen if held_out else ():
+        if name not in held_out:
+            raise InputError(f"{store}: class {name} has training images, but no others")
+    files = {name: _draw(parts["train"][name], per_class, seed, name, store) for name in chosen}
+    train = _image_set(store, files, readable, on_bad, cache)
+    train = train._replace(
+        transform=PadCropFlip(4) if size is None else RandomResizedCropFlip(size)
+    )
+    if not held_out:
+        return train, None
+    files = {name: held_out[name] for name in chosen}
+    test = _image_set(store, files, readable, on_bad, cache)
+    return train, test if size is None else test._replace(transform=ResizeCenterCrop(size))
+
+
+def find_images(store) -> dict[str, dict[str, list[str]]]:
+    """The image files of a store: {"train": {class: [name, ...]}, "val": ..., "test": ...}."""
+    parts = {"train": {}, "val": {}, "test": {}}
+    flat = None  # class by file name, read when first needed
+    for name in store.names:
+        *folders, file = name.split("/")
+        part = next((folder for folder in folders if folder in parts), None)
+        if part is None or file.startswith(".") or not file.lower().endswith(SUFFIXES):
+            continue
+        below = folders[folders.index(part) + 1 :]
+        if below in ([], ["images"]):  # no folder says the class: a list must
+            flat = labels_by_file(store) if flat is None else flat
+            if file in flat:
+                parts[part].setdefault(flat[file], []).append(name)
+        else:
+            parts[part].setdefault(below[0], []).append(name)
+    return parts
+
+
+def _choose(present, readable, classes, seed, store) -> list[str]:
+    """The folders of the classes asked for, sorted."""
+    if classes is None:
+        return present
+    if isinstance(classes, int):
+        if not 1 <= classes <= len(present):
+            raise InputError(f"{store}: expected 1 to {len(present)} classes, found {classes}")
+        return sorted(stream(seed, "classes").permutation(present)[:classes].tolist())
+    return sorted({_folder_of(name, present, readable, store) for name in classes})
+
+
+def _folder_of(wanted, present, readable, store) -> str:
+    """The folder of one class, given its folder's name or one of its readable names."""
+    if wanted in present:
+        return wanted
+    found = [
+        folder
+        for folder in present
+        if wanted.lower() in (name.strip().lower() for name in readable.get(folder, "").split(","))
+    ]
+    if len(found) != 1:
+        what = f"{' and '.join(found)} are called so" if found else "there is no such class"
+        raise InputError(f"{store}: class {wanted!r}: {what}")
+    return found[0]
+
+
+def _draw(names, count, seed, name, store) -> list[str]:
+    """`count` of these image files, drawn by `seed`, in their old order; all if it is None."""
+    if count is None:
+        return names
+    if not 1 <= count <= len(names):
+        raise InputError(
+            f"{store}: expected per_class of 1 to {len(names)}, the images of {name}, found {count}"
+        )
+    drawn = stream(seed, f"images of {name}").permutation(len(names))[:count]
+    return [names[i] for i in sorted(drawn)]
+
+
+def _image_set(store, files, readable, on_bad, cache) -> ImageSet:
+    """The image set of {class: [file, ...]}, labels in this order, without the damaged ones."""
+    labels = np.repeat(np.arange(len(files)), [len(names) for names in files.values()])
+    images = ImageFiles(store, [name for names in files.values() for name in names], on_bad)
+    names = [readable.get(folder, folder).split(",")[0] for folder in files]
+    return ImageSet(decoded(images) if cache else images, labels, names, normalize=IMAGENET)

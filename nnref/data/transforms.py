@@ -1,0 +1,104 @@
+"""From an image of any size to an input of the network: crop, flip, resize; then normalize.
+
+A transform takes one image, uint8 (H, W, C), and a random generator, and returns another image. To
+train, every epoch shows another crop of each image (augmentation); to test, always the central one.
+Resizing is Pillow's bilinear one, which averages over all pixels that it shrinks together.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from nnref.backend import xp
+
+
+@dataclass(frozen=True)
+class PadCropFlip:
+    """Pad with `pad` black pixels all around, crop to the old size anywhere, flip every second one.
+
+    The augmentation of CIFAR-10 (He et al. 2015, section 4.2).
+    """
+
+    pad: int = 4
+
+    def __call__(self, image, rng):
+        (H, W, C), pad = image.shape, self.pad
+        padded = np.zeros((H + 2 * pad, W + 2 * pad, C), image.dtype)
+        padded[pad : pad + H, pad : pad + W] = image
+        top, left = rng.integers(0, 2 * pad + 1, size=2)
+        return _flip_every_second(padded[top : top + H, left : left + W], rng)
+
+
+@dataclass(frozen=True)
+class RandomResizedCropFlip:
+    """A crop of 8 to 100 % of the area and 3:4 to 4:3 in shape, resized to size x size, then flip.
+
+    The augmentation of ImageNet (Szegedy et al. 2015, section 6; the authors of Xiao 2018 too).
+    """
+
+    size: int
+    smallest_area: float = 0.08
+    widest: float = 4 / 3  # width / height; the narrowest is 1 / widest
+    tries: int = 10  # to find a crop that lies in the image; then the largest central one
+
+    def __call__(self, image, rng):
+        top, left, height, width = self._box(image.shape[0], image.shape[1], rng)
+        crop = image[top : top + height, left : left + width]
+        return _flip_every_second(_resize(crop, self.size, self.size), rng)
+
+    def _box(self, H, W, rng):
+        """(top, left, height, width) of the crop."""
+        limit = math.log(self.widest)
+        for _ in range(self.tries):
+            area = H * W * rng.uniform(self.smallest_area, 1)
+            ratio = math.exp(rng.uniform(-limit, limit))
+            width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < width <= W and 0 < height <= H:
+                return rng.integers(H - height + 1), rng.integers(W - width + 1), height, width
+        height, width = min(H, round(W * self.widest)), min(W, round(H * self.widest))
+        return (H - height) // 2, (W - width) // 2, height, width
+
+
+@dataclass(frozen=True)
+class ResizeCenterCrop:
+    """Resize the shorter side to `resize`, then take the central size x size pixels; no chance.
+
+    For testing. Without `resize`, the proportion of ImageNet's 224 and 256 (the authors' too).
+    """
+
+    size: int
+    resize: int | None = None
+
+    def __call__(self, image, rng):
+        H, W, _ = image.shape
+        shorter = round(self.size * 256 / 224) if self.resize is None else self.resize
+        height, width = round(H * shorter / min(H, W)), round(W * shorter / min(H, W))
+        resized = _resize(image, height, width)
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        return resized[top : top + self.size, left : left + self.size]
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Bytes (N, H, W, C) -> (byte / 255 - mean) / std, per channel; mean and std on that scale."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dtype: str = "float32"
+
+    def __call__(self, images):
+        mean, std = xp.asarray(self.mean, self.dtype), xp.asarray(self.std, self.dtype)
+        return (images.astype(self.dtype) / 255 - mean) / std
+
+
+def _resize(image, height, width):
+    """Pillow's bilinear resizing; it averages where the image becomes smaller."""
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def _flip_every_second(image, rng):
+    """The image, or with probability 1/2 its mirror image (left and right swapped)."""
+    return image[:, ::-1] if rng.random() < 0.5 else image

@@ -1,0 +1,69 @@
+"""A convolution that shares nothing: every place of the image has weights of its own.
+
+A brain cannot copy one kernel to every place, so locally connected layers are the fairer test of a
+rule for a brain, and the harder one: each weight sees one place only (Bartunov et al. 2018).
+"""
+
+import math
+
+from nnref.feedback import Backprop
+from nnref.init import he_normal, normal
+from nnref.layers.base import WeightLayer, check_counts, check_input
+from nnref.patches import col2im, im2col, output_size
+
+
+class LocallyConnected2d(WeightLayer):
+    """Eq. 1 on every k x k patch of an image, each with a W of its own, and Eq. 2 back.
+
+    x (N, H, W, C_in) -> sigma (N, OH, OW, C_out); input_shape is (H, W, C_in). The weights, and so
+    B, are a stack of P = OH*OW matrices, (P, k*k*C_in, C_out); the bias is (P, C_out). lambda and
+    law are those of a convolution. Raises InputError for an input of another shape or dtype.
+    """
+
+    def __init__(
+        self, input_shape, C_out, k, rng, *, stride=1, padding=0,
+        bias=True, feedback=Backprop(), init=he_normal, dtype="float32",
+    ):  # fmt: skip
+        H, W, C_in = input_shape
+        check_counts(self, H=H, W=W, C_in=C_in, C_out=C_out, k=k, stride=stride)
+        check_counts(self, smallest=0, padding=padding)
+        self.input_shape, self.C_out = (H, W, C_in), C_out
+        self.k, self.stride, self.padding = k, stride, padding
+        self.OH, self.OW = output_size(H, k, stride, padding), output_size(W, k, stride, padding)
+        check_counts(self, OH=self.OH, OW=self.OW)
+        shape = (self.OH * self.OW, k * k * C_in, C_out)
+        W = init(rng, shape, fan_in=k * k * C_in, fan_out=k * k * C_out)
+        scale = math.sqrt(2 / (k * k * C_out))
+        super().__init__(W, scale, normal, rng, feedback, bias, dtype)
+
+    def forward(self, x):
+        W = self.params["W"]
+        check_input(self, x, (None, *self.input_shape), W.dtype)
+        self.x = x
+        sigma = self._rows(x) @ W  # Eq. 1 for each place: (P, N, k*k*C_in) @ (P, k*k*C_in, C_out)
+        if "b" in self.params:
+            sigma += self.params["b"][:, None]
+        return sigma.swapaxes(0, 1).reshape(len(x), self.OH, self.OW, self.C_out)
+
+    def backward(self, delta):
+        W, N = self.params["W"], len(delta)
+        rows = delta.reshape(N, -1, self.C_out).swapaxes(0, 1)  # (P, N, C_out)
+        self.grads = {"W": self._rows(self.x).swapaxes(1, 2) @ rows}
+        if "b" in self.params:
+            self.grads["b"] = rows.sum(axis=1)
+        if not self.sends_error:
+            return None
+        errors = rows @ self.feedback(W).swapaxes(1, 2)  # Eq. 2 for each place: (P, N, k*k*C_in)
+        patches = errors.swapaxes(0, 1).reshape(N, self.OH, self.OW, self.k, self.k, -1)
+        return col2im(patches, self.x.shape, self.k, self.stride, self.padding)
+
+    def _rows(self, x):
+        """The patches of a batch, by place: (P, N, k*k*C_in)."""
+        patches = im2col(x, self.k, self.stride, self.padding)
+        return patches.reshape(len(x), self.OH * self.OW, -1).swapaxes(0, 1)
+
+    def __repr__(self):
+        return (
+            f"LocallyConnected2d({self.input_shape}, {self.C_out}, k={self.k}, "
+            f"stride={self.stride}, padding={self.padding})"
+        )
