@@ -1,11 +1,11 @@
-"""Fixtures for all tests: a seeded generator, the shipped digits, and a closed network."""
+"""Fixtures for all tests: a generator, the shipped digits, a cache of their own, no network."""
 
 import socket
 
 import numpy as np
 import pytest
 
-from nnref.data import mnist
+from nnref.data import cache, mnist
 
 
 @pytest.fixture
@@ -17,6 +17,13 @@ def rng():
 def digits():
     """(train, test) of the shipped subset."""
     return mnist.load_subset()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """The user's cache folder stays as it is; a test that needs one gets its own."""
+    folder = tmp_path_factory.mktemp("cache") / "nnref"
+    monkeypatch.setattr(cache, "cache_folder", lambda: folder)
 
 
 @pytest.fixture(autouse=True)

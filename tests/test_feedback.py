@@ -20,7 +20,16 @@ from nnref.feedback import (
     SignSymmetry,
 )
 from nnref.init import normal, stream, uniform
-from nnref.layers import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from nnref.layers import (
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    Linear,
+    LocallyConnected2d,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+)
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import angle, weight_layers
 from nnref.optim import SGD, Adam
@@ -60,8 +69,18 @@ KINDS = {
         ),
         (2, 5, 6, 2),
     ),
+    "local": (
+        lambda rule: LocallyConnected2d(
+            (5, 6, 2), 3, 3, stream(3, "init"), stride=2, feedback=rule, dtype="float64"
+        ),
+        (2, 5, 6, 2),
+    ),
 }
-LAMBDA = {"linear": 1 / np.sqrt(6), "conv": np.sqrt(2 / (3 * 3 * 3))}
+LAMBDA = {
+    "linear": 1 / np.sqrt(6),
+    "conv": np.sqrt(2 / (3 * 3 * 3)),
+    "local": np.sqrt(2 / (3 * 3 * 3)),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,13 +18,15 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.layers.base"],
     [
         f"nnref.layers.{name}"
-        for name in ("activations", "compose", "conv", "linear", "norm", "pool")
+        for name in ("activations", "compose", "conv", "linear", "locally", "norm", "pool")
     ],
     ["nnref.layers"],
     ["nnref.losses", "nnref.optim", "nnref.models"],
-    ["nnref.measure"],
-    ["nnref.data", "nnref.data.idx", "nnref.data.imageset", "nnref.data.fetch"],
-    ["nnref.data.mnist"],
+    ["nnref.measure", "nnref.summary"],
+    [f"nnref.data{name}" for name in ("", ".idx", ".imageset", ".fetch", ".stores", ".transforms")],
+    [f"nnref.data.{name}" for name in ("decode", "lists", "manifest", "mnist", "cifar10")],
+    ["nnref.data.cache"],
+    ["nnref.data.imagefolder", "nnref.data.catalog"],
     ["nnref.data.cut_mnist_subset", "nnref.train", "nnref.plots"],
     ["nnref.demo"],
     ["nnref.cli"],

@@ -28,6 +28,16 @@ def f64(**kwargs):
 LAYERS = {
     "linear": (lambda: layers.Linear(5, 4, **f64()), (3, 5)),
     "conv": (lambda: layers.Conv2d(2, 3, 3, padding=1, **f64()), (2, 5, 4, 2)),
+    "linear-without-bias": (lambda: layers.Linear(5, 4, bias=False, **f64()), (3, 5)),
+    "conv-without-bias": (lambda: layers.Conv2d(2, 3, 3, bias=False, **f64()), (2, 5, 4, 2)),
+    "local": (
+        lambda: layers.LocallyConnected2d((5, 4, 2), 3, 3, padding=1, **f64()),
+        (2, 5, 4, 2),
+    ),
+    "local-stride": (
+        lambda: layers.LocallyConnected2d((6, 5, 2), 3, 3, stride=2, bias=False, **f64()),
+        (3, 6, 5, 2),
+    ),
     "conv-stride": (lambda: layers.Conv2d(2, 3, 2, stride=2, **f64()), (2, 5, 7, 2)),
     "conv-1x1": (lambda: layers.Conv2d(3, 2, 1, stride=2, **f64()), (1, 4, 3, 3)),
     "relu": (layers.ReLU, (4, 6)),
@@ -120,6 +130,49 @@ def test_convolution_backward_is_the_adjoint_of_forward_through_B(
     y = rng.standard_normal(layer.forward(x).shape)
     forward_through_B = naive_conv(x, B, b * 0, k, stride, padding)
     assert (forward_through_B * y).sum() == pytest.approx((x * layer.backward(y)).sum(), abs=1e-10)
+
+
+@pytest.mark.parametrize(("size", "k", "stride", "padding", "channels"), CONVS)
+def test_a_locally_connected_layer_is_a_convolution_of_its_own_at_every_place(
+    size, k, stride, padding, channels, rng
+):
+    layer = layers.LocallyConnected2d(
+        (*size, channels), 2, k, stride=stride, padding=padding, **f64()
+    )
+    randomize(layer, rng)
+    x = rng.standard_normal((2, *size, channels))
+    y = layer.forward(x)
+    for place, (row, column) in enumerate(itertools.product(range(layer.OH), range(layer.OW))):
+        W, b = layer.params["W"][place], layer.params["b"][place]
+        everywhere = naive_conv(x, W, b, k, stride, padding)
+        np.testing.assert_allclose(y[:, row, column], everywhere[:, row, column], atol=1e-12)
+
+
+def test_a_locally_connected_layer_with_equal_weights_everywhere_is_the_convolution(rng):
+    """Forward, the error through B, and the gradient of the kernel: the sum over all places."""
+    conv = layers.Conv2d(3, 4, 3, stride=2, padding=1, feedback=SignSymmetry(), **f64())
+    local = layers.LocallyConnected2d(
+        (7, 6, 3), 4, 3, stride=2, padding=1, feedback=SignSymmetry(), **f64()
+    )
+    randomize(conv, rng)
+    for name in ("W", "b"):
+        local.params[name][...] = conv.params[name]
+    x = rng.standard_normal((2, 7, 6, 3))
+    y = conv.forward(x)
+    np.testing.assert_allclose(local.forward(x), y, atol=1e-12)
+    delta = rng.standard_normal(y.shape)
+    np.testing.assert_allclose(local.backward(delta), conv.backward(delta), atol=1e-12)
+    for name in ("W", "b"):
+        np.testing.assert_allclose(local.grads[name].sum(axis=0), conv.grads[name], atol=1e-12)
+
+
+def test_a_layer_without_bias_has_neither_the_parameter_nor_its_gradient(rng):
+    for layer, shape in (
+        (layers.Linear(5, 4, bias=False, **f64()), (3, 5)),
+        (layers.Conv2d(2, 3, 3, bias=False, **f64()), (2, 5, 4, 2)),
+    ):
+        layer.backward(layer.forward(rng.standard_normal(shape)))
+        assert list(layer.params) == list(layer.grads) == ["W"]
 
 
 POOLS = list(itertools.product([(6, 6), (5, 8)], [1, 2, 3], [1, 2, 3], [0, 1]))

@@ -17,7 +17,7 @@ from nnref.feedback import (
 )
 from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
-from nnref.measure import weight_layers
+from nnref.measure import norm_ratio, weight_layers
 from nnref.optim import SGD, Adam, BatchManhattan
 
 
@@ -52,6 +52,27 @@ NETWORKS = {
         (4, 2, 3, 1),
     ),
     "lenet": (lambda: models.lenet(dtype="float64"), (2, 28, 28, 1)),
+    "cifar-cnn": (
+        lambda: models.cifar_cnn((9, 8, 3), width=0.1, dtype="float64"),
+        (2, 9, 8, 3),
+    ),
+    "locally-connected": (
+        lambda: models.locally_connected((9, 8, 3), width=0.1, dtype="float64"),
+        (2, 9, 8, 3),
+    ),
+    "resnet20": (lambda: models.resnet20((9, 8, 3), width=0.2, dtype="float64"), (3, 9, 8, 3)),
+    "resnet18": (
+        lambda: models.resnet18((40, 36, 3), classes=4, width=0.05, dtype="float64"),
+        (3, 40, 36, 3),
+    ),
+    "resnet18-cifar": (
+        lambda: models.resnet18((9, 8, 3), 4, stem="cifar", width=0.05, dtype="float64"),
+        (3, 9, 8, 3),
+    ),
+    "alexnet": (
+        lambda: models.alexnet((64, 60, 3), classes=4, width=0.02, dtype="float64"),
+        (3, 64, 60, 3),
+    ),
     "every-layer": (small_conv_net, (3, 9, 8, 2)),
 }
 
@@ -128,30 +149,123 @@ def test_every_layer_gets_the_rule_and_the_last_one_its_own_if_given(make):
     assert mixed == [FeedbackAlignment] * (count - 1) + [Backprop]
 
 
-def test_summary_prints_layers_shapes_and_lecuns_parameter_counts(capsys):
-    """By hand: 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706, LeNet-5 without its sparse table."""
-    model = models.lenet()
-    models.summary(model, (28, 28, 1))
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "layer output parameters"
-    assert lines[1] == "Conv2d(1, 6, k=5, stride=1, padding=2) (28, 28, 6) 156"
-    assert lines[3] == "MaxPool2d(2, stride=2, padding=0) (14, 14, 6) 0"
-    assert lines[-1] == "total 61,706"
-    assert len(lines) == 1 + 12 + 1
-    assert not hasattr(model.layers[0], "x")  # it looked at a copy
-
-
-def test_summary_of_an_impossible_input_names_the_layer():
-    with pytest.raises(InputError, match=r"^Linear\(400, 120\): expected input of shape"):
-        models.summary(models.lenet(), (32, 32, 1))
-
-
-def test_summary_evaluates_and_takes_a_model_without_parameters(capsys):
-    models.summary(layers.Sequential(layers.Flatten(), layers.ReLU()), (2, 3, 1))
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["total", "0"]
-    models.summary(layers.BatchNorm(4), (4,))  # one sample has no variance to train on
-
-
 def test_an_activation_is_a_class():
     with pytest.raises(InputError, match=r"^mlp: expected activation to be a class such as ReLU"):
         models.mlp([4], input_shape=(5,), classes=3, activation=layers.ReLU())
+
+
+ZOO = {
+    "mlp": (models.mlp, (28, 28, 1)),
+    "lenet": (models.lenet, (28, 28, 1)),
+    "cifar_cnn": (models.cifar_cnn, (32, 32, 3)),
+    "locally_connected": (models.locally_connected, (32, 32, 3)),
+    "resnet20": (models.resnet20, (32, 32, 3)),
+    "resnet18": (models.resnet18, (64, 64, 3)),
+    "alexnet": (models.alexnet, (64, 64, 3)),
+}
+
+
+def count(model):
+    return sum(param.size for layer in model.walk() for param in layer.params.values())
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_all_take_the_same_options_and_give_logits(name, rng):
+    make, shape = ZOO[name]
+    options = {"feedback": FeedbackAlignment(), "last_feedback": SignSymmetry(), "seed": 3}
+    model = make(input_shape=shape, classes=7, width=0.25, **options)
+    logits = model.forward(rng.standard_normal((2, *shape)).astype("float32"))
+    assert logits.shape == (2, 7)
+    kinds = [type(layer.feedback) for layer in weight_layers(model)]
+    assert kinds == [FeedbackAlignment] * (len(kinds) - 1) + [SignSymmetry]
+    assert not weight_layers(model)[0].sends_error
+
+
+def test_resnet_18_has_the_published_number_of_parameters():
+    """11,689,512 (torchvision's model card); on CIFAR-10, 11,173,962: another stem and top."""
+    assert count(models.resnet18()) == 11_689_512
+    imagenet_stem, imagenet_top = 7 * 7 * 3 * 64, 512 * 1000 + 1000
+    cifar_stem, cifar_top = 3 * 3 * 3 * 64, 512 * 10 + 10
+    expected = 11_689_512 - imagenet_stem - imagenet_top + cifar_stem + cifar_top
+    assert count(models.resnet18((32, 32, 3), 10, stem="cifar")) == expected == 11_173_962
+
+
+def test_resnet_20_has_20_layers_and_its_number_of_parameters():
+    """By hand: 3 x 3 kernels of each stage, a gain and a bias per channel, two 1 x 1 shortcuts."""
+    model = models.resnet20()
+    deep = [layer for layer in weight_layers(model) if getattr(layer, "k", 3) == 3]
+    assert len(deep) == 20  # 19 convolutions and the last, linear layer; shortcuts do not count
+    stem = 27 * 16 + 2 * 16
+    stages = [6 * (9 * 16 * 16 + 2 * 16)]
+    for c_in, c in ((16, 32), (32, 64)):
+        stages += [9 * c_in * c + 5 * 9 * c * c + 6 * 2 * c + c_in * c + 2 * c]
+    assert count(model) == stem + sum(stages) + 65 * 10
+
+
+def test_alexnets_have_the_authors_channels_and_kernels():
+    for shape, first, pixels in (((224, 224, 3), 11, 6 * 6), ((64, 64, 3), 5, 3 * 3)):
+        shapes = [layer.params["W"].shape for layer in weight_layers(models.alexnet(shape))]
+        assert shapes == [
+            (first * first * 3, 64),
+            (25 * 64, 192),
+            (9 * 192, 384),
+            (9 * 384, 256),
+            (9 * 256, 256),
+            (pixels * 256, 4096),
+            (4096, 4096),
+            (4096, 1000),
+        ]
+
+
+def test_every_relu_of_alexnet_has_a_batch_norm_below_and_no_layer_below_that_a_bias():
+    stack = models.alexnet((64, 64, 3), width=0.1).layers
+    assert sum(isinstance(layer, layers.ReLU) for layer in stack) == 7
+    for below, norm, relu in zip(stack, stack[1:], stack[2:], strict=False):
+        if isinstance(relu, layers.ReLU):
+            assert isinstance(norm, layers.BatchNorm)
+            assert "b" not in below.params
+    assert "b" in stack[-1].params
+
+
+def ratios(model):
+    """rms(B) / rms(W) of every layer with weights."""
+    return [
+        norm_ratio(layer.params["W"], layer.feedback(layer.params["W"]))
+        for layer in weight_layers(model)
+    ]
+
+
+def test_the_authors_lambda_has_the_size_of_a_resnets_weights():
+    """Both are sqrt(2 / (k k C_out)): 1.00 in every convolution, the 1 x 1 shortcuts included."""
+    *convolutions, top = ratios(models.resnet18((64, 64, 3), feedback=SignSymmetry()))
+    np.testing.assert_allclose(convolutions, 1, atol=0.02)
+    assert len(convolutions) == 20
+    assert top == pytest.approx(np.sqrt(3), rel=0.01)  # W uniform, B at its bound
+
+
+def test_the_authors_lambda_in_alexnet():
+    """sqrt(6 C_in / C_out): 0.53, 1.41, 1.73, 3.00, 2.45; in linear layers sqrt(3)."""
+    found = ratios(models.alexnet((64, 64, 3), feedback=SignSymmetry()))
+    expected = [0.53, 1.41, 1.73, 3.00, 2.45, 1.73, 1.73, 1.73]
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+@pytest.mark.parametrize("size", [28, 32])
+def test_lenet_takes_both_sizes_of_image(size, rng):
+    model = models.lenet((size, size, 1))
+    assert model.forward(rng.standard_normal((2, size, size, 1)).astype("float32")).shape == (2, 10)
+    assert count(model) == 61_706
+
+
+def test_width_multiplies_channels_and_units():
+    wide = [layer.params["W"].shape for layer in weight_layers(models.lenet(width=2))]
+    assert wide == [(25, 12), (300, 32), (800, 240), (240, 168), (168, 10)]
+    narrow = models.lenet(width=0.01)
+    assert [layer.params["W"].shape[1] for layer in weight_layers(narrow)] == [1, 1, 1, 1, 10]
+    with pytest.raises(InputError, match="expected a width above 0, found 0"):
+        models.lenet(width=0)
+
+
+def test_resnets_stem_has_two_kinds():
+    with pytest.raises(InputError, match=r"^resnet18: expected stem to be imagenet or cifar"):
+        models.resnet18(stem="small")

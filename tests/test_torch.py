@@ -173,3 +173,143 @@ def test_lenet_stays_with_its_twin_through_five_steps(name, rng):
         theirs.step()
     for layer, tW in zip(weight_layers(model), W, strict=True):
         np.testing.assert_allclose(layer.params["W"], tW.detach().numpy(), rtol=1e-6, atol=1e-8)
+
+
+nn = torch.nn
+
+
+class BasicBlock(nn.Module):
+    """The residual block of ResNet-18 and ResNet-20, from He et al. 2015."""
+
+    def __init__(self, c_in, c_out, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(c_out)
+        self.shortcut = nn.Identity()
+        if stride != 1 or c_in != c_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out)
+            )
+
+    def forward(self, x):
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def stem(k, stride, c_out):
+    return [
+        nn.Conv2d(3, c_out, k, stride, k // 2, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()
+    ]  # fmt: skip
+
+
+def resnet(below, channels, blocks, classes):
+    stages, c_in = [], channels[0]
+    for stage, c_out in enumerate(channels):
+        for block in range(blocks):
+            stages.append(BasicBlock(c_in, c_out, 2 if stage and not block else 1))
+            c_in = c_out
+    top = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c_in, classes)]
+    return nn.Sequential(*below, *stages, *top)
+
+
+def resnet18(classes):
+    below = [*stem(7, 2, 64), nn.MaxPool2d(3, 2, 1)]
+    return resnet(below, (64, 128, 256, 512), 2, classes)
+
+
+def resnet18_cifar(classes):
+    return resnet(stem(3, 1, 64), (64, 128, 256, 512), 2, classes)
+
+
+def resnet20(classes):
+    return resnet(stem(3, 1, 16), (16, 32, 64), 3, classes)
+
+
+class ChannelsLast(nn.Module):
+    """Before Flatten: nnref flattens images with their channels last."""
+
+    def forward(self, x):
+        return channels_last(x)
+
+
+def alexnet(classes, k=11, stride=4, pixels=36):
+    def block(c_in, c_out, k, stride, padding):
+        convolution = nn.Conv2d(c_in, c_out, k, stride, padding, bias=False)
+        return [convolution, nn.BatchNorm2d(c_out), nn.ReLU()]
+
+    def dense(n_in, n_out):
+        return [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()]
+
+    return nn.Sequential(
+        *block(3, 64, k, stride, 2),
+        nn.MaxPool2d(3, 2),
+        *block(64, 192, 5, 1, 2),
+        nn.MaxPool2d(3, 2),
+        *block(192, 384, 3, 1, 1),
+        *block(384, 256, 3, 1, 1),
+        *block(256, 256, 3, 1, 1),
+        nn.MaxPool2d(3, 2),
+        ChannelsLast(),
+        nn.Flatten(),
+        *dense(pixels * 256, 4096),
+        *dense(4096, 4096),
+        nn.Linear(4096, classes),
+    )
+
+
+def pair_up(model, twin):
+    """[(nnref's layer, PyTorch's module)], in the order in which both networks list them."""
+    ours = [layer for layer in model.walk() if layer.params]
+    theirs = [module for module in twin.modules() if list(module.parameters(recurse=False))]
+    return list(zip(ours, theirs, strict=True))
+
+
+def as_ours(array, module):
+    """A weight or gradient of PyTorch's module in nnref's shape."""
+    if array.ndim == 4:
+        return array.permute(2, 3, 1, 0).reshape(-1, len(array)).numpy()
+    return array.numpy().T if array.ndim == 2 else array.numpy()
+
+
+@pytest.mark.parametrize(
+    ("make", "make_twin", "batch", "size"),
+    [
+        (models.resnet18, resnet18, 4, 64),
+        (models.resnet18, resnet18, 2, 224),
+        (
+            lambda *shape, **rest: models.resnet18(*shape, stem="cifar", **rest),
+            resnet18_cifar,
+            3,
+            32,
+        ),
+        (models.resnet20, resnet20, 4, 32),
+        (models.alexnet, lambda classes: alexnet(classes, 5, 2, 9), 4, 64),
+        (models.alexnet, alexnet, 3, 224),
+    ],
+    ids=["resnet18-64", "resnet18-224", "resnet18-cifar", "resnet20", "alexnet-64", "alexnet-224"],
+)
+def test_networks_of_the_zoo_equal_their_twins(make, make_twin, batch, size, rng):
+    """As many parameters; the same weights give the same logits and the same gradients."""
+    torch.manual_seed(0)
+    model = make((size, size, 3), 10, dtype="float64")
+    twin = make_twin(10).double()
+    for layer, module in pair_up(model, twin):
+        for name, param in zip(layer.params, module.parameters(recurse=False), strict=True):
+            if name != "W":  # off their trivial values
+                param.data += 0.1 * torch.tensor(rng.standard_normal(param.shape))
+            layer.params[name][...] = as_ours(param.detach(), module)
+    assert sum(p.numel() for p in twin.parameters()) == sum(
+        param.size for layer in model.walk() for param in layer.params.values()
+    )
+    x, labels = rng.standard_normal((batch, size, size, 3)), rng.integers(0, 10, batch)
+    logits, oracle = model.forward(x), twin(channels_first(torch.tensor(x)))
+    np.testing.assert_allclose(logits, oracle.detach().numpy(), rtol=1e-9, atol=1e-9)
+    model.backward(losses.softmax_cross_entropy(logits, labels)[1])
+    nn.functional.cross_entropy(oracle, torch.tensor(labels)).backward()
+    for layer, module in pair_up(model, twin):
+        for name, param in zip(layer.params, module.parameters(recurse=False), strict=True):
+            expected = as_ours(param.grad, module)
+            difference = np.linalg.norm(layer.grads[name] - expected)
+            assert difference <= 1e-8 * np.linalg.norm(expected) + 1e-12, f"{layer} {name}"

@@ -5,6 +5,7 @@ import pytest
 
 from nnref import layers, models
 from nnref.data.imageset import ImageSet, batches
+from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import stream
@@ -25,7 +26,8 @@ def test_batches_hold_every_sample_once_in_an_order_of_the_seed(small):
     data, _ = small
 
     def order(rng):
-        return np.concatenate([x[:, 14, :, 0] for x, _ in batches(data, 32, rng)])
+        chosen = None if rng is None else rng.permutation(100)
+        return np.concatenate([x[:, 14, :, 0] for x, _ in batches(data, 32, chosen)])
 
     sizes = [len(labels) for _, labels in batches(data, 32)]
     assert sizes == [32, 32, 32, 4]
@@ -49,7 +51,7 @@ def test_a_single_image_left_over_joins_the_batch_before(count, batch_size, size
 
 def test_images_stay_with_their_labels(small):
     data, _ = small
-    for x, labels in batches(data, 7, stream(0, "order")):
+    for x, labels in batches(data, 7, stream(0, "order").permutation(100)):
         for image, label in zip(x, labels, strict=True):
             assert any(
                 label == data.labels[i] and np.array_equal(image, data.images[i])
@@ -141,6 +143,44 @@ def test_evaluation_uses_the_running_statistics_and_training_goes_on_after_it(sm
     evaluate(model, test)
     np.testing.assert_array_equal(norm.running_mean, before)
     assert norm.training
+
+
+def test_bytes_are_normalized_and_augmented_anew_in_every_epoch(rng):
+    images = rng.integers(0, 256, (40, 8, 8, 3), np.uint8)
+    seen = []
+
+    class Note(PadCropFlip):
+        def __call__(self, image, rng):
+            seen.append(super().__call__(image, rng))
+            return seen[-1]
+
+    normalize = Normalize((0.5,) * 3, (0.25,) * 3)
+    data = ImageSet(images, np.arange(40) % 10, transform=Note(4), normalize=normalize)
+    model = models.mlp([], input_shape=(8, 8, 3))
+    history = fit(model, SGD(model, 0.01), data, epochs=2, batch_size=10)
+    assert len(history) == 2
+    crops = {crop.tobytes() for crop in seen}
+    assert len(crops) > 70  # of 80, and the image that is looked at first
+
+
+class Shelf:
+    """40 images of bytes; number 3 is damaged and to be skipped."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, i):
+        return None if i == 3 else np.full((2, 2, 3), i, np.uint8)
+
+
+def test_accuracy_and_loss_count_the_images_that_were_seen():
+    data = ImageSet(Shelf(), np.zeros(40, int), normalize=Normalize((0.5,) * 3, (0.25,) * 3))
+    model = models.mlp([], input_shape=(2, 2, 3), classes=2)
+    for param in model.layers[-1].params.values():
+        param[...] = 0  # both classes equally likely: a loss of log 2, and class 0 on a tie
+    loss, accuracy = evaluate(model, data, batch_size=7)
+    assert loss == pytest.approx(np.log(2), rel=1e-6)
+    assert accuracy == 1
 
 
 def test_a_label_turns_the_progress_bar_on(small, capsys):

@@ -5,8 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from nnref.data import cifar10, idx, mnist
-from nnref.data.cache import cache_folder
+from nnref.data import cache, cifar10, idx, mnist
 from nnref.data.fetch import data_folder, fetch
 from nnref.data.manifest import file_hash, manifest_path, verify
 from nnref.errors import InputError
@@ -102,7 +101,7 @@ def describe() -> str:
         here = f"here: {folder}, {_size(folder)}" if present else f"not in {folder}{to_fetch}"
         lines += [f"{name}: {data.about}", f"    {here}", f"    terms: {data.terms}"]
         lines += [f"    use: {data.use.format(folder=folder)}"]
-    folder = cache_folder()
+    folder = cache.cache_folder()
     cached = _size(folder) if folder.is_dir() else "none yet"
     return "\n".join([*lines, f"images decoded once and kept: {folder}, {cached}"])
 

@@ -1,0 +1,147 @@
+"""Batches: every image once, the same whatever the number of threads, read ahead, bounded."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from nnref.data.imageset import ImageSet, ahead, batches, check_data
+from nnref.data.transforms import Normalize, PadCropFlip
+from nnref.errors import InputError
+
+
+@pytest.fixture
+def photographs(rng):
+    """60 pictures of bytes, each with its index in its first pixel, cropped at random."""
+    images = rng.integers(0, 256, (60, 8, 8, 3), np.uint8)
+    return ImageSet(images, np.arange(60), transform=PadCropFlip(4))
+
+
+def gather(data, **options):
+    """(images, labels) of one epoch."""
+    parts = list(batches(data, 16, **options))
+    return np.concatenate([x for x, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_threads_changes_nothing(photographs, threads):
+    order = np.random.default_rng(1).permutation(60)
+    one = gather(photographs, order=order, key=(3, 7), threads=1)
+    more = gather(photographs, order=order, key=(3, 7), threads=threads)
+    np.testing.assert_array_equal(one[0], more[0])
+    np.testing.assert_array_equal(one[1], order)
+
+
+def test_what_is_random_about_an_image_depends_on_seed_epoch_and_image_alone(photographs):
+    first, _ = gather(photographs, key=(0, 1))
+    order = np.arange(60)[::-1]
+    reversed_, _ = gather(photographs, order=order, key=(0, 1))
+    np.testing.assert_array_equal(first, reversed_[::-1])
+    few = photographs._replace(images=photographs.images[:20], labels=photographs.labels[:20])
+    np.testing.assert_array_equal(gather(few, key=(0, 1))[0], first[:20])
+    for key in ((0, 2), (1, 1)):
+        same = (gather(photographs, key=key)[0] == first).all(axis=(1, 2, 3))
+        assert same.mean() < 0.2  # of 162 crops, some are drawn twice
+
+
+def test_different_images_get_different_crops():
+    alike = np.tile(np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1), (50, 1, 1, 1))
+    crops, _ = gather(ImageSet(alike, np.zeros(50, int), transform=PadCropFlip(4)))
+    assert len({crop.tobytes() for crop in crops}) > 30
+
+
+def test_normalize_comes_last_and_on_the_whole_batch(photographs):
+    seen = []
+
+    def note(batch):
+        seen.append(batch.shape)
+        return batch.astype("float32") / 255
+
+    x, _ = next(batches(photographs._replace(normalize=note), 16))
+    assert seen[0] == (16, 8, 8, 3)
+    assert x.dtype == "float32"
+
+
+class Shelf:
+    """Images made when asked for; None at the places `bad`, InputError at `worse`."""
+
+    def __init__(self, count, bad=(), worse=()):
+        self.count, self.bad, self.worse, self.asked = count, bad, worse, []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        self.asked.append(int(i))
+        if i in self.worse:
+            raise InputError(f"image {i} is damaged")
+        return None if i in self.bad else np.full((2, 2, 3), i, np.uint8)
+
+
+def test_skipped_images_are_left_out_with_their_labels():
+    images, labels = gather(ImageSet(Shelf(40, bad=[3, 38, 39]), np.arange(40)))
+    assert labels.tolist() == [i for i in range(40) if i not in (3, 38, 39)]
+    np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
+
+
+def test_a_batch_of_which_nothing_is_left_does_not_appear():
+    data = ImageSet(Shelf(6, bad=[2, 3]), np.arange(6))
+    assert [labels.tolist() for _, labels in batches(data, 2)] == [[0, 1], [4, 5]]
+
+
+def test_an_error_in_a_thread_reaches_the_reader():
+    with pytest.raises(InputError, match="image 20 is damaged"):
+        gather(ImageSet(Shelf(40, worse=[20]), np.arange(40)), threads=2)
+
+
+def test_images_of_several_shapes_need_a_transform():
+    class Ragged(Shelf):
+        def __getitem__(self, i):
+            return np.zeros((2 + i % 2, 2, 3), np.uint8)
+
+    with pytest.raises(InputError, match=r"^batches: expected images of one shape, found"):
+        gather(ImageSet(Ragged(4), np.arange(4)))
+
+
+def test_reading_ahead_is_bounded_and_stops_with_its_reader():
+    shelf = Shelf(1000)
+    reader = batches(ImageSet(shelf, np.arange(1000)), 10, threads=2)
+    next(reader)
+    time.sleep(0.2)
+    assert len(shelf.asked) <= 10 * (1 + 2 + 2)
+    reader.close()
+    after = len(shelf.asked)
+    time.sleep(0.1)
+    assert len(shelf.asked) == after
+    assert threading.active_count() < 10
+
+
+def test_work_is_done_ahead_of_the_reader_and_in_order():
+    started = []
+
+    def work(job):
+        started.append(job)
+        time.sleep(0.02 * (job % 2))  # the second is ready before the first
+        return job
+
+    results = ahead(work, [1, 2, 3, 4, 5, 6], threads=2)
+    assert next(results) == 1
+    assert len(started) >= 2
+    assert list(results) == [2, 3, 4, 5, 6]
+
+
+def test_normalize_is_the_formula(rng):
+    images = rng.integers(0, 256, (4, 3, 3, 3), np.uint8)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    expected = (images.astype("float64") / 255 - mean) / std
+    found = Normalize(mean, std)(images)
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    double = Normalize(mean, std, "float64")(images)
+    np.testing.assert_allclose(double, expected, atol=1e-15)
+
+
+def test_a_list_of_images_is_not_a_data_set():
+    with pytest.raises(InputError, match=r"^data: expected an ImageSet"):
+        check_data(ImageSet([np.zeros((2, 2, 3))], np.zeros(1, int)))

@@ -1,0 +1,64 @@
+"""Manifests: what has changed since the hashes were written."""
+
+import shutil
+import subprocess
+
+import pytest
+from pictures import class_folders, write_folder, write_zip
+
+from nnref.data import manifest
+from nnref.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "set", class_folders())
+
+
+def test_the_first_time_writes_and_the_next_finds_everything_as_it_was(folder):
+    assert manifest.verify(folder) == (10, [])
+    before = (folder / "SHA256SUMS").read_bytes()
+    assert len(before.splitlines()) == 10
+    assert manifest.verify(folder) == (10, [])
+    assert (folder / "SHA256SUMS").read_bytes() == before
+
+
+def test_a_flipped_byte_a_missing_and_a_new_file_are_named(folder):
+    manifest.verify(folder)
+    changed = folder / "train/cat/1.png"
+    content = bytearray(changed.read_bytes())
+    content[-20] ^= 1
+    changed.write_bytes(content)
+    (folder / "val/dog/0.png").unlink()
+    (folder / "val/dog/new.png").write_bytes(b"")
+    assert manifest.verify(folder) == (
+        10,
+        [
+            "val/dog/0.png: missing",
+            "val/dog/new.png: not in the manifest",
+            "train/cat/1.png: changed",
+        ],
+    )
+
+
+def test_an_archive_has_its_manifest_beside_it(tmp_path):
+    path = write_zip(tmp_path / "set.zip", class_folders())
+    assert manifest.verify(path) == (1, [])
+    assert (tmp_path / "set.zip.sha256").read_text().endswith("  set.zip\n")
+    path.write_bytes(path.read_bytes() + b"x")
+    assert manifest.verify(path) == (1, ["set.zip: changed"])
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="sha256sum is not installed")
+def test_sha256sum_reads_it_too(folder):
+    manifest.verify(folder)
+    command = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=folder).returncode == 0
+
+
+def test_nothing_there_or_a_manifest_that_is_none(folder, tmp_path):
+    with pytest.raises(InputError, match="gone: expected a file or a folder, found nothing"):
+        manifest.verify(tmp_path / "gone")
+    (folder / "SHA256SUMS").write_text("what is this\n")
+    with pytest.raises(InputError, match="SHA256SUMS: not a manifest"):
+        manifest.verify(folder)

@@ -1,0 +1,179 @@
+"""Folders, .zip and .tar: the same files from each; hostile archives are refused."""
+
+import io
+import os
+import stat
+import tarfile
+import threading
+import zipfile
+
+import pytest
+from pictures import content_of, write_folder, write_tar, write_zip
+
+from nnref.data import stores
+from nnref.errors import InputError
+
+TREE = {"train/cat/1.png": 1, "train/dog/2.png": 2, "words.txt": b"cat\ta cat\n"}
+WRITERS = {
+    "folder": lambda path: write_folder(path / "set", TREE),
+    "zip": lambda path: write_zip(path / "set.zip", TREE),
+    "tar": lambda path: write_tar(path / "set.tar", TREE),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_store_lists_and_reads_the_same_files(kind, tmp_path):
+    store = stores.open_store(WRITERS[kind](tmp_path))
+    content = content_of(TREE)
+    assert store.names == sorted(TREE)
+    for name in TREE:
+        assert store.read(name) == content[name]
+    assert str(store).startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_threads_may_read_at_the_same_time(kind, tmp_path):
+    store = stores.open_store(WRITERS[kind](tmp_path))
+    content, wrong = content_of(TREE), []
+
+    def read():
+        for _ in range(100):
+            wrong.extend(name for name in TREE if store.read(name) != content[name])
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def inner_tar(tree):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name, value in content_of(tree).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(value)
+            archive.addfile(member, io.BytesIO(value))
+    return content.getvalue()
+
+
+def test_a_tar_of_tars_reads_as_folders(tmp_path):
+    tree = {
+        "n1.tar": inner_tar({"n1_1.JPEG": 1, "n1_2.JPEG": 2}),
+        "n2.tar": inner_tar({"n2_1.JPEG": 3}),
+    }
+    store = stores.open_store(write_tar(tmp_path / "set.tar", tree))
+    assert store.names == ["n1/n1_1.JPEG", "n1/n1_2.JPEG", "n2/n2_1.JPEG"]
+    assert [store.read(name) for name in store.names] == list(
+        content_of({1: 1, 2: 2, 3: 3}).values()
+    )
+
+
+def test_a_folder_of_imagenets_tars_reads_as_train_and_val(tmp_path):
+    write_tar(tmp_path / "ILSVRC2012_img_train.tar", {"n1.tar": inner_tar({"n1_1.JPEG": 1})})
+    write_tar(tmp_path / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000001.JPEG": 2})
+    (tmp_path / "words.txt").write_text("n1\tone\n")
+    store = stores.open_store(tmp_path)
+    assert "train/n1/n1_1.JPEG" in store.names
+    assert store.read("val/ILSVRC2012_val_00000001.JPEG") == content_of({0: 2})[0]
+    assert store.read("words.txt") == b"n1\tone\n"
+
+
+HOSTILE_NAMES = ["../out.png", "/etc/out.png", "a/../../out.png", "a\\..\\out.png", "C:out.png"]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_a_path_that_leaves_the_archive_is_refused(name, write, tmp_path):
+    path = write(tmp_path / "set", {"train/cat/1.png": 1, name: 2})
+    with pytest.raises(InputError, match="expected paths inside the archive, found"):
+        stores.open_store(path)
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+)
+def test_links_and_devices_in_a_tar_are_refused(kind, tmp_path):
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        member = tarfile.TarInfo("train/cat/1.png")
+        member.type, member.linkname = kind, "/etc/passwd"
+        archive.addfile(member)
+    with pytest.raises(InputError, match=r"'train/cat/1.png' is something else"):
+        stores.open_store(tmp_path / "set.tar")
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        link = zipfile.ZipInfo("train/cat/1.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(InputError, match=r"'train/cat/1.png' is something else"):
+        stores.open_store(tmp_path / "set.zip")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_counts_and_sizes_are_bounded(kind, tmp_path, monkeypatch):
+    path = WRITERS[kind](tmp_path)
+    monkeypatch.setattr(stores, "LARGEST_FILE", 50)
+    with pytest.raises(InputError, match=r"train/cat/1.png: expected at most 50 bytes, found"):
+        stores.open_store(path).read("train/cat/1.png")
+    monkeypatch.setattr(stores, "MOST_FILES", 2)
+    with pytest.raises(InputError, match="expected at most 2 files, found more"):
+        stores.open_store(path)
+
+
+def test_a_zip_that_unpacks_to_more_than_it_says_is_refused(tmp_path):
+    """The directory of the archive says 10 bytes where a megabyte of zeros is packed."""
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train/cat/1.png", bytes(2**20))
+    content = path.read_bytes()
+    assert content.count((2**20).to_bytes(4, "little")) == 2
+    path.write_bytes(content.replace((2**20).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    with pytest.raises(InputError, match=r"train/cat/1.png: cannot be read"):
+        stores.open_store(path).read("train/cat/1.png")
+
+
+def flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 255
+    path.write_bytes(content)
+
+
+def test_a_flipped_byte_in_a_zip_is_noticed(tmp_path):
+    path = WRITERS["zip"](tmp_path)
+    flip(path, 200)
+    with pytest.raises(InputError, match=r"train/cat/1.png: cannot be read: Bad CRC"):
+        stores.open_store(path).read("train/cat/1.png")
+
+
+def test_archives_that_are_none_or_cut_or_compressed(tmp_path):
+    (tmp_path / "no.tar").write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(InputError, match=r"no.tar: cannot be read as a .tar archive"):
+        stores.open_store(tmp_path / "no.tar")
+    with pytest.raises(
+        InputError, match=r"gone: expected a folder, a .zip or a .tar, found nothing"
+    ):
+        stores.open_store(tmp_path / "gone")
+    write_tar(tmp_path / "set.tgz", TREE, "w:gz")
+    with pytest.raises(InputError, match=r"set.tgz: expected a plain .tar, found a compressed one"):
+        stores.open_store(tmp_path / "set.tgz")
+    whole = write_tar(tmp_path / "cut.tar", {"train/cat/1.png": bytes(5000)}).read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[:2000])
+    with pytest.raises(InputError, match=r"cut.tar"):
+        stores.open_store(tmp_path / "cut.tar").read("train/cat/1.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_a_folder_that_may_not_be_read(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(InputError, match="closed: cannot be read: Permission denied"):
+        stores.open_store(tmp_path)
+
+
+def test_a_file_that_is_gone_when_it_is_wanted(tmp_path):
+    store = stores.open_store(WRITERS["folder"](tmp_path))
+    (tmp_path / "set/train/cat/1.png").unlink()
+    with pytest.raises(InputError, match=r"1.png: cannot be read: No such file"):
+        store.read("train/cat/1.png")
