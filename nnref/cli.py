@@ -85,7 +85,7 @@ def run_train(options) -> int:
     train, test = _load_data(options)
     x, _ = next(batches(train, 1))
     model = MODELS[options.model](
-        x.shape[1:],
+        input_shape=x.shape[1:],
         classes=int(train.labels.max()) + 1,
         feedback=RULES[options.feedback],
         last_feedback=RULES[options.last_feedback or options.feedback],

@@ -182,6 +182,8 @@ def alexnet(
         size = output_size(size, k, stride, 2)
         for _ in range(3):
             size = output_size(size, 3, 2, 0)
+        if size < 1:
+            raise InputError(f"alexnet: expected larger images than {height} x {across} pixels")
         return size
 
     return _network(

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pictures import class_folders, picture, write_folder
 from PIL import Image
 
 import nnref
@@ -17,12 +19,13 @@ from nnref.plots import COLORS
 ROOT = Path(nnref.__file__).parent.parent
 
 
-def nnref_command(*arguments, cwd=ROOT):
+def nnref_command(*arguments, cwd=ROOT, **environment):
     """Run `python -m nnref` as a person would."""
+    environment = {name: str(value) for name, value in environment.items()}
     return subprocess.run(
         [sys.executable, "-m", "nnref", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=280,
@@ -144,8 +147,8 @@ HELP = "(try python -m nnref demo --help)"
             "unrecognized arguments: --epoch 3 (try python -m nnref --help)",
         ),
         (
-            ["train"],
-            "argument COMMAND: invalid choice: 'train' (choose from demo) "
+            ["fly"],
+            "argument COMMAND: invalid choice: 'fly' (choose from demo, train, data) "
             "(try python -m nnref --help)",
         ),
         (["--json"], f"argument --json: expected one argument {HELP}"),
@@ -165,7 +168,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, message, tmp_pa
     (tmp_path / "file").write_text("")
     result = nnref_command(*arguments, cwd=tmp_path)
     assert result.returncode == 2
-    assert result.stderr.replace("'demo'", "demo") == f"nnref: error: {message}\n"
+    unquoted = re.sub(r"'(demo|train|data)'", r"\1", result.stderr)  # as Python's version likes
+    assert unquoted == f"nnref: error: {message}\n"
     assert result.stdout == ""
     assert os.listdir(tmp_path) == ["file"]
 
@@ -194,3 +198,96 @@ def test_an_interrupt_ends_in_one_line_and_writes_nothing(tmp_path):
     assert err.endswith("nnref: interrupted\n")
     assert "Traceback" not in err
     assert os.listdir(tmp_path) == []
+
+
+def test_train_prints_every_epoch_and_learns():
+    result = nnref_command("train", "--model", "mlp", "--feedback", "sign-symmetry", "--epochs", 2)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
+    pattern = r"training loss ([\d.]+), test accuracy ([\d.]+)%, \d+ images/s"
+    numbers = [re.search(pattern, line).groups() for line in lines]
+    (first_loss, _), (second_loss, accuracy) = numbers
+    assert float(second_loss) < float(first_loss)
+    assert float(accuracy) > 80
+
+
+@pytest.fixture
+def pets(tmp_path):
+    tree = class_folders(("cat", "cow", "dog"), train=6, val=2)
+    tree = {name: picture(size=(40, 32), seed=seed) for name, seed in tree.items()}
+    return write_folder(tmp_path / "pets", tree)
+
+
+def test_train_takes_class_folders(pets, tmp_path):
+    result = nnref_command(
+        "train", "--data", f"imagefolder:{pets}", "--size", 32, "--classes", 2, "--per-class", 4,
+        "--model", "resnet20", "--width", 0.25, "--batch-size", 4, "--optimizer", "adam",
+        "--last-feedback", "backprop", "--feedback", "feedback-alignment", "--lr", 0.001,
+        XDG_CACHE_HOME=tmp_path / "cache",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("epoch 1: training loss ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "fish"], "--data: expected mnist-subset, mnist, cifar10 or imagefolder:PATH"),
+        (["--data", "imagefolder:/nowhere"], "/nowhere: expected a folder, a .zip or a .tar"),
+        (["--size", "32"], "--size: only for --data imagefolder:PATH"),
+        (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
+        (["--feedback", "magic"], "argument --feedback: invalid choice: 'magic'"),
+        (["--model", "resnet20", "--width", "0"], "expected a width above 0, found 0.0"),
+        (["--lr", "-1"], "expected a learning rate above 0, found -1.0"),
+        (["--batch-size", "20000"], "a batch_size from 1 to 10000, found 1 and 20000"),
+        (["--model", "alexnet"], "alexnet: expected larger images than 28 x 28 pixels"),
+    ],
+)
+def test_a_mistake_in_train_is_one_line(arguments, message):
+    result = nnref_command("train", *arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith("nnref: error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_data_list_names_every_set_its_place_size_and_terms(tmp_path):
+    result = nnref_command("data", "list", NNREF_DATA=tmp_path, XDG_CACHE_HOME=tmp_path)
+    assert result.returncode == 0
+    for words in ("mnist-subset:", "mnist:", "cifar10:", "tiny-imagenet-200:", "imagenette:"):
+        assert words in result.stdout
+    assert result.stdout.count("terms: ") == 6
+    assert f"not in {tmp_path / 'cifar10'}, 170 MB to fetch" in result.stdout
+
+
+def test_data_verify_writes_then_checks_a_manifest(pets):
+    first = nnref_command("data", "verify", pets)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == (
+        f"{pets / 'SHA256SUMS'}: written, 24 hashes; from now on verify compares with them\n"
+    )
+    damaged = pets / "val/cow/1.png"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    second = nnref_command("data", "verify", pets)
+    assert second.returncode == 1
+    assert second.stdout == (
+        f"val/cow/1.png: changed\n{pets / 'SHA256SUMS'}: 24 files looked at, 1 wrong\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data"], "the following arguments are required: list|fetch|verify"),
+        (["data", "fetch", "fish"], "expected one of mnist, cifar10, tiny-imagenet-200"),
+        (["data", "fetch", "imagenet"], "imagenet: cannot be downloaded without an account"),
+        (["data", "verify", "/nowhere"], "/nowhere: expected a file or a folder, found nothing"),
+    ],
+)
+def test_a_mistake_in_data_is_one_line(arguments, message, tmp_path):
+    result = nnref_command(*arguments, NNREF_DATA=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -85,7 +85,8 @@ def test_every_public_name_is_explained():
 
 def test_requirements_pin_what_pyproject_ranges_over():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    ranges = project["dependencies"] + project["optional-dependencies"]["dev"]
+    extras = project["optional-dependencies"]
+    ranges = project["dependencies"] + extras["dev"] + extras["imagenet"]
     ranged = {re.match(r"[a-z]+", entry).group() for entry in ranges} - {"ruff"}
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pinned = {line.split("==")[0] for line in lines if line and not line.startswith("#")}
