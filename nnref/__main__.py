@@ -1,5 +1,6 @@
 """`python -m nnref`: hand over to cli.py, and turn what the user can mend into one line."""
 
+import os
 import sys
 
 from nnref.errors import InputError
@@ -17,6 +18,12 @@ def run() -> int:
     except FloatingPointError as error:
         print(f"nnref: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"nnref: not enough memory: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("nnref: interrupted", file=sys.stderr)
         return 130

@@ -6,6 +6,14 @@ from pathlib import Path
 from nnref.errors import InputError
 
 
+def user_path(path) -> Path:
+    """A path as the user gave it, ~ replaced by the home folder; InputError if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 def make_folder(path: Path):
     """Make a folder and those above it, unless they exist; InputError if that cannot be done."""
     try:

@@ -17,7 +17,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
     Separate streams keep experiments comparable: drawing more numbers for one purpose, say a random
     feedback matrix, leaves the initial weights and the order of the data as they were.
     """
-    return np.random.default_rng([seed, *purpose.encode()])
+    return np.random.default_rng([seed, *purpose.encode(errors="surrogateescape")])
 
 
 def sample(law, rng, shape, scale, dtype):
@@ -55,6 +55,6 @@ def he_normal_out(rng, shape, fan_in, fan_out):
     return normal(rng, shape, math.sqrt(2 / fan_out))
 
 
-def lecun_uniform(rng, shape, fan_in, fan_out):
-    """U(-a, a), a = sqrt(1 / fan_in): the default of PyTorch, so the authors' AlexNet's law."""
+def pytorch_uniform(rng, shape, fan_in, fan_out):
+    """U(-a, a), a = sqrt(1 / fan_in): PyTorch's default, so the law of the authors' AlexNet."""
     return uniform(rng, shape, math.sqrt(1 / fan_in))

@@ -1,11 +1,14 @@
 """The zoo: one function per network. Every one takes images, channels last, and returns logits.
 
-input_shape      height, width and channels of an image
+input_shape      (height, width, channels) of an image
 classes          how many logits
 feedback         the rule of every layer with weights: an object such as SignSymmetry()
 last_feedback    the rule of the last one, if another (the authors often keep Backprop() there)
 width            multiplies all numbers of channels and hidden units
 seed, dtype      of the initial weights; the rule changes neither the weights nor any other draw
+
+Beside these, mlp takes numbers of hidden units and an activation, and resnet18 a stem. Raises
+InputError for what cannot be.
 
 "The authors" are Xiao, Chen, Liao & Poggio 2018. A layer in front of a BatchNorm has no bias, since
 BatchNorm would take it away again.
@@ -16,7 +19,7 @@ from itertools import pairwise
 
 from nnref.errors import InputError
 from nnref.feedback import Backprop
-from nnref.init import he_normal_out, lecun_uniform, stream
+from nnref.init import he_normal, he_normal_out, pytorch_uniform, stream
 from nnref.layers import (
     BatchNorm,
     Conv2d,
@@ -41,9 +44,11 @@ def mlp(
 
     hidden = (256, 128) are the numbers of hidden units, bottom first; () leaves one Linear layer.
     """
-    if isinstance(activation, Layer):
+    if not isinstance(activation, type) or not issubclass(activation, Layer):
         raise InputError(f"mlp: expected activation to be a class such as ReLU, found {activation}")
     rest, last = _shared(feedback, last_feedback, seed, dtype)
+    if isinstance(hidden, int):
+        raise InputError(f"mlp: expected hidden to be a list such as [256, 128], found {hidden}")
     sizes = [math.prod(input_shape), *_scaled(width, *hidden)]
     layers = [Flatten()]
     for n_in, n_out in pairwise(sizes):
@@ -55,16 +60,18 @@ def lenet(
     input_shape=(28, 28, 1), classes=10, *,
     feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
 ):  # fmt: skip
-    """LeNet-5, in today's form, for images of 28 x 28 (MNIST) or 32 x 32 pixels (CIFAR-10).
+    """LeNet-5, in today's form, for images of 28 x 28 pixels (MNIST) or 32 x 32 (CIFAR-10).
 
     Sizes as in LeCun et al. 1998 (Gradient-based learning), padding 2 in place of 32 x 32 images;
     but with ReLU, max pooling, a linear output, and a second convolution that sees all 6 maps.
     """
-    height, _, channels = input_shape
+    height, across, channels = _image(input_shape)
+    if (height, across) not in ((28, 28), (32, 32)):
+        raise InputError(f"lenet: expected images of 28 x 28 or 32 x 32, found {height} x {across}")
     rest, last = _shared(feedback, last_feedback, seed, dtype)
     maps, more_maps, units, fewer_units = _scaled(width, 6, 16, 120, 84)
     return _network(
-        Conv2d(channels, maps, 5, padding=2 if height < 32 else 0, **rest),
+        Conv2d(channels, maps, 5, padding=2 if height == 28 else 0, **rest),
         ReLU(),
         MaxPool2d(2),
         Conv2d(maps, more_maps, 5, **rest),
@@ -87,7 +94,7 @@ def cifar_cnn(
 
     All kernels 3 x 3, ReLU after every layer but the last, no BatchNorm. Ours.
     """
-    height, across, channels = input_shape
+    height, across, channels = _image(input_shape, smallest=4)
     rest, last = _shared(feedback, last_feedback, seed, dtype)
     few, more, units = _scaled(width, 32, 64, 256)
     return _network(
@@ -114,11 +121,12 @@ def locally_connected(
 ):  # fmt: skip
     """Three locally connected layers and a hidden one: like a CNN, but no weight is shared.
 
-    The kind of network in which Bartunov et al. 2018 found feedback alignment weakest; sizes ours.
+    The kind of network in which Bartunov et al. 2018 saw feedback alignment and others fall
+    farthest behind backpropagation; sizes ours.
     """
     rest, last = _shared(feedback, last_feedback, seed, dtype)
     few, more, units = _scaled(width, 32, 64, 512)
-    layers, shape = [], input_shape
+    layers, shape = [], _image(input_shape)
     for C_out, k, stride in ((few, 5, 2), (more, 5, 2), (more, 3, 1)):
         layer = LocallyConnected2d(shape, C_out, k, stride=stride, padding=k // 2, **rest)
         layers += [layer, ReLU()]
@@ -133,11 +141,12 @@ def resnet20(
 ):  # fmt: skip
     """ResNet-20 for CIFAR-10: three stages of three blocks (He et al. 2015, section 4.2).
 
-    With 1 x 1 convolutions as shortcuts between stages (their option B, as in ResNet-18).
+    Unlike theirs, with 1 x 1 convolutions as shortcuts between stages (their option B), as in
+    ResNet-18, so that a shortcut has a feedback matrix too.
     """
-    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    rest, last = _shared(feedback, last_feedback, seed, dtype, he_normal_out)
     channels = _scaled(width, 16, 32, 64)
-    stem = _conv_norm_relu(input_shape[2], channels[0], 3, padding=1, init=he_normal_out, **rest)
+    stem = _conv_norm_relu(_image(input_shape)[2], channels[0], 3, padding=1, **rest)
     return _resnet(stem, channels, 3, classes, rest, last)
 
 
@@ -150,16 +159,15 @@ def resnet18(
     stem = "imagenet": a 7 x 7 convolution and a pool, which make the image four times smaller.
     stem = "cifar": a 3 x 3 convolution, for 32 x 32 pixels, as in the rerun of the authors' code.
     """
-    rest, last = _shared(feedback, last_feedback, seed, dtype)
-    channels, C_in = _scaled(width, 64, 128, 256, 512), input_shape[2]
     if stem not in ("imagenet", "cifar"):
         raise InputError(f"resnet18: expected stem to be imagenet or cifar, found {stem!r}")
-    k, stride = (7, 2) if stem == "imagenet" else (3, 1)
-    layers = _conv_norm_relu(
-        C_in, channels[0], k, stride=stride, padding=k // 2, init=he_normal_out, **rest
-    )
+    rest, last = _shared(feedback, last_feedback, seed, dtype, he_normal_out)
+    channels, C_in = _scaled(width, 64, 128, 256, 512), _image(input_shape)[2]
     if stem == "imagenet":
+        layers = _conv_norm_relu(C_in, channels[0], 7, stride=2, padding=3, **rest)
         layers += [MaxPool2d(3, stride=2, padding=1)]
+    else:
+        layers = _conv_norm_relu(C_in, channels[0], 3, padding=1, **rest)
     return _resnet(layers, channels, 2, classes, rest, last)
 
 
@@ -172,20 +180,11 @@ def alexnet(
     No dropout, and PyTorch's default initial weights. Below 128 pixels the first kernel is 5 x 5
     with stride 2, in place of 11 x 11 with stride 4, so that enough of the image is left.
     """
-    height, across, channels = input_shape
-    rest, last = _shared(feedback, last_feedback, seed, dtype)
-    rest, last = rest | {"init": lecun_uniform}, last | {"init": lecun_uniform}
+    height, across, channels = _image(input_shape, smallest=29)
+    rest, last = _shared(feedback, last_feedback, seed, dtype, pytorch_uniform)
     c1, c2, c3, c4, c5, units = _scaled(width, 64, 192, 384, 256, 256, 4096)
-    k, stride = (11, 4) if height >= 128 else (5, 2)
-
-    def pixels_left(size):
-        size = output_size(size, k, stride, 2)
-        for _ in range(3):
-            size = output_size(size, 3, 2, 0)
-        if size < 1:
-            raise InputError(f"alexnet: expected larger images than {height} x {across} pixels")
-        return size
-
+    k, stride = (11, 4) if min(height, across) >= 128 else (5, 2)
+    pixels = math.prod(_left_by_alexnet(size, k, stride) for size in (height, across))
     return _network(
         *_conv_norm_relu(channels, c1, k, stride=stride, padding=2, **rest),
         MaxPool2d(3, stride=2),
@@ -196,10 +195,18 @@ def alexnet(
         *_conv_norm_relu(c4, c5, 3, padding=1, **rest),
         MaxPool2d(3, stride=2),
         Flatten(),
-        *_linear_norm_relu(pixels_left(height) * pixels_left(across) * c5, units, **rest),
+        *_linear_norm_relu(pixels * c5, units, **rest),
         *_linear_norm_relu(units, units, **rest),
         Linear(units, classes, **last),
     )
+
+
+def _left_by_alexnet(size, k, stride):
+    """How many pixels of `size` are left above the first convolution and the three pools."""
+    size = output_size(size, k, stride, 2)
+    for _ in range(3):
+        size = output_size(size, 3, 2, 0)
+    return size
 
 
 def _resnet(stem, channels, blocks, classes, rest, last):
@@ -210,7 +217,7 @@ def _resnet(stem, channels, blocks, classes, rest, last):
             stride = 2 if stage > 0 and block == 0 else 1
             layers += [_residual_block(C_in, C_out, stride, rest), ReLU()]
             C_in = C_out
-    top = Linear(C_in, classes, **last, init=lecun_uniform)
+    top = Linear(C_in, classes, **last | {"init": pytorch_uniform})
     return _network(*layers, GlobalAvgPool(), top)
 
 
@@ -219,26 +226,24 @@ def _residual_block(C_in, C_out, stride, rest):
 
     The shortcut is a layer with weights like any other: its B is asymmetric too.
     """
-    rest = rest | {"init": he_normal_out, "bias": False}
     main = Sequential(
-        Conv2d(C_in, C_out, 3, stride=stride, padding=1, **rest),
-        BatchNorm(C_out, rest["dtype"]),
-        ReLU(),
-        Conv2d(C_out, C_out, 3, padding=1, **rest),
-        BatchNorm(C_out, rest["dtype"]),
+        *_conv_norm_relu(C_in, C_out, 3, stride=stride, padding=1, **rest),
+        *_conv_norm(C_out, C_out, 3, padding=1, **rest),
     )
     if stride == 1 and C_in == C_out:
         return Residual(main)
-    shortcut = Sequential(
-        Conv2d(C_in, C_out, 1, stride=stride, **rest), BatchNorm(C_out, rest["dtype"])
-    )
-    return Residual(main, shortcut)
+    return Residual(main, Sequential(*_conv_norm(C_in, C_out, 1, stride=stride, **rest)))
+
+
+def _conv_norm(C_in, C_out, k, **options):
+    """A convolution, which needs no bias in front of a BatchNorm."""
+    convolution = Conv2d(C_in, C_out, k, bias=False, **options)
+    return [convolution, BatchNorm(C_out, options["dtype"])]
 
 
 def _conv_norm_relu(C_in, C_out, k, **options):
-    """The three layers that stand together in AlexNet and at the bottom of a ResNet."""
-    convolution = Conv2d(C_in, C_out, k, bias=False, **options)
-    return [convolution, BatchNorm(C_out, options["dtype"]), ReLU()]
+    """The three layers that stand together in AlexNet and the ResNets."""
+    return [*_conv_norm(C_in, C_out, k, **options), ReLU()]
 
 
 def _linear_norm_relu(n_in, n_out, **options):
@@ -247,17 +252,36 @@ def _linear_norm_relu(n_in, n_out, **options):
     return [linear, BatchNorm(n_out, options["dtype"]), ReLU()]
 
 
-def _shared(feedback, last_feedback, seed, dtype):
+def _shared(feedback, last_feedback, seed, dtype, init=he_normal):
     """What all layers with weights of a network share, and the same with the last one's rule."""
-    rest = {"rng": stream(seed, "init"), "feedback": feedback, "dtype": dtype}
+    rest = {"rng": stream(seed, "init"), "feedback": feedback, "dtype": dtype, "init": init}
     return rest, rest | {"feedback": feedback if last_feedback is None else last_feedback}
 
 
 def _scaled(width, *counts):
     """Numbers of channels or units, multiplied by `width`; at least 1 of each."""
-    if not width > 0:
-        raise InputError(f"models: expected a width above 0, found {width}")
+    if not isinstance(width, int | float) or not 0 < width < math.inf:
+        raise InputError(f"models: expected a width above 0, found {width!r}")
+    for count in counts:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"models: expected whole numbers of units from 1, found {count!r}")
     return [max(1, round(width * count)) for count in counts]
+
+
+def _image(input_shape, smallest=1):
+    """input_shape itself; InputError unless it is (height, width, channels), large enough."""
+    whole = isinstance(input_shape, tuple | list) and all(isinstance(n, int) for n in input_shape)
+    if not whole or len(input_shape) != 3 or min(input_shape) < 1:
+        raise InputError(
+            f"models: expected input_shape as (height, width, channels), found {input_shape!r}"
+        )
+    height, across, _ = input_shape
+    if min(height, across) < smallest:
+        raise InputError(
+            f"models: expected images of at least {smallest} x {smallest} pixels, "
+            f"found {height} x {across}"
+        )
+    return tuple(input_shape)
 
 
 def _network(*layers):

@@ -14,7 +14,7 @@ class Optimizer:
     """What all of them share: a model, a learning rate `lr`, and the places of its parameters."""
 
     def __init__(self, model, lr: float):
-        if not lr > 0:
+        if not 0 < lr < math.inf:
             raise InputError(f"{type(self).__name__}: expected a learning rate above 0, found {lr}")
         self.lr = lr
         self.places = [(layer, name) for layer in model.walk() for name in layer.params]

@@ -7,6 +7,8 @@ import tracemalloc
 import numpy as np
 
 from nnref.backend import to_device, xp
+from nnref.errors import InputError
+from nnref.layers import Sequential
 from nnref.layers.base import record
 
 
@@ -17,13 +19,14 @@ def summary(model, input_shape, batch_size: int = 32):
     a batch takes: forward, backward, parameters and gradients. The optimizer comes on top, with one
     more copy of the parameters for SGD and two for Adam.
     """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"summary: expected a batch_size of at least 1, found {batch_size!r}")
     probe, calls = copy.deepcopy(model), {}  # the model itself stays as it is
     for layer in probe.walk():
         layer.training = False
         record(layer, "forward", calls, key=layer)
     probe.forward(_zeros(probe, 1, input_shape))
-    leaves = [layer for layer in probe.walk() if not layer.layers]
-    rows = [(repr(layer), calls[layer][1].shape[1:], _parameters(layer)) for layer in leaves]
+    rows = list(_rows(probe, calls))
     outputs = sum(math.prod(shape) for _, shape, _ in rows)
     print(f"{'layer':<56}{'output':>16}{'activations':>12}{'parameters':>13}")
     for name, shape, count in rows:
@@ -34,11 +37,24 @@ def summary(model, input_shape, batch_size: int = 32):
         print(f"peak memory of a training step on a batch of {batch_size}: {peak:,.1f} MB")
 
 
+def _rows(layer, calls, indent=""):
+    """(name, output shape, parameters) of a layer and those inside it, bottom first.
+
+    A Sequential has no output of its own; what a Residual sums up stands indented below it.
+    """
+    if not isinstance(layer, Sequential):
+        yield indent + repr(layer), calls[layer][1].shape[1:], _parameters(layer)
+        indent += "    "
+    for inner in layer.layers:
+        yield from _rows(inner, calls, indent)
+
+
 def peak_memory(model, input_shape, batch_size: int) -> float:
     """Bytes that a training step on a batch takes at its peak, without the optimizer's.
 
-    Measured at every layer with batches of 2 and of 4; what a layer holds grows linearly with the
-    batch, so the largest of the straight lines through the two is the answer.
+    Measured at every layer with batches of 2 and of 4. What a layer holds grows linearly with the
+    batch, so the largest of the straight lines through the two is the answer (for networks of some
+    size: below about a megabyte, NumPy's habits show).
     """
     small, large = (_levels(model, input_shape, n) for n in (2, 4))
     grown = (a + (b - a) / 2 * (batch_size - 2) for a, b in zip(small, large, strict=True))

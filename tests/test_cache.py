@@ -1,6 +1,7 @@
 """The cache of decoded images: equal to decoding, keyed by content, whole or not there."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,40 @@ def test_the_same_content_elsewhere_shares_the_cache(folder, tmp_path):
     assert len(caches()) == 1
 
 
+def test_two_processes_may_build_the_same_cache(folder, monkeypatch):
+    """The other one finishes first: its cache serves, ours is thrown away."""
+    write = cache._write_pixels
+
+    def overtaken(files, path):
+        monkeypatch.setattr(cache, "_write_pixels", write)
+        cache.decoded(files_of(folder))
+        return write(files, path)
+
+    monkeypatch.setattr(cache, "_write_pixels", overtaken)
+    files = files_of(folder)
+    np.testing.assert_array_equal(cache.decoded(files)[2], files[2])
+    assert len(caches()) == 1
+
+
+def test_a_cache_that_is_there_serves_although_the_disk_is_full(folder, monkeypatch):
+    cache.decoded(files_of(folder))
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    files = files_of(folder)
+    assert cache.decoded(files) is not files
+    (folder / "train/cat/0.png").write_bytes(picture(size=(9, 7), seed=99))
+    files = files_of(folder)
+    assert cache.decoded(files) is files  # a new one would not fit
+
+
+def test_skipping_holds_for_files_that_cannot_be_read(folder, monkeypatch):
+    monkeypatch.setattr(decode, "MOST_BAD", 0.2)
+    files = files_of(folder, on_bad="skip")
+    (folder / "train/dog/1.png").unlink()
+    images = cache.decoded(files)
+    assert [i for i in range(6) if images[i] is None] == [4]
+    assert "cannot be read" in images.bad["train/dog/1.png"]
+
+
 class Interrupted(BaseException):
     """Like KeyboardInterrupt."""
 
@@ -72,7 +107,7 @@ def test_an_interrupted_run_leaves_no_cache_and_the_next_one_makes_it(folder, mo
 
     def interrupt(name):
         calls.append(name)
-        if len(calls) > 14:  # 6 to guess the size, 6 to hash, then in the middle of decoding
+        if len(calls) > 14:  # 6 to hash, 6 to guess the size, then in the middle of decoding
             raise Interrupted
         return read(name)
 

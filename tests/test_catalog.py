@@ -44,7 +44,7 @@ def shop(tmp_path, monkeypatch):
         sets = {
             "pets": DataSet("pets", "none", [remote("pets.zip", "md5")], "{folder}/pets.zip"),
             "birds": DataSet(
-                "birds", "none", [remote("birds.tgz", "sha256")], "{folder}/birds.tar"
+                "birds", "none", [remote("birds.tgz", "sha256")], "{folder}/birds.tgz"
             ),
             "byhand": DataSet("by hand", "accept them", [], "{folder}"),
         }

@@ -241,7 +241,7 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--model", "resnet20", "--width", "0"], "expected a width above 0, found 0.0"),
         (["--lr", "-1"], "expected a learning rate above 0, found -1.0"),
         (["--batch-size", "20000"], "a batch_size from 1 to 10000, found 1 and 20000"),
-        (["--model", "alexnet"], "alexnet: expected larger images than 28 x 28 pixels"),
+        (["--model", "alexnet"], "expected images of at least 29 x 29 pixels"),
     ],
 )
 def test_a_mistake_in_train_is_one_line(arguments, message):

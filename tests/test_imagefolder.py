@@ -55,6 +55,12 @@ def test_what_is_no_image_is_left_aside(tmp_path):
     expect(train, tree, sorted(name for name in tree if "train" in name))
 
 
+def test_a_class_may_be_called_images(tmp_path):
+    train, val = imagefolder.load(write_folder(tmp_path / "set", class_folders(("images", "dog"))))
+    assert train.names == ["dog", "images"]
+    assert val.labels.tolist() == [0, 0, 1, 1]
+
+
 def test_test_stands_in_for_a_missing_val_and_neither_for_none(tmp_path):
     tree = {name.replace("val/", "test/"): seed for name, seed in class_folders().items()}
     train, test = imagefolder.load(write_folder(tmp_path / "set", tree))
@@ -189,6 +195,10 @@ def test_classes_and_images_by_count_depend_on_the_seed_alone(many):
         ({"classes": ["cow"]}, "class 'cow': there is no such class"),
         ({"classes": ["crane"]}, "class 'crane': n00 and n01 are called so"),
         ({"per_class": 6}, "expected per_class of 1 to 5, the images of n00, found 6"),
+        ({"per_class": 2.0}, "found 2.0"),
+        ({"classes": []}, "classes: expected a list of names or a number, found []"),
+        ({"classes": "n00"}, "classes: expected a list of names or a number, found 'n00'"),
+        ({"classes": [5]}, "classes: expected names, found 5"),
         ({"on_bad": "hide"}, "on_bad: expected stop or skip, found 'hide'"),
     ],
 )
@@ -205,6 +215,12 @@ def test_folders_without_training_images_or_with_other_classes(tmp_path):
     tree = class_folders() | {"train/eel/1.png": 1}
     with pytest.raises(InputError, match="class eel has training images, but no others"):
         imagefolder.load(write_folder(tmp_path / "eel", tree))
+    tree = class_folders() | {"val/fox/1.png": 1}
+    with pytest.raises(InputError, match="class fox has held-out images, but no others"):
+        imagefolder.load(write_folder(tmp_path / "fox", tree))
+    tree = class_folders(val=0) | {"val/1.png": 1}
+    with pytest.raises(InputError, match=r"val/1.png: neither a folder nor a list says its class"):
+        imagefolder.load(write_folder(tmp_path / "flat", tree))
     with pytest.raises(InputError, match="nowhere: expected a folder"):
         imagefolder.load(tmp_path / "nowhere")
 

@@ -51,6 +51,17 @@ def test_different_images_get_different_crops():
     assert len({crop.tobytes() for crop in crops}) > 30
 
 
+def test_neighboring_images_share_no_random_numbers():
+    draws = []
+
+    def note(image, rng):
+        draws.append(rng.random(50))
+        return image
+
+    list(batches(ImageSet(Shelf(20), np.arange(20), transform=note), 5))
+    assert len(np.unique(draws)) == 20 * 50
+
+
 def test_normalize_comes_last_and_on_the_whole_batch(photographs):
     seen = []
 

@@ -56,6 +56,26 @@ def test_sha256sum_reads_it_too(folder):
     assert subprocess.run(command, cwd=folder).returncode == 0
 
 
+def test_links_are_followed_as_they_are_in_loading(folder, tmp_path):
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/train").symlink_to(folder / "train")
+    assert manifest.verify(tmp_path / "linked") == (6, [])
+    (folder / "train/cat/0.png").write_bytes(b"changed")
+    assert manifest.verify(tmp_path / "linked") == (6, ["train/cat/0.png: changed"])
+
+
+def test_names_of_more_than_one_line_and_empty_folders_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: expected files, with names of one line each"):
+        manifest.verify(tmp_path / "empty")
+    (tmp_path / "empty/a\nb").write_bytes(b"")
+    with pytest.raises(InputError, match="empty: expected files, with names of one line each"):
+        manifest.verify(tmp_path / "empty")
+    (tmp_path / "empty/a\nb").rename(tmp_path / "empty/a\u2028b")
+    assert manifest.verify(tmp_path / "empty") == (1, [])
+    assert manifest.verify(tmp_path / "empty") == (1, [])
+
+
 def test_nothing_there_or_a_manifest_that_is_none(folder, tmp_path):
     with pytest.raises(InputError, match="gone: expected a file or a folder, found nothing"):
         manifest.verify(tmp_path / "gone")

@@ -149,11 +149,6 @@ def test_every_layer_gets_the_rule_and_the_last_one_its_own_if_given(make):
     assert mixed == [FeedbackAlignment] * (count - 1) + [Backprop]
 
 
-def test_an_activation_is_a_class():
-    with pytest.raises(InputError, match=r"^mlp: expected activation to be a class such as ReLU"):
-        models.mlp([4], input_shape=(5,), classes=3, activation=layers.ReLU())
-
-
 ZOO = {
     "mlp": (models.mlp, (28, 28, 1)),
     "lenet": (models.lenet, (28, 28, 1)),
@@ -190,6 +185,78 @@ def test_resnet_18_has_the_published_number_of_parameters():
     assert count(models.resnet18((32, 32, 3), 10, stem="cifar")) == expected == 11_173_962
 
 
+def test_the_small_convolutional_network_is_32_32_pool_64_64_pool_256():
+    kinds = [type(layer).__name__ for layer in models.cifar_cnn().layers]
+    stage = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d"]
+    assert kinds == [*stage, *stage, "Flatten", "Linear", "ReLU", "Linear"]
+    shapes = [layer.params["W"].shape for layer in weight_layers(models.cifar_cnn())]
+    assert shapes == [(27, 32), (288, 32), (288, 64), (576, 64), (8 * 8 * 64, 256), (256, 10)]
+
+
+def test_the_locally_connected_network_has_weights_for_every_place():
+    shapes = [layer.params["W"].shape for layer in weight_layers(models.locally_connected())]
+    places = [(16 * 16, 25 * 3, 32), (8 * 8, 25 * 32, 64), (8 * 8, 9 * 64, 64)]
+    assert shapes == [*places, (8 * 8 * 64, 512), (512, 10)]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_width_multiplies_the_columns_of_every_layer_but_the_last(name):
+    make, shape = ZOO[name]
+    narrow, wide = (
+        [layer.params["W"].shape[-1] for layer in weight_layers(make(input_shape=shape, width=w))]
+        for w in (0.25, 0.5)
+    )
+    assert narrow[-1] == wide[-1]
+    small = {"lenet": 1}.get(name, 0)  # 6 channels: a quarter is rounded
+    for a, b in zip(narrow[:-1], wide[:-1], strict=True):
+        assert abs(b - 2 * a) <= small
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_another_seed_draws_other_weights(name):
+    make, shape = ZOO[name]
+    one, same, other = (
+        weight_layers(make(input_shape=shape, width=0.1, seed=seed))[0].params["W"]
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: models.mlp([0]), "expected whole numbers of units from 1, found 0"),
+        (lambda: models.mlp([2.5]), "expected whole numbers of units from 1, found 2.5"),
+        (lambda: models.mlp(256), "expected hidden to be a list such as"),
+        (lambda: models.mlp(activation="relu"), "expected activation to be a class such as ReLU"),
+        (lambda: models.lenet((64, 64, 3)), "expected images of 28 x 28 or 32 x 32, found 64 x 64"),
+        (lambda: models.cifar_cnn((2, 2, 3)), "expected images of at least 4 x 4 pixels"),
+        (lambda: models.alexnet((28, 28, 3)), "expected images of at least 29 x 29 pixels"),
+        (lambda: models.resnet20((32, 32)), "expected input_shape as (height, width, channels)"),
+        (lambda: models.resnet18((-32, -32, 3)), "expected input_shape as"),
+        (lambda: models.resnet20(width=float("inf")), "expected a width above 0, found inf"),
+        (lambda: models.resnet20(width="2"), "expected a width above 0, found '2'"),
+        (lambda: models.lenet(classes=0), "expected n_out to be a whole number of at least 1"),
+    ],
+)
+def test_what_cannot_be_is_one_line(make, message):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_smallest_image_for_alexnet_works(rng):
+    model = models.alexnet((29, 29, 3), classes=4, width=0.05)
+    assert model.forward(rng.standard_normal((2, 29, 29, 3)).astype("float32")).shape == (2, 4)
+
+
+def test_alexnets_kernel_depends_on_the_smaller_side():
+    for shape, k in (((128, 128, 3), 11), ((127, 200, 3), 5), ((200, 127, 3), 5)):
+        assert weight_layers(models.alexnet(shape, width=0.02))[0].k == k
+
+
 def test_resnet_20_has_20_layers_and_its_number_of_parameters():
     """By hand: 3 x 3 kernels of each stage, a gain and a bias per channel, two 1 x 1 shortcuts."""
     model = models.resnet20()
@@ -199,7 +266,7 @@ def test_resnet_20_has_20_layers_and_its_number_of_parameters():
     stages = [6 * (9 * 16 * 16 + 2 * 16)]
     for c_in, c in ((16, 32), (32, 64)):
         stages += [9 * c_in * c + 5 * 9 * c * c + 6 * 2 * c + c_in * c + 2 * c]
-    assert count(model) == stem + sum(stages) + 65 * 10
+    assert count(model) == stem + sum(stages) + 65 * 10 == 272_474
 
 
 def test_alexnets_have_the_authors_channels_and_kernels():
@@ -241,6 +308,8 @@ def test_the_authors_lambda_has_the_size_of_a_resnets_weights():
     np.testing.assert_allclose(convolutions, 1, atol=0.02)
     assert len(convolutions) == 20
     assert top == pytest.approx(np.sqrt(3), rel=0.01)  # W uniform, B at its bound
+    *convolutions, top = ratios(models.resnet20(feedback=SignSymmetry()))
+    np.testing.assert_allclose(convolutions, 1, atol=0.05)
 
 
 def test_the_authors_lambda_in_alexnet():

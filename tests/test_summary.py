@@ -28,6 +28,22 @@ def test_summary_prints_layers_shapes_and_lecuns_parameter_counts(capsys):
     assert not hasattr(model.layers[0], "x")  # it looked at a copy
 
 
+def test_summary_shows_what_a_residual_sums_up_indented_below_it(capsys):
+    summary(models.resnet20(width=0.25), (32, 32, 3))
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if "k=1" in line)
+    block = [line.split("(")[0] for line in lines[start - 6 : start + 3]]
+    inner = ["Conv2d", "BatchNorm", "ReLU", "Conv2d", "BatchNorm", "Conv2d", "BatchNorm"]
+    assert block == ["Residual", *(f"    {name}" for name in inner), "ReLU"]
+    assert not any("Sequential" in line for line in lines)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "a"])
+def test_summary_wants_a_batch(batch_size):
+    with pytest.raises(InputError, match=r"^summary: expected a batch_size of at least 1"):
+        summary(models.lenet(), (28, 28, 1), batch_size)
+
+
 def test_summary_of_an_impossible_input_names_the_layer():
     with pytest.raises(InputError, match=r"^Linear\(400, 120\): expected input of shape"):
         summary(models.lenet(), (32, 32, 1))

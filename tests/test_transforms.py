@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from nnref.data.transforms import PadCropFlip, RandomResizedCropFlip, ResizeCenterCrop
+from nnref.errors import InputError
 
 
 def test_pad_crop_flip_gives_every_shift_of_both_mirror_images_about_as_often(rng):
@@ -73,6 +74,24 @@ def test_the_central_crop_is_central_and_deterministic():
     assert crop[:, :111].max() == 0
     assert crop[:, 113:].min() == 255
     assert ResizeCenterCrop(10, resize=10)(image, None).shape == (10, 10, 3)
+
+
+def test_by_default_the_crop_shows_224_of_256_parts_of_the_shorter_side():
+    """White lines 32 pixels from the edges of a 512 x 512 picture lie just outside or inside."""
+    image = np.zeros((512, 512, 3), np.uint8)
+    image[:, 30] = image[:, 481] = 255
+    assert ResizeCenterCrop(448)(image, None).max() == 0
+    image[:, 33] = 255
+    assert ResizeCenterCrop(448)(image, None)[:, 1].min() > 200
+
+
+def test_a_very_thin_image_costs_no_memory():
+    assert ResizeCenterCrop(224)(np.zeros((1, 1_000_000, 3), np.uint8), None).shape == (224, 224, 3)
+
+
+def test_a_crop_cannot_be_larger_than_what_it_is_cut_from():
+    with pytest.raises(InputError, match="expected resize of at least size = 10, found 5"):
+        ResizeCenterCrop(10, resize=5)
 
 
 def test_with_nothing_to_resize_the_center_is_cut_out_as_it_is(rng):

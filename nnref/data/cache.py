@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,32 +62,31 @@ def decoded(files: ImageFiles):
 
     Damaged images go by `files.on_bad`, as ever. Raises InputError if the cache cannot be written.
     """
-    if not _fits(files):
-        return files
+    if sum(map(files.store.size, files.names)) > LARGEST:
+        return files  # pixels take more than files, so there is no need to read any
     folder = cache_folder() / _key(files)
     images = _open(folder, files)
     if images is None:
+        if not _fits(files):
+            return files
         _build(files, folder)
-        images = _open(folder, files)
-    else:
-        for i in np.flatnonzero(images.shapes[:, 0] == 0):
-            files[i]  # to stop or to count, now as when the cache was made
+        return _open(folder, files)
+    for i in np.flatnonzero(images.shapes[:, 0] == 0):
+        files[i]  # to stop or to count, now as when the cache was made
     return images
 
 
 def _open(folder, files):
     """The images of the cache in `folder`; None, and the folder removed, if it is not whole."""
-    if not folder.exists():
-        return None
     try:
         return DecodedImages(folder, files)
     except (OSError, ValueError, EOFError):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         return None
 
 
 def _fits(files) -> bool:
-    """Would the cache be small enough for its limit and for the disk? Guessed from a sample."""
+    """Would a new cache be small enough for its limit and the disk? Guessed from a sample."""
     make_folder(cache_folder())
     picked = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
     sizes = [image.size for image in (files[i] for i in picked) if image is not None]
@@ -98,7 +98,12 @@ def _key(files) -> str:
     """A hash of the contents of all files, in their order, and of the decoder's version."""
 
     def digest(name):
-        return hashlib.sha256(files.store.read(name)).digest()
+        try:
+            return hashlib.sha256(files.store.read(name)).digest()
+        except InputError as error:
+            if files.on_bad == "stop":
+                raise
+            return str(error).encode()
 
     whole = hashlib.sha256(f"Pillow {PIL.__version__}".encode())
     with ThreadPoolExecutor(cores()) as pool:
@@ -110,16 +115,26 @@ def _key(files) -> str:
 def _build(files, folder):
     """Decode all images in threads into a folder of another name, then rename it."""
     _sweep(folder.parent)
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
     try:
-        partial.mkdir()
-        np.save(partial / "shapes.npy", _write_pixels(files, partial / "pixels.rgb"))
-        with contextlib.suppress(FileExistsError):  # another process was faster: it has the same
-            partial.rename(folder)
+        with tempfile.TemporaryDirectory(".partial", dir=folder.parent) as partial:
+            shapes = _write_pixels(files, Path(partial, "pixels.rgb"))
+            np.save(Path(partial, "shapes.npy"), shapes)
+            _rename(Path(partial), folder)
     except OSError as error:
         raise InputError(f"{folder}: the cache cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rename(partial, folder):
+    """Give a whole cache its name, unless another process was faster: its cache is the same."""
+    try:
+        whole = partial / "whole"
+        whole.mkdir()
+        for name in ("pixels.rgb", "shapes.npy"):
+            (partial / name).rename(whole / name)
+        whole.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 def _write_pixels(files, path) -> np.ndarray:
@@ -139,5 +154,6 @@ def _write_pixels(files, path) -> np.ndarray:
 def _sweep(folder):
     """Remove what interrupted runs have left behind, a day ago or earlier."""
     for partial in folder.glob("*.partial"):
-        if partial.stat().st_mtime < time.time() - 86_400:
-            shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its own process was just removing it
+            if partial.stat().st_mtime < time.time() - 86_400:
+                shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The data sets that nnref knows by name: `python -m nnref data list | fetch | verify`."""
 
-import gzip
 import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from nnref.data import cache, cifar10, idx, mnist
 from nnref.data.fetch import data_folder, fetch
 from nnref.data.manifest import file_hash, manifest_path, verify
 from nnref.errors import InputError
-from nnref.files import write_whole
+from nnref.files import user_path
 
 
 class Remote(NamedTuple):
@@ -77,7 +77,7 @@ DATA_SETS = {
                 "sha256:64d0c4859f35a461889e0147755a999a48b49bf38a7e0f9bd27003f10db02fe5",
             )
         ],
-        'imagefolder.load("{folder}/imagenette2-160.tar", size=128)',
+        'imagefolder.load("{folder}/imagenette2-160.tgz", size=128)',
     ),
     "imagenet": DataSet(
         "ILSVRC2012, 1,331,167 photographs of any size, 1,000 classes: by hand, from image-net.org",
@@ -97,19 +97,20 @@ def describe() -> str:
         folder = data_folder(name)
         size = sum(remote.size for remote in data.files)
         to_fetch = f", {size / 1e6:,.0f} MB to fetch" if size else ""
-        present = folder.is_dir() and any(folder.iterdir())
-        here = f"here: {folder}, {_size(folder)}" if present else f"not in {folder}{to_fetch}"
+        size_here = _size(folder)
+        here = f"here: {folder}, {size_here}" if size_here else f"not in {folder}{to_fetch}"
         lines += [f"{name}: {data.about}", f"    {here}", f"    terms: {data.terms}"]
         lines += [f"    use: {data.use.format(folder=folder)}"]
     folder = cache.cache_folder()
-    cached = _size(folder) if folder.is_dir() else "none yet"
-    return "\n".join([*lines, f"images decoded once and kept: {folder}, {cached}"])
+    cached = _size(folder) or "none yet"
+    lines += [f"images decoded once and kept (delete them as you like): {folder}, {cached}"]
+    return "\n".join(lines)
 
 
 def fetch_by_name(name: str) -> str:
     """Download what is missing of a data set, every byte verified; return how to load it.
 
-    A .tgz is unzipped to a .tar, which is read in place: no archive is ever unpacked to files.
+    No archive is unpacked: loading reads it in place.
     """
     data, folder = _data_set(name), data_folder(name)
     if not data.files:
@@ -118,9 +119,7 @@ def fetch_by_name(name: str) -> str:
             f"https://image-net.org, then put its folders or its tars into {folder}"
         )
     for remote in data.files:
-        path = fetch(remote.urls, remote.known_hash, folder)
-        if path.suffix == ".tgz" and not path.with_suffix(".tar").exists():
-            write_whole(path.with_suffix(".tar"), gzip.decompress(path.read_bytes()))
+        fetch(remote.urls, remote.known_hash, folder)
     return data.use.format(folder=folder)
 
 
@@ -130,7 +129,7 @@ def verify_by_name(name: str) -> tuple[bool, Path, int, list[str]]:
     Files that nnref can download are held to their published hashes, others to a manifest.
     """
     if name not in DATA_SETS or not DATA_SETS[name].files:
-        path = data_folder(name) if name in DATA_SETS else Path(name).expanduser()
+        path = data_folder(name) if name in DATA_SETS else user_path(name)
         return not manifest_path(path).exists(), manifest_path(path), *verify(path)
     folder, files = data_folder(name), DATA_SETS[name].files
     problems = [_problem(folder, remote) for remote in files]
@@ -147,8 +146,12 @@ def _problem(folder, remote) -> str | None:
     algorithm, _, expected = remote.known_hash.partition(":")
     if file_hash(path, algorithm) == expected:
         return None
-    if hashlib.sha256(idx.read_bytes(path)).hexdigest() == remote.content_sha256:
-        return None
+    if remote.content_sha256:
+        try:
+            if hashlib.sha256(idx.read_bytes(path)).hexdigest() == remote.content_sha256:
+                return None
+        except InputError as error:
+            return str(error)
     return f"{path.name}: not the published file, of {remote.known_hash}"
 
 
@@ -160,6 +163,8 @@ def _data_set(name) -> DataSet:
 
 
 def _size(folder) -> str:
-    """How much the files of a folder take."""
-    total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return f"{total / 1e6:,.1f} MB"
+    """How much the files of a folder take; nothing if there are none, or none to be seen."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        total += sum(os.stat(os.path.join(place, name)).st_size for name in names)
+    return f"{total / 1e6:,.1f} MB" if total else ""

@@ -10,7 +10,6 @@ education, and do not pass it on.
 import hashlib
 import io
 import tarfile
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from nnref.data.fetch import data_folder, fetch
 from nnref.data.imageset import ImageSet
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
+from nnref.files import user_path
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -39,7 +39,7 @@ def load(data_dir=None) -> tuple[ImageSet, ImageSet]:
     cifar10 under $NNREF_DATA or the user's cache, downloading (170 MB) what is missing there.
     Raises InputError, naming the file, where one is missing, damaged or not CIFAR-10's.
     """
-    folder = data_folder("cifar10") if data_dir is None else Path(data_dir).expanduser()
+    folder = data_folder("cifar10") if data_dir is None else user_path(data_dir)
     loose = next(
         (f for f in (folder, folder / "cifar-10-batches-bin") if (f / TEST[0]).is_file()), None
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pooch
 
 from nnref.errors import InputError
-from nnref.files import make_folder
+from nnref.files import check_writable, make_folder
 
 
 def data_folder(name: str) -> Path:
@@ -22,6 +22,7 @@ def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
     """
     make_folder(folder)
     name = urls[0].rsplit("/", 1)[1]
+    check_writable(folder / name)
     failures = []
     for url in urls:
         try:

@@ -8,8 +8,6 @@ and ILSVRC2012 as folders, as its tar of tars, or as Kaggle's tree. Their terms:
 subsets are for research and education only; do not pass them on.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from nnref.data.cache import decoded
@@ -19,6 +17,7 @@ from nnref.data.lists import class_names, labels_by_file
 from nnref.data.stores import open_store
 from nnref.data.transforms import Normalize, PadCropFlip, RandomResizedCropFlip, ResizeCenterCrop
 from nnref.errors import InputError
+from nnref.files import user_path
 from nnref.init import stream
 
 # mean and standard deviation of ImageNet's training pixels, as the authors (and everybody) use them
@@ -42,16 +41,15 @@ def load(
     Labels follow the sorted names of the folders. Raises InputError, naming the file, for what is
     missing or damaged, and for classes that are not there.
     """
-    store = open_store(Path(path).expanduser())
+    store = open_store(user_path(path))
     parts = find_images(store)
     if not parts["train"]:
         raise InputError(f"{store}: expected images as train/CLASS/NAME.jpg, found none")
     readable = class_names(store)
     chosen = _choose(sorted(parts["train"]), readable, classes, seed, store)
     held_out = parts["val"] or parts["test"]
-    for name in chosen if held_out else ():
-        if name not in held_out:
-            raise InputError(f"{store}: class {name} has training images, but no others")
+    if held_out:
+        _check_classes(parts["train"], held_out, store)
     files = {name: _draw(parts["train"][name], per_class, seed, name, store) for name in chosen}
     train = _image_set(store, files, readable, on_bad, cache)
     train = train._replace(
@@ -71,23 +69,35 @@ def find_images(store) -> dict[str, dict[str, list[str]]]:
     for name in store.names:
         *folders, file = name.split("/")
         part = next((folder for folder in folders if folder in parts), None)
-        if part is None or file.startswith(".") or not file.lower().endswith(SUFFIXES):
+        hidden = any(step.startswith(".") for step in (file, *folders))
+        if part is None or hidden or not file.lower().endswith(SUFFIXES):
             continue
         below = folders[folders.index(part) + 1 :]
-        if below in ([], ["images"]):  # no folder says the class: a list must
+        if below in ([], ["images"]):  # perhaps no folder says the class, but a list
             flat = labels_by_file(store) if flat is None else flat
-            if file in flat:
-                parts[part].setdefault(flat[file], []).append(name)
-        else:
+            below = [flat[file]] if file in flat else below
+        if below:
             parts[part].setdefault(below[0], []).append(name)
+        elif part == "val":
+            raise InputError(f"{store}/{name}: neither a folder nor a list says its class")
     return parts
+
+
+def _check_classes(train, held_out, store):
+    """Raise InputError unless both parts have the same classes."""
+    for some, others, what in ((train, held_out, "training"), (held_out, train, "held-out")):
+        for name in some:
+            if name not in others:
+                raise InputError(f"{store}: class {name} has {what} images, but no others")
 
 
 def _choose(present, readable, classes, seed, store) -> list[str]:
     """The folders of the classes asked for, sorted."""
     if classes is None:
         return present
-    if isinstance(classes, int):
+    if isinstance(classes, str) or (not classes and not isinstance(classes, int)):
+        raise InputError(f"classes: expected a list of names or a number, found {classes!r}")
+    if isinstance(classes, int | np.integer):
         if not 1 <= classes <= len(present):
             raise InputError(f"{store}: expected 1 to {len(present)} classes, found {classes}")
         return sorted(stream(seed, "classes").permutation(present)[:classes].tolist())
@@ -96,6 +106,8 @@ def _choose(present, readable, classes, seed, store) -> list[str]:
 
 def _folder_of(wanted, present, readable, store) -> str:
     """The folder of one class, given its folder's name or one of its readable names."""
+    if not isinstance(wanted, str):
+        raise InputError(f"classes: expected names, found {wanted!r}")
     if wanted in present:
         return wanted
     found = [
@@ -113,7 +125,7 @@ def _draw(names, count, seed, name, store) -> list[str]:
     """`count` of these image files, drawn by `seed`, in their old order; all if it is None."""
     if count is None:
         return names
-    if not 1 <= count <= len(names):
+    if not isinstance(count, int | np.integer) or not 1 <= count <= len(names):
         raise InputError(
             f"{store}: expected per_class of 1 to {len(names)}, the images of {name}, found {count}"
         )

@@ -112,8 +112,9 @@ def _prepare(data, key, i):
     image = data.images[i]
     if image is None or data.transform is None:
         return image
+    seed, epoch = key
     # Philox is a function of (key, counter): no state, so no order in which to draw
-    rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, i]))
+    rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch], counter=[0, 0, 0, i]))
     return data.transform(image, rng)
 
 

@@ -8,6 +8,7 @@ import csv
 import io
 import tarfile
 
+from nnref.data.stores import LARGEST_FILE
 from nnref.errors import InputError
 
 NAME_LISTS = ("words.txt", "classes.txt", "LOC_synset_mapping.txt")  # "wnid, then names" by line
@@ -45,8 +46,11 @@ def labels_by_file(store) -> dict[str, str]:
         if path is not None:
             try:
                 return parse(store, path)
-            except (IndexError, KeyError, ValueError, tarfile.TarError) as error:
-                raise InputError(f"{store}/{path}: not the list it should be: {error}") from None
+            except InputError:
+                raise
+            except Exception as error:  # each of the formats has errors of its own
+                reason = (str(error).splitlines() or ["damaged"])[0]
+                raise InputError(f"{store}/{path}: not the list it should be: {reason}") from None
     return {}
 
 
@@ -73,6 +77,8 @@ def _devkit(store, path):
         raise InputError(f"{store}/{path}: needs SciPy to be read: pip install scipy") from None
     with tarfile.open(fileobj=io.BytesIO(store.read(path))) as archive:
         files = {member.name.rsplit("/", 1)[-1]: member for member in archive if member.isreg()}
+        if max(member.size for member in files.values()) > LARGEST_FILE:
+            raise InputError(f"{store}/{path}: holds a file of more than {LARGEST_FILE:,} bytes")
         truth = archive.extractfile(files["ILSVRC2012_validation_ground_truth.txt"]).read()
         meta = loadmat(archive.extractfile(files["meta.mat"]), squeeze_me=True)
     wnids = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in meta["synsets"]}

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nnref.data.imageset import cores
+from nnref.data.stores import Folder
 from nnref.errors import InputError
 from nnref.files import check_writable, write_whole
 
@@ -27,13 +28,14 @@ def verify(path: Path) -> tuple[int, list[str]]:
 
     Raises InputError if there is nothing at `path`, or a manifest cannot be read or written.
     """
-    manifest = manifest_path(path)
-    if not path.exists():
+    if not path.is_dir() and not path.is_file():
         raise InputError(f"{path}: expected a file or a folder, found nothing")
+    manifest = manifest_path(path)
     if not manifest.exists():
         check_writable(manifest)
         found = _hashes(path)
-        write_whole(manifest, "".join(f"{h}  {name}\n" for name, h in found.items()).encode())
+        lines = "".join(f"{value}  {name}\n" for name, value in found.items())
+        write_whole(manifest, lines.encode(errors="surrogateescape"))
         return len(found), []
     expected = _read(manifest)
     found = _hashes(path)
@@ -57,19 +59,20 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 def _hashes(path) -> dict[str, str]:
     """Name -> hash of all files at `path`, the manifest itself left out."""
     folder = path if path.is_dir() else path.parent
-    files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
-    files = [file for file in files if file != manifest_path(path)]
+    names = Folder(path).names if path.is_dir() else [path.name]
+    names = [name for name in names if name != NAME]
+    if not names or any("\n" in name for name in names):
+        raise InputError(f"{path}: expected files, with names of one line each")
     with ThreadPoolExecutor(cores()) as pool:
-        hashes = pool.map(file_hash, files)
-        hashes = list(tqdm(hashes, "hashing", len(files), disable=None, delay=1, unit=" files"))
-    names = [file.relative_to(folder).as_posix() for file in files]
-    return dict(zip(names, hashes, strict=True))
+        hashes = pool.map(file_hash, [folder / name for name in names])
+        hashes = tqdm(hashes, "hashing", len(names), disable=None, delay=1, unit=" files")
+        return dict(zip(names, hashes, strict=True))
 
 
 def _read(manifest) -> dict[str, str]:
     """Name -> hash, as the manifest says."""
     try:
-        lines = manifest.read_text().splitlines()
-        return {name: h for h, name in (line.split("  ", 1) for line in lines)}
+        lines = manifest.read_text(errors="surrogateescape").removesuffix("\n").split("\n")
+        return {name: value for value, name in (line.split("  ", 1) for line in lines)}
     except (OSError, ValueError) as error:
         raise InputError(f"{manifest}: not a manifest (hash, two spaces, name): {error}") from None

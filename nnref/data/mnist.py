@@ -14,6 +14,7 @@ from nnref.data import idx
 from nnref.data.fetch import data_folder, fetch
 from nnref.data.imageset import ImageSet
 from nnref.errors import InputError
+from nnref.files import user_path
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -64,7 +65,7 @@ def load(data_dir=None, dtype="float32") -> tuple[ImageSet, ImageSet]:
     under $NNREF_DATA or the user's cache, downloading (11.6 MB) what is missing there. Raises
     InputError, naming the file, where one is missing, damaged or not MNIST's.
     """
-    folder = data_folder("mnist") if data_dir is None else Path(data_dir).expanduser()
+    folder = data_folder("mnist") if data_dir is None else user_path(data_dir)
     if data_dir is None:
         for name, (sha256, _) in FILES.items():
             if not _find(folder, name):

@@ -5,6 +5,9 @@ that an archive says can write anywhere; and one that holds a link, a device, a 
 folder, or too much is refused altogether.
 """
 
+import gzip
+import io
+import itertools
 import os
 import stat
 import tarfile
@@ -17,6 +20,7 @@ from nnref.errors import InputError
 
 MOST_FILES = 3_000_000  # twice ImageNet
 LARGEST_FILE = 256 * 2**20  # bytes, of one image or list
+LARGEST_TGZ = 2 * 2**30  # bytes, unzipped
 DEEPEST = 8  # folders in folders
 
 
@@ -26,7 +30,7 @@ class Folder:
     def __init__(self, path: Path):
         self.path = path
         try:
-            self.names = sorted(self._walk(path, ""))
+            self.names = sorted(itertools.islice(self._walk(path, ""), MOST_FILES + 1))
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from None
         _check_count(self, self.names)
@@ -36,7 +40,9 @@ class Folder:
         for entry in os.scandir(folder):
             if entry.is_file():
                 yield prefix + entry.name
-            elif entry.is_dir() and prefix.count("/") < DEEPEST:
+            elif entry.is_dir():
+                if prefix.count("/") == DEEPEST:
+                    raise InputError(f"{entry.path}: expected at most {DEEPEST} folders in folders")
                 yield from self._walk(entry.path, f"{prefix}{entry.name}/")
 
     def read(self, name: str) -> bytes:
@@ -49,8 +55,11 @@ class Folder:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
     def size(self, name: str) -> int:
-        """Bytes of one file."""
-        return (self.path / name).stat().st_size
+        """Bytes of one file; 0 if it cannot be seen, which `read` will say."""
+        try:
+            return (self.path / name).stat().st_size
+        except OSError:
+            return 0
 
     def __str__(self):
         return str(self.path)
@@ -63,7 +72,7 @@ class Zip:
         self.path = path
         try:
             self.archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: cannot be read as a .zip archive: {error}") from None
         members = self.archive.infolist()
         _check_count(self, members)
@@ -79,8 +88,9 @@ class Zip:
         """The content of one file, held to the checksum in the archive."""
         _check_size(self, name, self.size(name))
         try:
-            return self.archive.read(self.members[name])
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            with self.archive.open(self.members[name]) as file:
+                return file.read(self.size(name) + 1)  # one more than it says: it may lie
+        except Exception as error:  # each kind of compression has errors of its own
             raise InputError(f"{self}/{name}: cannot be read: {error}") from None
 
     def size(self, name: str) -> int:
@@ -92,7 +102,10 @@ class Zip:
 
 
 class Tar:
-    """The files in a .tar archive; a .tar in it counts as a folder (ILSVRC2012 is one of tars)."""
+    """The files in a .tar archive; a .tar in it counts as a folder (ILSVRC2012 is one of tars).
+
+    A .tar.gz or .tgz can only be read from its beginning, so it is unzipped into memory.
+    """
 
     def __init__(self, path: Path):
         self.path, self.lock = path, threading.Lock()
@@ -100,16 +113,16 @@ class Tar:
         try:
             self.file = path.open("rb")
             if self.file.read(2) == b"\x1f\x8b":
-                raise InputError(
-                    f"{path}: expected a plain .tar, found a compressed one: gunzip it"
-                )
-            self._index(0, "")
-        except (OSError, tarfile.TarError) as error:
+                self.file = io.BytesIO(_unzip(path))
+            self._index(0, self.file.seek(0, os.SEEK_END), "")
+        except InputError:
+            raise
+        except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
             raise InputError(f"{path}: cannot be read as a .tar archive: {error}") from None
         self.names = sorted(self.places)
 
-    def _index(self, start, prefix):
-        """Note where the files of the archive that begins at byte `start` lie."""
+    def _index(self, start, end, prefix):
+        """Note where the files of the archive in these bytes lie."""
         self.file.seek(start)
         inner = []
         with tarfile.TarFile(fileobj=self.file) as archive:
@@ -117,11 +130,18 @@ class Tar:
                 name = prefix + member.name.removeprefix("./")
                 plain = member.isreg() and not member.issparse()
                 _check_member(self, name, plain or member.isdir())
+                first, last = member.offset_data, member.offset_data + member.size
+                if not first <= last <= end:
+                    raise InputError(f"{self}: {name!r} does not end inside the archive")
                 if plain and name.endswith(".tar") and not prefix:
-                    inner.append((member.offset_data, name.removesuffix(".tar") + "/"))
+                    inner.append((first, last, name.removesuffix(".tar") + "/"))
                 elif plain:
-                    self.places[name] = member.offset_data, member.size
+                    self.places[name] = first, member.size
                 _check_count(self, self.places)
+            # a damaged header looks like the end, but the end is a block of zeros
+            self.file.seek(archive.offset)
+            if self.file.read(512) != bytes(512):
+                raise InputError(f"{self}: damaged at byte {archive.offset:,}, or cut there")
         for place in inner:
             self._index(*place)
 
@@ -177,16 +197,39 @@ def open_store(path: Path):
 
     Raises InputError where there is none, or where an archive holds what no data set needs.
     """
-    if path.is_dir():
-        mounts = {}
-        for part in ("train", "val"):
-            tar = path / f"ILSVRC2012_img_{part}.tar"
-            if tar.is_file() and not (path / part).is_dir():
-                mounts[f"{part}/"] = Tar(tar)
-        return Mounted(path, {**mounts, "": Folder(path)}) if mounts else Folder(path)
-    if not path.is_file():
-        raise InputError(f"{path}: expected a folder, a .zip or a .tar, found nothing")
-    return Zip(path) if zipfile.is_zipfile(path) else Tar(path)
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if not path.is_file():
+            raise InputError(f"{path}: expected a folder, a .zip or a .tar, found nothing")
+        return Zip(path) if _begins_as_zip(path) else Tar(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _open_folder(path):
+    """The store of a folder, with ILSVRC2012's tars in it seen as folders."""
+    mounts = {}
+    for part in ("train", "val"):
+        tar = path / f"ILSVRC2012_img_{part}.tar"
+        if tar.is_file() and not (path / part).is_dir():
+            mounts[f"{part}/"] = Tar(tar)
+    return Mounted(path, {**mounts, "": Folder(path)}) if mounts else Folder(path)
+
+
+def _begins_as_zip(path) -> bool:
+    """Is it a .zip? Asked of its first bytes, since a .tar may end with one."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _unzip(path) -> bytes:
+    """The content of a .tar.gz, if it is not too large for memory."""
+    with gzip.open(path) as file:
+        content = file.read(LARGEST_TGZ + 1)
+    if len(content) > LARGEST_TGZ:
+        raise InputError(f"{path}: expected at most {LARGEST_TGZ:,} bytes in it: gunzip it first")
+    return content
 
 
 def _check_member(store, name, allowed):

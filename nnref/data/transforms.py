@@ -1,6 +1,6 @@
 """From an image of any size to an input of the network: crop, flip, resize; then normalize.
 
-A transform takes one image, uint8 (H, W, C), and a random generator, and returns another image. To
+A transform takes one image, uint8 (H, W, 3), and a random generator, and returns another image. To
 train, every epoch shows another crop of each image (augmentation); to test, always the central one.
 Resizing is Pillow's bilinear one, which averages over all pixels that it shrinks together.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from nnref.backend import xp
+from nnref.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,19 @@ class ResizeCenterCrop:
     size: int
     resize: int | None = None
 
+    def __post_init__(self):
+        if self.resize is not None and self.resize < self.size:
+            raise InputError(
+                f"ResizeCenterCrop: expected resize of at least size = {self.size}, "
+                f"found {self.resize}"
+            )
+
     def __call__(self, image, rng):
         H, W, _ = image.shape
-        shorter = round(self.size * 256 / 224) if self.resize is None else self.resize
-        height, width = round(H * shorter / min(H, W)), round(W * shorter / min(H, W))
-        resized = _resize(image, height, width)
-        top, left = (height - self.size) // 2, (width - self.size) // 2
-        return resized[top : top + self.size, left : left + self.size]
+        shorter = self.size * 256 / 224 if self.resize is None else self.resize
+        side = min(H, W) * self.size / shorter  # of the square that the crop shows
+        left, top = (W - side) / 2, (H - side) / 2
+        return _resize(image, self.size, self.size, box=(left, top, left + side, top + side))
 
 
 @dataclass(frozen=True)
@@ -93,9 +100,9 @@ class Normalize:
         return (images.astype(self.dtype) / 255 - mean) / std
 
 
-def _resize(image, height, width):
-    """Pillow's bilinear resizing; it averages where the image becomes smaller."""
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+def _resize(image, height, width, box=None):
+    """Pillow's bilinear resizing of the image, or of a box in it."""
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box)
     return np.asarray(resized)
 
 

@@ -54,6 +54,8 @@ class Layer:
 class WeightLayer(Layer):
     """A layer with weights W (n_in, n_out), a bias b (n_out,) unless told not, and a feedback rule.
 
+    A stack of such matrices, (P, n_in, n_out), has one bias for each: (P, n_out).
+
     `scale` and `law` are the authors' lambda and random law for this kind of layer (Xiao 2018);
     the rule uses them if it needs to.
     """
@@ -116,7 +118,7 @@ def check_input(layer, x, shape, dtype):
 def check_counts(layer, smallest=1, **counts):
     """Raise InputError, naming the layer, unless all of these are whole numbers >= `smallest`."""
     for name, count in counts.items():
-        if not isinstance(count, int | np.integer) or count < smallest:
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < smallest:
             raise InputError(
                 f"{type(layer).__name__}: expected {name} to be a whole number of at least "
                 f"{smallest}, found {count!r}"

@@ -24,12 +24,12 @@ class LocallyConnected2d(WeightLayer):
         self, input_shape, C_out, k, rng, *, stride=1, padding=0,
         bias=True, feedback=Backprop(), init=he_normal, dtype="float32",
     ):  # fmt: skip
-        H, W, C_in = input_shape
-        check_counts(self, H=H, W=W, C_in=C_in, C_out=C_out, k=k, stride=stride)
+        height, width, C_in = input_shape
+        check_counts(self, height=height, width=width, C_in=C_in, C_out=C_out, k=k, stride=stride)
         check_counts(self, smallest=0, padding=padding)
-        self.input_shape, self.C_out = (H, W, C_in), C_out
+        self.input_shape, self.C_out = (height, width, C_in), C_out
         self.k, self.stride, self.padding = k, stride, padding
-        self.OH, self.OW = output_size(H, k, stride, padding), output_size(W, k, stride, padding)
+        self.OH, self.OW = (output_size(size, k, stride, padding) for size in (height, width))
         check_counts(self, OH=self.OH, OW=self.OW)
         shape = (self.OH * self.OW, k * k * C_in, C_out)
         W = init(rng, shape, fan_in=k * k * C_in, fan_out=k * k * C_out)
