@@ -55,11 +55,18 @@ def write_zip(path: Path, tree):
     return path
 
 
+def tar_bytes(tree, mode="w"):
+    """The bytes of a .tar with these files."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode) as archive:
+        for name, value in content_of(tree).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(value)
+            archive.addfile(member, io.BytesIO(value))
+    return content.getvalue()
+
+
 def write_tar(path: Path, tree, mode="w"):
     """Write these files into a .tar."""
-    with tarfile.open(path, mode) as archive:
-        for name, content in content_of(tree).items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    path.write_bytes(tar_bytes(tree, mode))
     return path

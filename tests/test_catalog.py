@@ -1,12 +1,10 @@
 """The data sets by name: listed, fetched from a mirror on this machine, verified."""
 
-import functools
 import gzip
 import hashlib
-import http.server
-import threading
 
 import pytest
+from mirror import serving
 from pictures import class_folders, write_tar, write_zip
 
 from nnref.data import catalog, imagefolder
@@ -14,11 +12,6 @@ from nnref.data.catalog import DataSet, Remote
 from nnref.errors import InputError
 
 DEAD = "http://127.0.0.1:1/"
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
@@ -30,11 +23,7 @@ def shop(tmp_path, monkeypatch):
     write_tar(shop / "birds.tar", class_folders(("crow", "owl")))
     (shop / "birds.tgz").write_bytes(gzip.compress((shop / "birds.tar").read_bytes()))
     monkeypatch.setenv("NNREF_DATA", str(tmp_path / "data"))
-    handler = functools.partial(QuietHandler, directory=str(shop))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        mirror = f"http://127.0.0.1:{server.server_port}/"
+    with serving(shop) as mirror:
 
         def remote(name, algorithm):
             content = (shop / name).read_bytes()
@@ -50,8 +39,6 @@ def shop(tmp_path, monkeypatch):
         }
         monkeypatch.setattr(catalog, "DATA_SETS", sets)
         yield shop
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(("name", "first"), [("pets", "cat"), ("birds", "crow")])

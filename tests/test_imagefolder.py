@@ -2,12 +2,19 @@
 
 import io
 import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import class_folders, content_of, picture, write_folder, write_tar, write_zip
+from pictures import (
+    class_folders,
+    content_of,
+    picture,
+    tar_bytes,
+    write_folder,
+    write_tar,
+    write_zip,
+)
 
 from nnref.data import decode, imagefolder
 from nnref.data.decode import decode as decode_bytes
@@ -109,16 +116,6 @@ def test_imagenet_at_kaggle(tmp_path):
     train, val = imagefolder.load(write_folder(tmp_path / "set", tree))
     assert train.names == ["goldfish", "n01629819", "n01641577"]
     assert val.labels.tolist() == [0, 0, 1, 1, 2, 2]
-
-
-def tar_bytes(tree, mode="w"):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode=mode) as archive:
-        for name, value in content_of(tree).items():
-            member = tarfile.TarInfo(name)
-            member.size = len(value)
-            archive.addfile(member, io.BytesIO(value))
-    return content.getvalue()
 
 
 def test_imagenet_as_its_tars_with_the_devkit(tmp_path):

@@ -1,15 +1,13 @@
 """MNIST: the shipped digits, the full set from a folder or a mirror, and every damaged file."""
 
-import functools
 import gzip
 import hashlib
-import http.server
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mirror import serving
 
 from nnref.data import cut_mnist_subset, fetch, idx, mnist
 from nnref.errors import InputError
@@ -194,18 +192,8 @@ def test_a_damaged_shipped_file_is_noticed(tmp_path, monkeypatch):
 @pytest.fixture
 def mirror(folder):
     """A mirror on this machine that serves `folder`; yields its address."""
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
+    with serving(folder) as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Folders, .zip and .tar: the same files from each; hostile archives are refused."""
 
-import io
 import os
 import stat
 import tarfile
@@ -8,7 +7,7 @@ import threading
 import zipfile
 
 import pytest
-from pictures import content_of, write_folder, write_tar, write_zip
+from pictures import content_of, tar_bytes, write_folder, write_tar, write_zip
 
 from nnref.data import stores
 from nnref.errors import InputError
@@ -48,20 +47,10 @@ def test_threads_may_read_at_the_same_time(kind, tmp_path):
     assert not wrong
 
 
-def inner_tar(tree):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for name, value in content_of(tree).items():
-            member = tarfile.TarInfo(name)
-            member.size = len(value)
-            archive.addfile(member, io.BytesIO(value))
-    return content.getvalue()
-
-
 def test_a_tar_of_tars_reads_as_folders(tmp_path):
     tree = {
-        "n1.tar": inner_tar({"n1_1.JPEG": 1, "n1_2.JPEG": 2}),
-        "n2.tar": inner_tar({"n2_1.JPEG": 3}),
+        "n1.tar": tar_bytes({"n1_1.JPEG": 1, "n1_2.JPEG": 2}),
+        "n2.tar": tar_bytes({"n2_1.JPEG": 3}),
     }
     store = stores.open_store(write_tar(tmp_path / "set.tar", tree))
     assert store.names == ["n1/n1_1.JPEG", "n1/n1_2.JPEG", "n2/n2_1.JPEG"]
@@ -71,7 +60,7 @@ def test_a_tar_of_tars_reads_as_folders(tmp_path):
 
 
 def test_a_folder_of_imagenets_tars_reads_as_train_and_val(tmp_path):
-    write_tar(tmp_path / "ILSVRC2012_img_train.tar", {"n1.tar": inner_tar({"n1_1.JPEG": 1})})
+    write_tar(tmp_path / "ILSVRC2012_img_train.tar", {"n1.tar": tar_bytes({"n1_1.JPEG": 1})})
     write_tar(tmp_path / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000001.JPEG": 2})
     (tmp_path / "words.txt").write_text("n1\tone\n")
     store = stores.open_store(tmp_path)
@@ -165,8 +154,8 @@ def test_a_damaged_header_does_not_pass_for_the_end(tmp_path):
 def test_a_damaged_tar_in_a_tar_is_noticed(keep, tmp_path):
     """Garbage, or without its end, so that it would run on into the outer archive."""
     blocks = 1 + -(-len(content_of({"a": 1})["a"]) // 512)  # the header, then the picture
-    cut = inner_tar({"n1_1.JPEG": 1})[: 512 * blocks] if keep else b"garbage " * 100
-    path = write_tar(tmp_path / "set.tar", {"n1.tar": cut, "n2.tar": inner_tar({"n2_1.JPEG": 2})})
+    cut = tar_bytes({"n1_1.JPEG": 1})[: 512 * blocks] if keep else b"garbage " * 100
+    path = write_tar(tmp_path / "set.tar", {"n1.tar": cut, "n2.tar": tar_bytes({"n2_1.JPEG": 2})})
     with pytest.raises(InputError, match=r"set.tar"):
         stores.open_store(path)
 
