@@ -4,6 +4,8 @@ Every other module writes `from nnref.backend import xp` and never learns which 
 Set the environment variable NNREF_BACKEND to `numpy` (the default) or `cupy` before you start.
 """
 
+import functools
+import importlib
 import os
 
 import numpy as np
@@ -14,6 +16,36 @@ INSTALL_HINT = (
     "install the one that fits the driver, pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]' "
     "(never plain cupy), or set NNREF_BACKEND=numpy"
 )
+
+
+def accelerated(method):
+    """Mark a method for which nnref/fast may hold a faster twin; its body says what that computes.
+
+    The twin is found by name, such as "Conv2d.forward". It keeps the same attributes, and returns
+    NotImplemented where it has nothing to win, on small arrays say: then the body runs after all.
+    NNREF_FAST=0 in the environment turns all twins off.
+    """
+
+    @functools.wraps(method)
+    def dispatch(*arguments):
+        twin = _twins().get(method.__qualname__)
+        result = NotImplemented if twin is None else twin(*arguments)
+        return method(*arguments) if result is NotImplemented else result
+
+    return dispatch
+
+
+@functools.cache
+def _twins() -> dict:
+    """The twins by name; none if they are turned off, or the folder nnref/fast is gone."""
+    if os.environ.get("NNREF_FAST") == "0" or xp is not np:
+        return {}
+    try:
+        return importlib.import_module("nnref.fast.cpu").TWINS
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("nnref.fast"):
+            raise
+        return {}
 
 
 def _load(name):

@@ -13,7 +13,7 @@ B, the B of the first layer is never used, and the gradient of the last layer is
 import copy
 from functools import partial
 
-from nnref.backend import xp
+from nnref.backend import accelerated, xp
 from nnref.init import sample
 
 
@@ -75,6 +75,7 @@ class SignSymmetry(Feedback):
     def born(self, W, scale, draw):
         self.lam = scale if self.scale is None else float(self.scale)
 
+    @accelerated
     def __call__(self, W):
         return self.lam * xp.sign(W)
 

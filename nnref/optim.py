@@ -6,7 +6,7 @@ A schedule is a function from time in epochs (2.5: halfway through the third) to
 
 import math
 
-from nnref.backend import xp
+from nnref.backend import accelerated, xp
 from nnref.errors import InputError
 
 
@@ -39,6 +39,7 @@ class SGD(Optimizer):
         self.momentum, self.weight_decay = momentum, weight_decay
         self.velocities = self.zeros()
 
+    @accelerated
     def step(self):
         for (layer, name), velocity in zip(self.places, self.velocities, strict=True):
             param, grad = layer.params[name], layer.grads[name]
@@ -69,6 +70,7 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.eps = beta1, beta2, 1e-8
         self.t, self.ms, self.vs = 0, self.zeros(), self.zeros()
 
+    @accelerated
     def step(self):
         self.t += 1
         lr = self.lr / (1 - self.beta1**self.t)  # the correction of m, folded into the rate

@@ -15,7 +15,9 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.backend", "nnref.files"],
     ["nnref.init", "nnref.patches"],
     ["nnref.feedback"],
-    ["nnref.layers.base"],
+    ["nnref.layers.base", "nnref.fast", "nnref.fast.memory", "nnref.fast.threads"],
+    ["nnref.fast.conv", "nnref.fast.winograd"],
+    ["nnref.fast.cpu"],
     [
         f"nnref.layers.{name}"
         for name in ("activations", "compose", "conv", "linear", "locally", "norm", "pool")

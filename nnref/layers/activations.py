@@ -4,17 +4,19 @@ The error e = dE/dy that arrives from above becomes delta = dE/dsigma = f'(sigma
 f'(sigma_j) of Eq. 2 (Xiao 2018). No weights here, so no B. sigma, y, e and delta share one shape.
 """
 
-from nnref.backend import xp
+from nnref.backend import accelerated, xp
 from nnref.layers.base import Layer
 
 
 class ReLU(Layer):
     """f(sigma) = max(sigma, 0); f' is 1 above zero and 0 elsewhere."""
 
+    @accelerated
     def forward(self, sigma):
         self.sigma = sigma
         return xp.maximum(sigma, 0)
 
+    @accelerated
     def backward(self, error):
         return error * (self.sigma > 0)
 

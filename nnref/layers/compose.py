@@ -1,5 +1,6 @@
 """Layers made of layers: one after the other, side by side, and the step from images to vectors."""
 
+from nnref.backend import accelerated
 from nnref.errors import InputError
 from nnref.layers.base import Layer, WeightLayer, check_input
 
@@ -59,10 +60,15 @@ class Residual(Layer):
                 f"{self}: expected both branches to have one shape, found {y.shape} and "
                 f"{shortcut.shape}"
             )
-        return y + shortcut
+        return self.add(y, shortcut)
 
     def backward(self, delta):
-        return self.main.backward(delta) + self.shortcut.backward(delta)
+        return self.add(self.main.backward(delta), self.shortcut.backward(delta))
+
+    @accelerated
+    def add(self, a, b):
+        """a + b: the sum of the branches, forward, and of their errors, backward."""
+        return a + b
 
 
 class Flatten(Layer):

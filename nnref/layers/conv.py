@@ -7,6 +7,7 @@ too; feedback rules, initialization and optimizer never hear of kernels. Images 
 
 import math
 
+from nnref.backend import accelerated
 from nnref.feedback import Backprop
 from nnref.init import he_normal, normal
 from nnref.layers.base import WeightLayer, check_counts, check_image
@@ -31,6 +32,7 @@ class Conv2d(WeightLayer):
         scale = math.sqrt(2 / (k * k * C_out))  # the authors' lambda
         super().__init__(W, scale, normal, rng, feedback, bias, dtype)
 
+    @accelerated
     def forward(self, x):
         W, b = self.params["W"], self.params.get("b", 0)
         check_image(self, x, self.C_in, W.dtype)
@@ -39,6 +41,7 @@ class Conv2d(WeightLayer):
         sigma = patches.reshape(-1, len(W)) @ W + b  # Eq. 1, one row per patch
         return sigma.reshape(*patches.shape[:3], self.C_out)
 
+    @accelerated
     def backward(self, delta):
         W = self.params["W"]
         patches = im2col(self.x, self.k, self.stride, self.padding)

@@ -6,6 +6,7 @@ and samples are rows. The nonlinearity is a layer of its own (activations.py).
 
 import math
 
+from nnref.backend import accelerated
 from nnref.feedback import Backprop
 from nnref.init import he_normal, uniform
 from nnref.layers.base import WeightLayer, check_counts, check_input
@@ -29,12 +30,14 @@ class Linear(WeightLayer):
         scale = 1 / math.sqrt(n_in)  # the authors' lambda
         super().__init__(W, scale, uniform, rng, feedback, bias, dtype)
 
+    @accelerated
     def forward(self, x):
         W, b = self.params["W"], self.params.get("b", 0)
         check_input(self, x, (None, self.n_in), W.dtype)
         self.x = x
         return x @ W + b  # Eq. 1:  sigma_j = sum_i W_ij x_i + b_j
 
+    @accelerated
     def backward(self, delta):
         self.grads = {"W": self.x.T @ delta}  # dE/dW_ij = x_i delta_j: its own B is not in it
         if "b" in self.params:

@@ -4,7 +4,7 @@ It passes the error back exactly under every feedback rule, as in the authors' c
 its gain gamma, one number per channel, is a weight that does travel, whatever the rule.
 """
 
-from nnref.backend import xp
+from nnref.backend import accelerated, xp
 from nnref.errors import InputError
 from nnref.layers.base import Layer, check_input
 
@@ -25,26 +25,25 @@ class BatchNorm(Layer):
         self.params = {"gamma": xp.ones(C, dtype), "beta": xp.zeros(C, dtype)}
         self.running_mean, self.running_var = xp.zeros(C, dtype), xp.ones(C, dtype)
 
+    @accelerated
     def forward(self, x):
         gamma, beta = self.params["gamma"], self.params["beta"]
         check_input(self, x, (..., self.C), gamma.dtype)
         mean, var = self._statistics(x) if self.training else (self.running_mean, self.running_var)
-        self.inv_std = 1 / xp.sqrt(var + self.eps)
-        self.normalized = (x - mean) * self.inv_std
-        return gamma * self.normalized + beta
+        self.x, self.mean, self.inv_std = x, mean, 1 / xp.sqrt(var + self.eps)
+        return gamma * (x - mean) * self.inv_std + beta
 
+    @accelerated
     def backward(self, delta):
         axes = tuple(range(delta.ndim - 1))
-        self.grads = {
-            "gamma": (delta * self.normalized).sum(axis=axes),
-            "beta": delta.sum(axis=axes),
-        }
+        normalized = (self.x - self.mean) * self.inv_std
+        self.grads = {"gamma": (delta * normalized).sum(axis=axes), "beta": delta.sum(axis=axes)}
         scale = self.params["gamma"] * self.inv_std
         if not self.training:  # mean and variance were constants
             return delta * scale
         # they depended on x as well: the error loses its mean and its part along `normalized`
         n = delta.size // self.C
-        return scale * (delta - (self.grads["beta"] + self.normalized * self.grads["gamma"]) / n)
+        return scale * (delta - (self.grads["beta"] + normalized * self.grads["gamma"]) / n)
 
     def _statistics(self, x):
         """Mean and variance of this batch, (C,) each; also moves the running averages."""

@@ -5,7 +5,7 @@ Images are channels last, (N, H, W, C) -> (N, OH, OW, C). The windows are the pa
 
 import math
 
-from nnref.backend import xp
+from nnref.backend import accelerated, xp
 from nnref.errors import InputError
 from nnref.layers.base import Layer, check_counts, check_image, check_input
 from nnref.patches import col2im, im2col
@@ -33,6 +33,7 @@ class MaxPool2d(_Pool):
     The padding never wins: it counts as minus infinity.
     """
 
+    @accelerated
     def forward(self, x):
         check_image(self, x, None, None)
         self.x_shape = x.shape
@@ -42,6 +43,7 @@ class MaxPool2d(_Pool):
         self.winner = windows.argmax(axis=3)
         return windows.max(axis=3)
 
+    @accelerated
     def backward(self, delta):
         N, OH, OW, C = delta.shape
         position = xp.arange(self.k**2)[:, None]

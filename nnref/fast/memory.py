@@ -1,0 +1,61 @@
+"""Large arrays from memory that earlier arrays have left behind.
+
+The first write to fresh memory costs a page fault for every few kilobytes, often more time than the
+numbers themselves. So the memory of an array goes to a shelf when the last view of it is gone, and
+the next array of the same size takes it from there: a training step that repeats allocates nothing.
+"""
+
+import math
+import threading
+
+import numpy as np
+
+SMALLEST = 64 * 1024  # bytes; smaller arrays are cheap anyway
+
+_shelf: dict[int, list] = {}  # size in bytes -> memory that nothing uses
+_mine = threading.local()  # scratch memory of each thread, by purpose
+
+
+class _Lease:
+    """Owns a piece of memory while arrays look at it; NumPy keeps it alive through `base`."""
+
+    def __init__(self, memory):
+        self.memory = memory
+        self.__array_interface__ = memory.__array_interface__
+
+    def __del__(self):
+        _shelf.setdefault(self.memory.nbytes, []).append(self.memory)
+
+
+def empty(shape, dtype) -> np.ndarray:
+    """An array like np.empty(shape, dtype), its memory reused."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < SMALLEST:
+        return np.empty(shape, dtype)
+    try:
+        memory = _shelf[size].pop()
+    except (KeyError, IndexError):
+        memory = np.empty(size, np.uint8)
+    return np.asarray(_Lease(memory)).view(dtype).reshape(shape)
+
+
+def width(size: int, C: int) -> int:
+    """How wide to see an array of `size` numbers whose last axis is C: some rows side by side.
+
+    NumPy's loops run along the last axis, and short ones cost more than the numbers in them.
+    """
+    wide = C
+    while wide < 1024 and size % (2 * wide) == 0:
+        wide *= 2
+    return wide
+
+
+def scratch(purpose: str, shape, dtype) -> np.ndarray:
+    """An array that this thread may use until it asks again for the same purpose."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    held = _mine.__dict__.get(purpose)
+    if held is None or len(held) < size:
+        held = _mine.__dict__[purpose] = np.empty(size, np.uint8)
+    return held[:size].view(dtype).reshape(shape)

@@ -1,0 +1,122 @@
+"""Work shared out among the cores: even shares in a fixed order, so that results repeat.
+
+Each share runs NumPy's own loops, and BLAS with one thread: two levels of threads would fight.
+"""
+
+import contextlib
+import os
+import threading
+
+from threadpoolctl import ThreadpoolController
+
+from nnref.errors import InputError
+
+
+def _count() -> int:
+    """NNREF_THREADS, or the cores that this process may use: affinity and container limits."""
+    wanted = os.environ.get("NNREF_THREADS")
+    if wanted:
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise InputError(f"NNREF_THREADS: expected a whole number from 1, found {wanted!r}")
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with contextlib.suppress(OSError, ValueError):  # a container's share of the machine
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+class _Worker:
+    """A thread that waits for a job, does it, and says so; a pool and its queue would cost more."""
+
+    def __init__(self):
+        self.go, self.done = threading.Lock(), threading.Lock()
+        self.go.acquire()
+        self.done.acquire()
+        threading.Thread(target=self._loop, name="nnref", daemon=True).start()
+
+    def _loop(self):
+        while True:
+            self.go.acquire()
+            try:
+                work, *share = self.job
+                self.error = None
+                work(*share)
+            except BaseException as error:
+                self.error = error
+            self.job = work = None  # so that no array lives longer than it should
+            self.done.release()
+
+    def start(self, *job):
+        """Begin with work(*share)."""
+        self.job = job
+        self.go.release()
+
+    def wait(self):
+        """Return when the job is done; raise what it raised."""
+        self.done.acquire()
+        if self.error:
+            raise self.error
+
+
+def _start_workers():
+    """As many workers as there are cores beside the one that is running already."""
+    global _workers, _free
+    _workers, _free = [_Worker() for _ in range(THREADS - 1)], threading.Lock()
+
+
+THREADS = _count()
+_blas = ThreadpoolController().select(user_api="blas").lib_controllers
+_start_workers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_workers)  # threads do not survive a fork
+
+
+@contextlib.contextmanager
+def one_blas_thread():
+    """Inside, BLAS computes with the thread that calls it alone."""
+    before = [library.get_num_threads() for library in _blas]
+    for library in _blas:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, count in zip(_blas, before, strict=True):
+            library.set_num_threads(count)
+
+
+def share(work, count: int, smallest: int = 1) -> int:
+    """Call work(start, stop, number of the share) on even shares of range(count), one a thread.
+
+    Shares have at least `smallest` items. Returns how many there were, when all are done.
+    """
+    shares = max(1, min(THREADS, count // smallest))
+    jobs = [(work, count * i // shares, count * (i + 1) // shares, i) for i in range(shares)]
+    if all(library.get_num_threads() == 1 for library in _blas):
+        _run(jobs)
+    else:
+        with one_blas_thread():
+            _run(jobs)
+    return shares
+
+
+def _run(jobs):
+    """Do these jobs, the first one here and each of the others in a worker."""
+    if len(jobs) == 1 or not _free.acquire(blocking=False):  # a share that shares again
+        for work, *share in jobs:
+            work(*share)
+        return
+    started = []
+    try:
+        for worker, job in zip(_workers, jobs[1:], strict=False):
+            worker.start(*job)
+            started.append(worker)
+        work, *share = jobs[0]
+        work(*share)
+    finally:
+        try:
+            for worker in started:
+                worker.wait()
+        finally:
+            _free.release()
