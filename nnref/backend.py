@@ -4,6 +4,7 @@ Every other module writes `from nnref.backend import xp` and never learns which 
 Set the environment variable NNREF_BACKEND to `numpy` (the default) or `cupy` before you start.
 """
 
+import contextlib
 import functools
 import importlib
 import os
@@ -28,11 +29,25 @@ def accelerated(method):
 
     @functools.wraps(method)
     def dispatch(*arguments):
-        twin = _twins().get(method.__qualname__)
+        twin = None if _plain else _twins().get(method.__qualname__)
         result = NotImplemented if twin is None else twin(*arguments)
         return method(*arguments) if result is NotImplemented else result
 
     return dispatch
+
+
+_plain = 0  # how many `plainly` are open
+
+
+@contextlib.contextmanager
+def plainly():
+    """Inside, no twin is used: every method runs as it is written."""
+    global _plain
+    _plain += 1
+    try:
+        yield
+    finally:
+        _plain -= 1
 
 
 @functools.cache

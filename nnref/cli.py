@@ -118,6 +118,22 @@ def _load_data(options):
     return DATA[options.data]()
 
 
+def run_bench(options) -> int:
+    """`python -m nnref bench`: time training steps, print a table, write the record if asked."""
+    from nnref import bench  # here, because it needs nnref/fast, and nothing else does
+
+    if options.json:
+        check_writable(options.json)
+    for name in options.models:
+        if name not in bench.CASES:
+            raise InputError(f"--models: expected of {', '.join(bench.CASES)}, found {name!r}")
+    names = options.models or list(bench.CASES)
+    record = bench.run(names, options.against == "torch", options.batch, options.width)
+    if options.json:
+        write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
+    return 0
+
+
 def run_data_list(options) -> int:
     """`python -m nnref data list`: what there is, where it lies, its size, its terms."""
     print(catalog.describe())
@@ -177,6 +193,7 @@ def _parser() -> _Parser:
     command.set_defaults(run=run_demo)
     _add_train(commands)
     _add_data(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -222,6 +239,24 @@ def _add_data(commands):
     )
     action.add_argument("name", metavar="NAME_OR_PATH")
     action.set_defaults(run=run_data_verify)
+
+
+def _add_bench(commands):
+    """The options of `bench`."""
+    command = commands.add_parser(
+        "bench",
+        help="time training steps, against a matrix product and against PyTorch",
+        description="Time the training steps of the zoo under BP, SS and FA.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = command.add_argument
+    add("--against", choices=["torch"], help="the same steps in PyTorch, in turn")
+    add("--models", type=lambda text: text.split(","), default=[], metavar="A,B,...", help="or all")
+    add("--batch", type=_at_least(2), help="another number of images than the usual one")
+    add("--width", type=float, default=1, help="multiplies all numbers of channels and units")
+    add("--json", type=Path, metavar="PATH", help="write the record there too")
+    command.set_defaults(run=run_bench)
 
 
 def _at_least(smallest: int):

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 
-from nnref.backend import to_device, xp
+from nnref.backend import plainly, to_device, xp
 from nnref.errors import InputError
 from nnref.layers import Sequential
 from nnref.layers.base import record
@@ -52,9 +52,10 @@ def _rows(layer, calls, indent=""):
 def peak_memory(model, input_shape, batch_size: int) -> float:
     """Bytes that a training step on a batch takes at its peak, without the optimizer's.
 
-    Measured at every layer with batches of 2 and of 4. What a layer holds grows linearly with the
-    batch, so the largest of the straight lines through the two is the answer (for networks of some
-    size: below about a megabyte, NumPy's habits show).
+    As the code is written, without the twins of nnref/fast (those take less). Measured at every
+    layer with batches of 2 and of 4: what a layer holds grows linearly with the batch, so the
+    largest of the straight lines through the two is the answer (for networks of some size: below
+    about a megabyte, NumPy's habits show).
     """
     small, large = (_levels(model, input_shape, n) for n in (2, 4))
     grown = (a + (b - a) / 2 * (batch_size - 2) for a, b in zip(small, large, strict=True))
@@ -71,9 +72,10 @@ def _levels(model, input_shape, batch_size) -> list[int]:
             _watch(layer, "backward", levels)
     tracemalloc.start()
     try:
-        for _ in range(2):  # in the second step the first one's arrays are there until replaced
-            levels.clear()
-            probe.backward(probe.forward(_zeros(probe, batch_size, input_shape)))
+        with plainly():
+            for _ in range(2):  # in the second step the first one's arrays are there until replaced
+                levels.clear()
+                probe.backward(probe.forward(_zeros(probe, batch_size, input_shape)))
     finally:
         tracemalloc.stop()
     return levels

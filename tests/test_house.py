@@ -30,7 +30,7 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.data.cache"],
     ["nnref.data.imagefolder", "nnref.data.catalog"],
     ["nnref.data.cut_mnist_subset", "nnref.train", "nnref.plots"],
-    ["nnref.demo"],
+    ["nnref.demo", "nnref.bench"],
     ["nnref.cli"],
     ["nnref.__main__"],
 ]

@@ -60,17 +60,17 @@ class _Worker:
             raise self.error
 
 
-def _start_workers():
-    """As many workers as there are cores beside the one that is running already."""
+def _forget_workers():
+    """Begin without any: `_run` starts as many as it needs."""
     global _workers, _free
-    _workers, _free = [_Worker() for _ in range(THREADS - 1)], threading.Lock()
+    _workers, _free = [], threading.Lock()
 
 
 THREADS = _count()
 _blas = ThreadpoolController().select(user_api="blas").lib_controllers
-_start_workers()
+_forget_workers()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_workers)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_forget_workers)  # threads do not survive a fork
 
 
 @contextlib.contextmanager
@@ -109,9 +109,11 @@ def _run(jobs):
         return
     started = []
     try:
-        for worker, job in zip(_workers, jobs[1:], strict=False):
-            worker.start(*job)
-            started.append(worker)
+        for job in jobs[1:]:
+            if len(started) == len(_workers):
+                _workers.append(_Worker())
+            started.append(_workers[len(started)])
+            started[-1].start(*job)
         work, *share = jobs[0]
         work(*share)
     finally:
