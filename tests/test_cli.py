@@ -168,7 +168,9 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, message, tmp_pa
     (tmp_path / "file").write_text("")
     result = nnref_command(*arguments, cwd=tmp_path)
     assert result.returncode == 2
-    unquoted = re.sub(r"'(demo|train|data|bench)'", r"\1", result.stderr)  # as Python's version likes
+    unquoted = re.sub(
+        r"'(demo|train|data|bench)'", r"\1", result.stderr
+    )  # as Python's version likes
     assert unquoted == f"nnref: error: {message}\n"
     assert result.stdout == ""
     assert os.listdir(tmp_path) == ["file"]

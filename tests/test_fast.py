@@ -31,7 +31,7 @@ TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 @pytest.fixture(autouse=True)
 def even_small_arrays(monkeypatch):
     """The twins take arrays of any size, in pieces small enough that there are several."""
-    for name, value in (("SMALL", 1), ("WORK", 1), ("PIECE", 100)):
+    for name, value in (("SMALL", 1), ("SHARE", 1), ("WORK", 1), ("PIECE", 100)):
         monkeypatch.setattr(fast, name, value)
     monkeypatch.setattr(conv, "CHUNK", 3000)
     monkeypatch.setattr(winograd, "CHUNK", 3000)

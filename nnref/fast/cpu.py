@@ -15,7 +15,8 @@ from nnref.fast.threads import share
 from nnref.layers.base import check_image, check_input
 
 PIECE = 512 * 1024  # numbers at a time: some still fit the cache, and calls are few (the GIL)
-SMALL = 32 * 1024  # numbers; smaller arrays are left to the reference: threads cost more
+SMALL = 64 * 1024  # numbers; smaller arrays are left to the reference
+SHARE = 128 * 1024  # numbers that a thread should have at least, as waking it up costs too
 WORK = 8_000_000  # multiplications below which a product is not shared out
 
 
@@ -63,7 +64,7 @@ def conv_forward(layer, x):
     """Conv2d.forward: Eq. 1 on every patch."""
     W = layer.params["W"]
     check_image(layer, x, layer.C_in, W.dtype)
-    if x.size < SMALL:
+    if x.size * layer.k**2 < SMALL:  # numbers in all patches
         return NotImplemented
     layer.x = x
     k, stride, padding = layer.k, layer.stride, layer.padding
@@ -80,7 +81,7 @@ def conv_forward(layer, x):
 def conv_backward(layer, delta):
     """Conv2d.backward: dE/dW, dE/db, and Eq. 2 back from every patch."""
     x, W = layer.x, layer.params["W"]
-    if x.size < SMALL:
+    if x.size * layer.k**2 < SMALL:  # numbers in all patches
         return NotImplemented
     k, stride, padding = layer.k, layer.stride, layer.padding
     delta = np.ascontiguousarray(delta)
@@ -246,7 +247,7 @@ def _sums(x, z, C):
             total[0] += np.ones(len(x[piece]), x.dtype) @ x[piece]
             total[1] += np.einsum("ij,ij->j", x[piece], z[piece])
 
-    shares = share(work, len(x), smallest=max(1, SMALL // x.shape[1]))
+    shares = share(work, len(x), smallest=max(1, SHARE // x.shape[1]))
     return sum(parts[part] for part in range(shares)).reshape(2, -1, C).sum(axis=1)
 
 
@@ -387,7 +388,7 @@ def _in_pieces(work, *arrays):
         for i in range(start, stop, PIECE):
             work(*(a[i : min(i + PIECE, stop)] for a in flat))
 
-    share(run, flat[0].size, smallest=SMALL)
+    share(run, flat[0].size, smallest=SHARE)
 
 
 def _in_pieces_of_rows(work, *arrays):
@@ -398,7 +399,7 @@ def _in_pieces_of_rows(work, *arrays):
         for piece in _pieces(start, stop, wide):
             work(*(a[piece] for a in arrays))
 
-    share(run, len(arrays[0]), smallest=max(1, SMALL // wide))
+    share(run, len(arrays[0]), smallest=max(1, SHARE // wide))
 
 
 def _pieces(start, stop, wide):

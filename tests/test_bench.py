@@ -1,0 +1,112 @@
+"""The benchmark: what it counts, what it prints, and that it imports PyTorch only when asked to."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli import nnref_command
+
+import nnref
+
+bench = pytest.importorskip("nnref.bench", reason="the folder nnref/fast is gone")
+
+ROOT = Path(nnref.__file__).parent.parent
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """One block of three steps for each kind."""
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    monkeypatch.setattr(bench, "BLOCK_S", 0.0)
+    monkeypatch.setattr(bench, "PAUSE_S", 0.0)
+
+
+def make(name):
+    network, shape, _ = bench.CASES[name]
+    return network(input_shape=shape, classes=10, width=1), shape
+
+
+def test_the_work_of_an_mlp_by_hand():
+    """Three products of every W but the first, which sends no error; a product counts twice."""
+    weights = [784 * 1000, 1000 * 1000, 1000 * 10]
+    model, shape = make("mlp")
+    assert bench.flops(model, shape, 128) == 2 * 128 * (3 * sum(weights) - weights[0])
+
+
+def test_the_work_of_convolutions_and_local_connections_by_hand():
+    conv1, conv2 = 28 * 28 * 25 * 6, 10 * 10 * 150 * 16
+    rest = 400 * 120 + 120 * 84 + 840
+    model, shape = make("lenet")
+    assert bench.flops(model, shape, 1) == 2 * (3 * (conv1 + conv2 + rest) - conv1)
+    local = [256 * 75 * 32, 64 * 800 * 64, 64 * 576 * 64, 4096 * 512, 5120]
+    model, shape = make("locally_connected")
+    assert bench.flops(model, shape, 1) == 2 * (3 * sum(local) - local[0])
+
+
+def test_a_row_for_each_rule_with_what_the_record_promises(brief, capsys):
+    record = bench.run(["lenet"], against_torch=False, batch=8)
+    assert [row["rule"] for row in record["models"]] == ["bp", "ss", "fa"]
+    for row in record["models"]:
+        assert {"model", "rule", "batch", "step_ms", "images_per_s", "gemm_share"} <= set(row)
+        assert row["batch"] == 8
+        assert row["images_per_s"] == pytest.approx(8000 / row["step_ms"])
+        assert row["step_ms"] <= row["median_ms"]
+        assert 0 < row["gemm_share"] < 1
+        assert "ratio" not in row
+        if sys.platform == "linux":
+            assert 1 < row["peak_mb"] < 1000
+    assert json.loads(json.dumps(record)) == record
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("lenet")]) == 3
+    assert record["machine"]["threads"] >= 1
+
+
+def test_a_wider_network_does_more_work():
+    network, shape, _ = bench.CASES["lenet"]
+    work = [bench.flops(network(input_shape=shape, width=w), shape, 4) for w in (1, 2)]
+    assert 3 < work[1] / work[0] < 4
+
+
+def test_torch_is_imported_only_when_asked_for():
+    code = "import sys, nnref.bench; print('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.stdout == b"False\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "lenet,fish"], "--models: expected of mlp, lenet, "),
+        (["--against", "jax"], "argument --against: invalid choice: 'jax'"),
+        (["--batch", "1"], "expected a whole number of at least 2, found '1'"),
+        (["--json", "missing/b.json"], "missing/b.json: the folder missing does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message, tmp_path):
+    result = nnref_command("bench", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", [name for name in bench.CASES if name != "locally_connected"])
+def test_pytorchs_copy_has_the_same_parameters(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    model, _ = make(name)
+    ours = [param.size for layer in model.walk() for param in layer.params.values()]
+    theirs = [param.numel() for param in bench.as_torch(model, torch.nn).parameters()]
+    assert theirs == ours
+
+
+@pytest.mark.oracle
+def test_against_pytorch_a_row_has_the_ratio_and_its_spread(brief):
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    for row in bench.measure("lenet", True, batch=8):
+        assert row["ratio_from"] <= row["ratio"] <= row["ratio_to"]
+        assert row["ratio"] == pytest.approx(row["torch_ms"] / row["step_ms"], rel=1e-6)
