@@ -38,7 +38,8 @@ def linear_backward(layer, delta):
     W = layer.params["W"]
     if len(delta) * W.size < WORK:
         return NotImplemented
-    layer.grads = {"W": product(layer.x.T, delta)}
+    layer.grads = {}  # so that the last step's memory can serve again
+    layer.grads["W"] = product(layer.x.T, delta)
     if "b" in layer.params:
         layer.grads["b"] = delta.sum(axis=0)
     if not layer.sends_error:
@@ -86,10 +87,11 @@ def conv_backward(layer, delta):
     k, stride, padding = layer.k, layer.stride, layer.padding
     delta = np.ascontiguousarray(delta)
     fewer = _fewer_multiplications(layer)
+    layer.grads = {}  # so that the last step's memory can serve again
     if fewer:
-        layer.grads = {"W": winograd.weight_gradient(x, delta)}
+        layer.grads["W"] = winograd.weight_gradient(x, delta)
     else:
-        layer.grads = {"W": conv.weight_gradient(x, delta, k, stride, padding)}
+        layer.grads["W"] = conv.weight_gradient(x, delta, k, stride, padding)
     if "b" in layer.params:
         layer.grads["b"] = column_sums(delta.reshape(-1, layer.C_out))
     if not layer.sends_error:
