@@ -190,6 +190,8 @@ def test_an_interrupt_ends_in_one_line_and_writes_nothing(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # a shell lets its background jobs ignore the signal, and a child inherits that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for character in iter(lambda: process.stderr.read(1), ""):
         if character == "%":  # the progress bar: it is training
