@@ -81,6 +81,16 @@ def _load(name):
 xp = _load(os.environ.get("NNREF_BACKEND") or "numpy")
 
 
+def cores() -> int:
+    """How many cores this process may use: its affinity, and its container's share."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with contextlib.suppress(OSError, ValueError):
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        count = min(count, max(1, int(quota) // int(period)))
+    return count
+
+
 def to_device(array):
     """Move a NumPy array to where the network computes (the array itself under NumPy)."""
     return xp.asarray(array)

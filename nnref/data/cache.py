@@ -23,8 +23,9 @@ import PIL
 import pooch
 from tqdm import tqdm
 
+from nnref.backend import cores
 from nnref.data.decode import ImageFiles
-from nnref.data.imageset import ahead, cores
+from nnref.data.imageset import ahead
 from nnref.errors import InputError
 from nnref.files import make_folder
 

@@ -1,6 +1,5 @@
 """What every loader returns, and how training walks through it in batches, reading ahead."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nnref.backend import to_device
+from nnref.backend import cores, to_device
 from nnref.errors import InputError
 
 
@@ -95,11 +94,6 @@ def batch_starts(count: int, batch_size: int) -> list[int]:
     if len(starts) > 1 and count - starts[-1] == 1 and batch_size > 1:
         starts.pop()
     return starts
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _is_plain(data):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nnref.data.imageset import cores
+from nnref.backend import cores
 from nnref.data.stores import Folder
 from nnref.errors import InputError
 from nnref.files import check_writable, write_whole

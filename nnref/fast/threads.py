@@ -9,22 +9,18 @@ import threading
 
 from threadpoolctl import ThreadpoolController
 
+from nnref.backend import cores
 from nnref.errors import InputError
 
 
 def _count() -> int:
-    """NNREF_THREADS, or the cores that this process may use: affinity and container limits."""
+    """NNREF_THREADS, or the cores that this process may use."""
     wanted = os.environ.get("NNREF_THREADS")
     if wanted:
         if not wanted.isdecimal() or int(wanted) < 1:
             raise InputError(f"NNREF_THREADS: expected a whole number from 1, found {wanted!r}")
         return int(wanted)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with contextlib.suppress(OSError, ValueError):  # a container's share of the machine
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
+    return cores()
 
 
 class _Worker:
