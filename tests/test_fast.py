@@ -130,6 +130,32 @@ def test_many_weights_and_few_patches_are_split_by_weights(dtype, rng, reference
     )
 
 
+LOCALS = [  # N, H, W, C_in, C_out, k, stride, padding
+    (5, 6, 7, 3, 4, 3, 1, 1),
+    (4, 8, 8, 2, 5, 5, 2, 2),
+    (1, 5, 4, 1, 3, 2, 1, 0),
+    (3, 3, 3, 4, 2, 3, 1, 0),
+    (2, 7, 5, 3, 1, 1, 3, 1),
+]
+
+
+@pytest.mark.parametrize("sends_error", [True, False])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", LOCALS, ids=str)
+def test_locally_connected_layers(shape, dtype, sends_error, rng, reference):
+    N, H, W, C_in, C_out, k, stride, padding = shape
+    layer = layers.LocallyConnected2d(
+        (H, W, C_in), C_out, k, stride=stride, padding=padding, bias=sends_error,
+        **options(dtype, SignSymmetry()),
+    )  # fmt: skip
+    layer.sends_error = sends_error
+    if sends_error:
+        layer.params["b"][...] = rng.standard_normal(layer.params["b"].shape)
+    same_as_reference(
+        layer, frozen(rng.standard_normal((N, H, W, C_in)).astype(dtype)), dtype, rng, reference
+    )
+
+
 OTHERS = {
     "linear": (lambda dtype: layers.Linear(30, 40, **options(dtype)), (7, 30)),
     "linear-narrow": (lambda dtype: layers.Linear(50, 3, bias=False, **options(dtype)), (90, 50)),
@@ -183,6 +209,7 @@ def test_arrays_that_are_not_contiguous(view, rng, reference):
     x = np.broadcast_to(x, (3, 8, 8, 16)) if view == "broadcast" else x
     for layer in (
         layers.Conv2d(16, 16, 3, padding=1, **options("float64")),
+        layers.LocallyConnected2d((8, 8, 16), 4, 3, **options("float64")),
         layers.BatchNorm(16, "float64"),
         layers.ReLU(),
         layers.MaxPool2d(2),

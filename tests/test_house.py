@@ -17,6 +17,7 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.feedback"],
     ["nnref.layers.base", "nnref.fast", "nnref.fast.memory", "nnref.fast.threads"],
     ["nnref.fast.conv", "nnref.fast.winograd"],
+    ["nnref.fast.local"],
     ["nnref.fast.cpu"],
     [
         f"nnref.layers.{name}"

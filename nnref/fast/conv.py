@@ -54,8 +54,8 @@ def _split_gradient(x, delta, k, stride, padding):
     """The same for many weights and few patches: every thread computes some rows of dE/dW."""
     N, OH, OW, C_out = delta.shape
     C = x.shape[3]
-    padded = empty(_padded_shape(x, padding), x.dtype)
-    _fill_padded(padded, x, padding)
+    padded = empty(padded_shape(x, padding), x.dtype)
+    fill_padded(padded, x, padding)
     deltas = delta.reshape(-1, C_out)
     gradient = empty((k * k, C, C_out), x.dtype)
     pieces = [(p, half) for p in range(k * k) for half in (slice(0, C // 2), slice(C // 2, C))]
@@ -182,17 +182,18 @@ def _pad(x, padding):
     """These images with zeros around them, in this thread's scratch memory."""
     if padding == 0:
         return x
-    padded = scratch("padded", _padded_shape(x, padding), x.dtype)
-    _fill_padded(padded, x, padding)
+    padded = scratch("padded", padded_shape(x, padding), x.dtype)
+    fill_padded(padded, x, padding)
     return padded
 
 
-def _padded_shape(x, padding):
+def padded_shape(x, padding):
+    """The shape of these images with zeros around them."""
     N, H, W, C = x.shape
     return N, H + 2 * padding, W + 2 * padding, C
 
 
-def _fill_padded(padded, x, padding):
+def fill_padded(padded, x, padding):
     """Zeros on the four sides, x inside."""
     N, H, W, C = x.shape
     if padding:

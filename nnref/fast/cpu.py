@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from nnref.fast import conv, winograd
+from nnref.fast import conv, local, winograd
 from nnref.fast.memory import empty, scratch, width
 from nnref.fast.threads import share
 from nnref.layers.base import check_image, check_input
@@ -108,6 +108,27 @@ def _fewer_multiplications(layer):
     """Does winograd.py do this layer, and faster?"""
     plain = layer.k == 3 and layer.stride == 1 and layer.padding == 1
     return plain and min(layer.C_in, layer.C_out) >= conv.MANY
+
+
+def local_forward(layer, x):
+    """LocallyConnected2d.forward: Eq. 1 for each place."""
+    check_input(layer, x, (None, *layer.input_shape), layer.params["W"].dtype)
+    if x.size * layer.k**2 < SMALL:
+        return NotImplemented
+    layer.x = x
+    return local.products(layer)
+
+
+def local_backward(layer, delta):
+    """LocallyConnected2d.backward: dE/dW, dE/db, and Eq. 2 back from each place."""
+    if layer.x.size * layer.k**2 < SMALL:
+        return NotImplemented
+    layer.grads = {}  # so that the last step's memory can serve again
+    B = layer.feedback(layer.params["W"]) if layer.sends_error else None
+    layer.grads["W"], error = local.gradient_and_error(layer, delta, B)
+    if "b" in layer.params:
+        layer.grads["b"] = delta.sum(axis=0).reshape(-1, layer.C_out)
+    return error
 
 
 def relu_forward(layer, sigma):
@@ -416,6 +437,8 @@ TWINS = {
     "Linear.backward": linear_backward,
     "Conv2d.forward": conv_forward,
     "Conv2d.backward": conv_backward,
+    "LocallyConnected2d.forward": local_forward,
+    "LocallyConnected2d.backward": local_backward,
     "ReLU.forward": relu_forward,
     "ReLU.backward": relu_backward,
     "BatchNorm.forward": norm_forward,

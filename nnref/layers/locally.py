@@ -6,6 +6,7 @@ rule for a brain, and the harder one: each weight sees one place only (Bartunov 
 
 import math
 
+from nnref.backend import accelerated
 from nnref.feedback import Backprop
 from nnref.init import he_normal, normal
 from nnref.layers.base import WeightLayer, check_counts, check_input
@@ -36,6 +37,7 @@ class LocallyConnected2d(WeightLayer):
         scale = math.sqrt(2 / (k * k * C_out))
         super().__init__(W, scale, normal, rng, feedback, bias, dtype)
 
+    @accelerated
     def forward(self, x):
         W = self.params["W"]
         check_input(self, x, (None, *self.input_shape), W.dtype)
@@ -45,6 +47,7 @@ class LocallyConnected2d(WeightLayer):
             sigma += self.params["b"][:, None]
         return sigma.swapaxes(0, 1).reshape(len(x), self.OH, self.OW, self.C_out)
 
+    @accelerated
     def backward(self, delta):
         W, N = self.params["W"], len(delta)
         rows = delta.reshape(N, -1, self.C_out).swapaxes(0, 1)  # (P, N, C_out)
