@@ -19,19 +19,19 @@ INSTALL_HINT = (
 )
 
 
-def accelerated(method):
-    """Mark a method for which nnref/fast may hold a faster twin; its body says what that computes.
+def accelerated(function):
+    """Mark a function for which nnref/fast may hold a faster twin; its body is what that computes.
 
     The twin is found by name, such as "Conv2d.forward". It keeps the same attributes, and returns
     NotImplemented where it has nothing to win, on small arrays say: then the body runs after all.
     NNREF_FAST=0 in the environment turns all twins off.
     """
 
-    @functools.wraps(method)
-    def dispatch(*arguments):
-        twin = None if _plain else _twins().get(method.__qualname__)
-        result = NotImplemented if twin is None else twin(*arguments)
-        return method(*arguments) if result is NotImplemented else result
+    @functools.wraps(function)
+    def dispatch(*arguments, **named):
+        twin = None if _plain else _twins().get(function.__qualname__)
+        result = NotImplemented if twin is None else twin(*arguments, **named)
+        return function(*arguments, **named) if result is NotImplemented else result
 
     return dispatch
 
@@ -41,7 +41,7 @@ _plain = 0  # how many `plainly` are open
 
 @contextlib.contextmanager
 def plainly():
-    """Inside, no twin is used: every method runs as it is written."""
+    """Inside, no twin is used: everything runs as it is written."""
     global _plain
     _plain += 1
     try:
@@ -53,10 +53,10 @@ def plainly():
 @functools.cache
 def _twins() -> dict:
     """The twins by name; none if they are turned off, or the folder nnref/fast is gone."""
-    if os.environ.get("NNREF_FAST") == "0" or xp is not np:
+    if os.environ.get("NNREF_FAST") == "0":
         return {}
     try:
-        return importlib.import_module("nnref.fast.cpu").TWINS
+        return importlib.import_module(f"nnref.fast.{'cpu' if xp is np else 'gpu'}").TWINS
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("nnref.fast"):
             raise

@@ -5,10 +5,11 @@ Both return (loss, delta): the mean over the N samples of the batch, and its gra
 
 import numpy as np
 
-from nnref.backend import to_device, xp
+from nnref.backend import accelerated, to_device, xp
 from nnref.errors import InputError
 
 
+@accelerated
 def softmax_cross_entropy(logits, labels):
     """E = -mean_n log softmax(logits_n)[label_n], in nats; delta = (softmax - one_hot) / N.
 

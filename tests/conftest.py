@@ -1,9 +1,15 @@
 """Fixtures for all tests: a generator, the shipped digits, a cache of their own, no network."""
 
+import os
 import socket
 
 import numpy as np
 import pytest
+
+if os.environ.get("NNREF_STAND_IN"):
+    import standin
+
+    standin.install()
 
 from nnref.data import cache, mnist
 

@@ -4,9 +4,27 @@ import itertools
 
 import numpy as np
 
+from nnref.backend import to_device, to_host
+
+
+def normal(rng, shape, dtype="float64"):
+    """Standard normal numbers, drawn by NumPy, where the network computes."""
+    return to_device(rng.standard_normal(shape).astype(dtype))
+
+
+def assert_close(found, expected, **tolerance):
+    """np.testing.assert_allclose for arrays of either side."""
+    np.testing.assert_allclose(to_host(found), to_host(expected), **tolerance)
+
+
+def assert_same(found, expected):
+    """np.testing.assert_array_equal for arrays of either side."""
+    np.testing.assert_array_equal(to_host(found), to_host(expected))
+
 
 def naive_conv(x, W, b, k, stride, padding):
-    """The convolution as seven nested loops, straight from the definition."""
+    """The convolution as seven nested loops, straight from the definition; on the host."""
+    x, W, b = map(to_host, (x, W, b))
     N, H, W_in, C_in = x.shape
     C_out = W.shape[1]
     kernel = W.reshape(k, k, C_in, C_out)
@@ -22,7 +40,8 @@ def naive_conv(x, W, b, k, stride, padding):
 
 
 def naive_pool(x, k, stride, padding, reduce, outside):
-    """Pooling window by window; `outside` is the value of the padding."""
+    """Pooling window by window; `outside` is the value of the padding; on the host."""
+    x = to_host(x)
     N, H, W, C = x.shape
     OH, OW = (H + 2 * padding - k) // stride + 1, (W + 2 * padding - k) // stride + 1
     y = np.zeros((N, OH, OW, C))
@@ -37,7 +56,8 @@ def naive_pool(x, k, stride, padding, reduce, outside):
 
 
 def naive_batch_norm(x, gamma, beta, eps):
-    """Batch normalization channel by channel, in training mode."""
+    """Batch normalization channel by channel, in training mode; on the host."""
+    x, gamma, beta = map(to_host, (x, gamma, beta))
     y = np.zeros_like(x)
     for channel in range(x.shape[-1]):
         values = x[..., channel].ravel()
@@ -52,13 +72,15 @@ def randomize(model, rng):
     """Move every parameter off its trivial value (biases from 0, gains from 1)."""
     for layer in model.walk():
         for param in layer.params.values():
-            param += (0.3 * rng.standard_normal(param.shape)).astype(param.dtype)
+            param += 0.3 * normal(rng, param.shape, param.dtype)
 
 
 def frozen(array):
-    """A read-only copy: a `backward` that wrote into it would raise."""
-    array = np.array(array)
-    array.flags.writeable = False
+    """A read-only copy: a `backward` that wrote into it would raise (GPUs know no such thing)."""
+    array = array.copy()
+    host = getattr(array, "_host", array)  # that of the stand-in
+    if isinstance(host, np.ndarray):
+        host.flags.writeable = False
     return array
 
 
@@ -68,7 +90,7 @@ def gradient_errors(model, x, rng, h=1e-6):
     For E = <forward(x), r> with r random, `backward(r)` must give dE/dx and dE/d(parameter). Each
     is compared with (E(+h) - E(-h)) / 2h along one random direction: an inner product.
     """
-    r = rng.standard_normal(model.forward(x).shape)
+    r = normal(rng, model.forward(x).shape)
     error = model.backward(r)
     places = [(x, error)] if error is not None else []
     for layer in model.walk():
@@ -77,7 +99,7 @@ def gradient_errors(model, x, rng, h=1e-6):
             places.append((param, layer.grads[name]))
     errors = []
     for array, gradient in places:
-        direction = rng.standard_normal(array.shape)
+        direction = normal(rng, array.shape)
         kept = array.copy()
         values = []
         for sign in (1, -1):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nnref.backend import cores, to_device
+from nnref.backend import accelerated, cores, to_device
 from nnref.errors import InputError
 
 
@@ -58,10 +58,16 @@ def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: in
     chosen = [order[a:b] for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
     work = partial(collect, data, key)
     ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or cores())
+    whole = ((images, labels) for images, labels in ready if len(labels))  # else all are damaged
+    for x, labels in staged(whole):
+        yield x if data.normalize is None else data.normalize(x), labels
+
+
+@accelerated
+def staged(ready):
+    """(images, labels), one batch after the other, the images moved to the device."""
     for images, labels in ready:
-        if len(labels):  # else all of them are damaged
-            x = to_device(images)
-            yield x if data.normalize is None else data.normalize(x), labels
+        yield to_device(images), labels
 
 
 def collect(data: ImageSet, key, chosen):

@@ -1,0 +1,297 @@
+"""The twins for CuPy: fewer and larger kernels than one for each operation.
+
+CuPy has no cuDNN, so a convolution is patches and a product here too, some images at a time within
+PATCHES bytes. The kernels are in kernels.cu; they are compiled when the first one is needed.
+"""
+
+import functools
+from pathlib import Path
+
+import cupyx
+import numpy as np
+
+from nnref.backend import to_device, xp
+from nnref.layers.base import check_image, check_input
+from nnref.losses import check_labels
+from nnref.patches import output_size
+
+SOURCE = Path(__file__).with_name("kernels.cu")
+PATCHES = 256 * 2**20  # bytes of patches that lie in memory at a time, and their errors as well
+THREADS = 256  # in a block
+LARGEST = 2**31 - 2**10  # numbers in an array: the kernels count with 32 bits
+CLASSES = 128  # one thread computes the softmax of one sample; with more classes it takes too long
+SHARES = 2**16  # threads that add up the columns of a matrix
+TYPES = {"float32": "float", "float64": "double"}
+WORDS = {16: "float4", 8: "float2", 4: "float", 2: "short", 1: "char"}  # what a thread can copy
+
+
+def conv_forward(layer, x):
+    """Conv2d.forward: Eq. 1 on every patch."""
+    W = layer.params["W"]
+    check_image(layer, x, layer.C_in, W.dtype)
+    OH, OW = (output_size(n, layer.k, layer.stride, layer.padding) for n in x.shape[1:3])
+    sigma = xp.empty((len(x), OH, OW, layer.C_out), x.dtype)
+    if not _fits(x, sigma):
+        return NotImplemented
+    layer.x = x
+    for images, patches in _patches(layer, OH, OW):
+        xp.matmul(patches, W, out=sigma[images].reshape(-1, layer.C_out))
+    if "b" in layer.params:
+        sigma += layer.params["b"]
+    return sigma
+
+
+def conv_backward(layer, delta):
+    """Conv2d.backward: dE/dW, dE/db, and Eq. 2 back from every patch."""
+    W, C_out = layer.params["W"], layer.C_out
+    if not _fits(layer.x, delta):
+        return NotImplemented
+    delta = xp.ascontiguousarray(delta)
+    _, OH, OW, _ = delta.shape
+    B = layer.feedback(W) if layer.sends_error else None
+    error = xp.empty(layer.x.shape, layer.x.dtype) if layer.sends_error else None
+    layer.grads = {"W": xp.zeros_like(W)}
+    for images, patches in _patches(layer, OH, OW):
+        rows = delta[images].reshape(-1, C_out)
+        layer.grads["W"] += patches.T @ rows
+        if B is None:
+            continue
+        del patches  # so that its memory can serve for the errors
+        if _is_plain(layer):
+            xp.matmul(rows, B.T, out=error[images].reshape(-1, layer.C_in))
+        else:
+            _gather(layer, rows @ B.T, OH, OW, error[images])
+    if "b" in layer.params:
+        layer.grads["b"] = delta.reshape(-1, C_out).sum(axis=0)
+    return error
+
+
+def _is_plain(layer):
+    """Are the patches of this layer the pixels themselves?"""
+    return layer.k == 1 and layer.stride == 1 and layer.padding == 0
+
+
+def _patches(layer, OH, OW):
+    """The patches of layer.x, some images at a time: (images, (patches, k*k*C_in))."""
+    x, k = xp.ascontiguousarray(layer.x), layer.k
+    N, H, W, C = x.shape
+    if _is_plain(layer):
+        yield slice(0, N), x.reshape(-1, C)
+        return
+    word = next(size for size in WORDS if C * x.itemsize % size == 0)
+    words = C * x.itemsize // word  # of a pixel
+    at_once = max(1, PATCHES // (OH * OW * k * k * C * x.itemsize))
+    for start in range(0, N, at_once):
+        images = slice(start, min(start + at_once, N))
+        patches = xp.empty(((images.stop - start) * OH * OW, k * k * C), x.dtype)
+        count, shape = patches.nbytes // word, (H, W, words, OH, OW, k, layer.stride, layer.padding)
+        _launch("im2col", x.dtype, count, x[images], patches, *shape, word=WORDS[word])
+        yield images, patches
+
+
+def _gather(layer, errors, OH, OW, images):
+    """patches.col2im: what the patches send, added up in `images`."""
+    _, H, W, C = images.shape
+    shape = (H, W, C, OH, OW, layer.k, layer.stride, layer.padding)
+    _launch("col2im", images.dtype, images.size, errors, images, *shape)
+
+
+def norm_forward(layer, x):
+    """BatchNorm.forward: y = a x + c for every channel, with a = gamma / std, c = beta - a mean."""
+    gamma, beta, C = layer.params["gamma"], layer.params["beta"], layer.C
+    check_input(layer, x, (..., C), gamma.dtype)
+    if not _fits(x) or x.size <= C:
+        return NotImplemented
+    x, n = xp.ascontiguousarray(x), x.size // C
+    mean, var = layer.running_mean, layer.running_var
+    if layer.training:
+        zeros = xp.zeros_like(gamma)
+        mean = _sums(x, x, zeros, zeros)[0] / n
+        var = _sums(x, x, mean, mean)[1] / n  # a second look, because E x^2 - mean^2 is inexact
+        layer.running_mean += layer.momentum * (mean - layer.running_mean)
+        layer.running_var += layer.momentum * (var * (n / (n - 1)) - layer.running_var)
+    layer.x, layer.mean, layer.inv_std = x, mean, 1 / xp.sqrt(var + layer.eps)
+    a = gamma * layer.inv_std
+    return _affine(x, x, a, xp.zeros_like(a), beta - a * mean)
+
+
+def norm_backward(layer, delta):
+    """BatchNorm.backward in training: an error a delta + b x + c, for every channel."""
+    x, mean, inv_std = layer.x, layer.mean, layer.inv_std
+    if not layer.training or not _fits(delta):
+        return NotImplemented
+    delta, n = xp.ascontiguousarray(delta), delta.size // layer.C
+    of_delta, of_both = _sums(delta, x, xp.zeros_like(mean), mean)
+    grad_gamma = inv_std * of_both  # the sum of delta (x - mean) / std
+    layer.grads = {"gamma": grad_gamma, "beta": of_delta}
+    a = layer.params["gamma"] * inv_std
+    b = -a * inv_std * grad_gamma / n
+    return _affine(delta, xp.ascontiguousarray(x), a, b, -a * of_delta / n - b * mean)
+
+
+def _sums(x, z, p, q):
+    """For each channel (C,): the sum of x, and the sum of (x - p)(z - q)."""
+    C = len(p)
+    rows = x.size // C
+    parts = min(rows, max(1, SHARES // C))
+    sums = xp.empty((2, parts, C), x.dtype)
+    z = xp.ascontiguousarray(z)
+    _launch("column_sums", x.dtype, parts * C, x, z, p, q, sums, rows, C, parts)
+    return sums.sum(axis=1)
+
+
+def _affine(x, z, a, b, c):
+    """a x + b z + c, the coefficients for each channel."""
+    y = xp.empty(x.shape, x.dtype)
+    _launch("affine", x.dtype, x.size, x, z, a, b, c, y, len(a))
+    return y
+
+
+def relu_backward(layer, error):
+    """ReLU.backward: the error where sigma is above zero."""
+    if not _fits(layer.sigma):
+        return NotImplemented
+    sigma, error = xp.ascontiguousarray(layer.sigma), xp.ascontiguousarray(error)
+    delta = xp.empty(sigma.shape, sigma.dtype)
+    _launch("relu_backward", sigma.dtype, sigma.size, sigma, error, delta)
+    return delta
+
+
+def pool_forward(layer, x):
+    """MaxPool2d.forward: the largest number of each window, and where it stood."""
+    check_image(layer, x, None, None)
+    if not _fits(x) or layer.k > 16:  # the place in a window is kept in one byte
+        return NotImplemented
+    N, H, W, C = layer.x_shape = x.shape
+    OH, OW = (output_size(n, layer.k, layer.stride, layer.padding) for n in (H, W))
+    x, y = xp.ascontiguousarray(x), xp.empty((N, OH, OW, C), x.dtype)
+    layer.winner = xp.empty(y.shape, "uint8")
+    shape = (H, W, C, OH, OW, layer.k, layer.stride, layer.padding)
+    _launch("pool_forward", x.dtype, y.size, x, y, layer.winner, *shape)
+    return y
+
+
+def pool_backward(layer, delta):
+    """MaxPool2d.backward: every number of an image gathers from the windows that it won."""
+    if layer.winner.dtype != "uint8":  # the reference did the forward pass
+        return NotImplemented
+    (_, OH, OW, C), (_, H, W, _) = delta.shape, layer.x_shape
+    delta, error = xp.ascontiguousarray(delta), xp.empty(layer.x_shape, delta.dtype)
+    shape = (H, W, C, OH, OW, layer.k, layer.stride, layer.padding)
+    _launch("pool_backward", delta.dtype, error.size, delta, layer.winner, error, *shape)
+    return error
+
+
+def cross_entropy(logits, labels):
+    """losses.softmax_cross_entropy, a thread for each sample."""
+    if logits.ndim != 2 or 0 in logits.shape or logits.shape[1] > CLASSES or not _fits(logits):
+        return NotImplemented
+    N, classes = logits.shape
+    check_labels(labels, N, classes)
+    logits, labels = xp.ascontiguousarray(logits), to_device(labels.astype("int64"))
+    losses, delta = xp.empty(N, logits.dtype), xp.empty(logits.shape, logits.dtype)
+    _launch("softmax_cross_entropy", logits.dtype, N, logits, labels, losses, delta, classes)
+    return losses.mean(), delta
+
+
+def sgd_step(optimizer):
+    """SGD.step on all parameters at once."""
+    grads = [optimizer.direction(layer.grads[name]) for layer, name in optimizer.places]
+    settings = optimizer.lr, optimizer.momentum, optimizer.weight_decay
+    return _on_all_parameters("sgd", optimizer.places, grads, [optimizer.velocities], settings)
+
+
+def adam_step(optimizer):
+    """Adam.step on all parameters at once."""
+    grads = [layer.grads[name] for layer, name in optimizer.places]
+    t, beta1, beta2 = optimizer.t + 1, optimizer.beta1, optimizer.beta2
+    settings = optimizer.lr / (1 - beta1**t), beta1, beta2, 1 - beta2**t, optimizer.eps
+    states = [optimizer.ms, optimizer.vs]
+    done = _on_all_parameters("adam", optimizer.places, grads, states, settings)
+    if done is not NotImplemented:
+        optimizer.t = t
+    return done
+
+
+def _on_all_parameters(name, places, grads, states, settings):
+    """One launch of the kernel `name` on (parameter, gradient, *states), wherever they lie."""
+    params = [layer.params[key] for layer, key in places]
+    grads = [xp.ascontiguousarray(grad) for grad in grads]
+    starts = np.cumsum([0, *(param.size for param in params)])
+    alike = len({array.dtype for arrays in (params, grads) for array in arrays}) == 1
+    if not alike or not _fits(params[0]) or starts[-1] > LARGEST:
+        return NotImplemented
+    rows = zip(params, grads, *states, strict=True)
+    addresses = np.array([[array.data.ptr for array in row] for row in rows], "int64")
+    # gradients may lie elsewhere in the next step, so this small table goes along with each
+    table, starts_there = to_device(addresses), to_device(starts.astype("int32"))
+    settings = map(float, settings)
+    dtype, count = params[0].dtype, int(starts[-1])
+    return _launch(name, dtype, count, table, starts_there, len(params), *settings)
+
+
+def staged(ready):
+    """imageset.staged: the next batch crosses to the GPU while this one is computed."""
+    crossing, slots, waiting = xp.cuda.Stream(non_blocking=True), [None, None], None
+    for number, (images, labels) in enumerate(ready):
+        images = np.ascontiguousarray(images)
+        slot = slots[number % 2]
+        if slot is not None:
+            slot[1].synchronize()  # its batch has crossed, so its memory on the host is free
+        pinned = cupyx.empty_like_pinned(images)
+        pinned[...] = images
+        x = xp.empty(images.shape, images.dtype)
+        # x may be memory that earlier steps still use: cross when they are done
+        crossing.wait_event(xp.cuda.get_current_stream().record())
+        x.set(pinned, stream=crossing)
+        slots[number % 2] = pinned, crossing.record()
+        if waiting is not None:
+            yield _arrived(*waiting)
+        waiting = x, labels, slots[number % 2][1]
+    if waiting is not None:
+        yield _arrived(*waiting)
+
+
+def _arrived(x, labels, crossed):
+    """(x, labels), what is computed from now on waiting until x is there."""
+    xp.cuda.get_current_stream().wait_event(crossed)
+    return x, labels
+
+
+def _fits(*arrays):
+    """Can the kernels count the numbers of these arrays, and compute with them?"""
+    return all(a.size <= LARGEST and a.dtype.name in TYPES for a in arrays)
+
+
+def _launch(name, dtype, count, *arguments, word="float"):
+    """Run a kernel with `count` threads on arrays and numbers."""
+    kinds = {int: np.int32, float: dtype.type}
+    arguments = [kinds[type(a)](a) if type(a) in kinds else a for a in (count, *arguments)]
+    _kernel(name, dtype.name, word)((-(-count // THREADS),), (THREADS,), tuple(arguments))
+
+
+@functools.cache
+def _kernel(name, dtype, word):
+    return _module(dtype, word).get_function(name)
+
+
+@functools.cache
+def _module(dtype, word):
+    """kernels.cu, compiled for numbers of this type; takes some seconds, once per machine."""
+    options = ("-std=c++14", f"-DREAL={TYPES[dtype]}", f"-DWORD={word}")
+    return xp.RawModule(code=SOURCE.read_text(), options=options)
+
+
+TWINS = {
+    "Conv2d.forward": conv_forward,
+    "Conv2d.backward": conv_backward,
+    "BatchNorm.forward": norm_forward,
+    "BatchNorm.backward": norm_backward,
+    "ReLU.backward": relu_backward,
+    "MaxPool2d.forward": pool_forward,
+    "MaxPool2d.backward": pool_backward,
+    "softmax_cross_entropy": cross_entropy,
+    "SGD.step": sgd_step,
+    "Adam.step": adam_step,
+    "staged": staged,
+}

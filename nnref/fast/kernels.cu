@@ -1,0 +1,198 @@
+// The kernels of gpu.py. One thread computes one number of the result and gathers what it needs, so
+// no two threads write to one place: no atomics, and results repeat bit for bit.
+//
+// `count`, the first argument of each, says how many threads have something to do. Arrays are
+// contiguous, images channels last (N, H, W, C). T is the type of the numbers, Word what
+// im2col copies at once: both are set by gpu.py (float and float4, say). Indices are 32 bits wide,
+// since dividing 64-bit integers is slow; gpu.py leaves larger arrays to the reference.
+
+typedef REAL T;     // of the numbers: float or double, set by gpu.py
+typedef WORD Word;  // what im2col copies at once: float4, say
+
+// This thread's number; threads beyond `count` have nothing to do.
+#define ONE_OF(count)                                    \
+    int t = (int)(blockIdx.x * blockDim.x + threadIdx.x); \
+    if (t >= (count)) return;
+
+extern "C" {
+
+// patches.im2col: x (N, H, W, C) -> patches (N, OH, OW, k, k, C), zeros where the padding is.
+// A thread for each Word of `patches`; C counts Words.
+__global__ void im2col(int count, const Word* x, Word* patches, int H, int W, int C, int OH,
+                       int OW, int k, int stride, int padding) {
+    ONE_OF(count)
+    int c = t % C, rest = t / C;
+    int j = rest % k;
+    rest /= k;
+    int i = rest % k;
+    rest /= k;
+    int ow = rest % OW;
+    rest /= OW;
+    int oh = rest % OH, n = rest / OH;
+    int h = oh * stride + i - padding, w = ow * stride + j - padding;
+    Word word = Word();
+    if (h >= 0 && h < H && w >= 0 && w < W) word = x[((n * H + h) * W + w) * C + c];
+    patches[t] = word;
+}
+
+// patches.col2im: patches (N, OH, OW, k, k, C) -> images (N, H, W, C).
+// A thread for each number of an image: it adds up what the patches that hold it send, in order.
+__global__ void col2im(int count, const T* patches, T* images, int H, int W, int C, int OH, int OW,
+                       int k, int stride, int padding) {
+    ONE_OF(count)
+    int c = t % C, rest = t / C;
+    int w = rest % W;
+    rest /= W;
+    int h = rest % H, n = rest / H;
+    T sum = 0;
+    for (int i = 0; i < k; i++) {
+        int down = h + padding - i, oh = down / stride;
+        if (down < 0 || down % stride != 0 || oh >= OH) continue;
+        for (int j = 0; j < k; j++) {
+            int across = w + padding - j, ow = across / stride;
+            if (across < 0 || across % stride != 0 || ow >= OW) continue;
+            sum += patches[((((n * OH + oh) * OW + ow) * k + i) * k + j) * C + c];
+        }
+    }
+    images[t] = sum;
+}
+
+// sum of x, and of (x - p)(z - q), for each channel of x and z (rows, C); p and q are (C,).
+// A thread for each of `parts` shares of the rows and each channel: neighbors read neighbors.
+// Writes sums (2, parts, C).
+__global__ void column_sums(int count, const T* x, const T* z, const T* p, const T* q, T* sums,
+                            int rows, int C, int parts) {
+    ONE_OF(count)
+    int c = t % C;
+    T first = 0, second = 0;
+    for (int row = t / C; row < rows; row += parts) {
+        T value = x[(long long)row * C + c];
+        first += value;
+        second += (value - p[c]) * (z[(long long)row * C + c] - q[c]);
+    }
+    sums[t] = first;
+    sums[count + t] = second;
+}
+
+// y = a x + b z + c, the coefficients (C,), everything else (count / C, C).
+__global__ void affine(int count, const T* x, const T* z, const T* a, const T* b, const T* c,
+                       T* y, int C) {
+    ONE_OF(count)
+    int channel = t % C;
+    y[t] = a[channel] * x[t] + (b[channel] * z[t] + c[channel]);
+}
+
+// ReLU.backward: the error where sigma is above zero.
+__global__ void relu_backward(int count, const T* sigma, const T* error, T* delta) {
+    ONE_OF(count)
+    delta[t] = error[t] * (T)(sigma[t] > 0);
+}
+
+// MaxPool2d.forward: the largest number of each window, and where it stood: the first, on a tie.
+// A thread for each number of y (N, OH, OW, C). What is not a number wins, as in NumPy.
+__global__ void pool_forward(int count, const T* x, T* y, unsigned char* winner, int H, int W, int C,
+                             int OH, int OW, int k, int stride, int padding) {
+    ONE_OF(count)
+    int c = t % C, rest = t / C;
+    int ow = rest % OW;
+    rest /= OW;
+    int oh = rest % OH, n = rest / OH;
+    T largest = 0;
+    int position = -1;
+    for (int i = 0; i < k; i++) {
+        int h = oh * stride + i - padding;
+        if (h < 0 || h >= H) continue;
+        for (int j = 0; j < k; j++) {
+            int w = ow * stride + j - padding;
+            if (w < 0 || w >= W) continue;
+            T value = x[((n * H + h) * W + w) * C + c];
+            if (position < 0 || value > largest || (value != value && largest == largest)) {
+                largest = value;
+                position = i * k + j;
+            }
+        }
+    }
+    y[t] = largest;
+    winner[t] = (unsigned char)position;
+}
+
+// MaxPool2d.backward: every number of the image gathers from the windows that it won.
+__global__ void pool_backward(int count, const T* delta, const unsigned char* winner, T* error,
+                              int H, int W, int C, int OH, int OW, int k, int stride,
+                              int padding) {
+    ONE_OF(count)
+    int c = t % C, rest = t / C;
+    int w = rest % W;
+    rest /= W;
+    int h = rest % H, n = rest / H;
+    T sum = 0;
+    for (int i = 0; i < k; i++) {
+        int down = h + padding - i, oh = down / stride;
+        if (down < 0 || down % stride != 0 || oh >= OH) continue;
+        for (int j = 0; j < k; j++) {
+            int across = w + padding - j, ow = across / stride;
+            if (across < 0 || across % stride != 0 || ow >= OW) continue;
+            int window = ((n * OH + oh) * OW + ow) * C + c;
+            if (winner[window] == i * k + j) sum += delta[window];
+        }
+    }
+    error[t] = sum;
+}
+
+// softmax_cross_entropy: the loss of each sample, and delta (N, classes). A thread for each sample.
+__global__ void softmax_cross_entropy(int count, const T* logits, const long long* labels,
+                                      T* losses, T* delta, int classes) {
+    ONE_OF(count)
+    const T* row = logits + t * classes;
+    T largest = row[0], sum = 0;
+    for (int j = 1; j < classes; j++)
+        if (row[j] > largest || row[j] != row[j]) largest = row[j];
+    for (int j = 0; j < classes; j++) sum += exp(row[j] - largest);
+    for (int j = 0; j < classes; j++) {
+        T share = exp(row[j] - largest) / sum;
+        delta[t * classes + j] = (share - (T)(j == labels[t])) / count;
+    }
+    losses[t] = log(sum) - (row[labels[t]] - largest);
+}
+
+// The optimizers see all parameters as one long vector, although each lies where it lies: `starts`
+// (parameters + 1) says at which number of the vector each begins, `places` holds for each of them
+// the addresses of its arrays. This finds the parameter that number t belongs to.
+static __device__ int parameter_of(int t, const int* starts, int parameters) {
+    int low = 0, high = parameters;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (starts[middle] <= t) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+// SGD.step; places: (parameters, 3) addresses of w, gradient, velocity.
+__global__ void sgd(int count, const long long* places, const int* starts, int parameters, T lr,
+                    T momentum, T decay) {
+    ONE_OF(count)
+    int which = parameter_of(t, starts, parameters), i = t - starts[which];
+    T* w = (T*)places[3 * which];
+    const T* gradient = (const T*)places[3 * which + 1];
+    T* velocity = (T*)places[3 * which + 2];
+    T v = momentum * velocity[i] + (gradient[i] + decay * w[i]);
+    velocity[i] = v;
+    w[i] -= lr * v;
+}
+
+// Adam.step; places: (parameters, 4) addresses of w, gradient and the running means m, v.
+__global__ void adam(int count, const long long* places, const int* starts, int parameters,
+                     T lr, T beta1, T beta2, T correction, T eps) {
+    ONE_OF(count)
+    int which = parameter_of(t, starts, parameters), i = t - starts[which];
+    T* w = (T*)places[4 * which];
+    T gradient = ((const T*)places[4 * which + 1])[i];
+    T* m = (T*)places[4 * which + 2];
+    T* v = (T*)places[4 * which + 3];
+    m[i] = beta1 * m[i] + (1 - beta1) * gradient;
+    v[i] = beta2 * v[i] + (1 - beta2) * gradient * gradient;
+    w[i] -= lr * m[i] / (sqrt(v[i] / correction) + eps);
+}
+
+}  // extern "C"
