@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import pairwise
 
 from nnref.errors import InputError
 
@@ -9,7 +10,8 @@ from nnref.errors import InputError
 def run() -> int:
     """Exit status: 0 done, 1 training diverged, 2 wrong input, 130 interrupted."""
     try:
-        from nnref.cli import main  # here, because choosing the backend can fail too
+        choose_backend(sys.argv[1:])
+        from nnref.cli import main  # here, because this imports the backend
 
         return main(sys.argv[1:])
     except InputError as error:
@@ -27,6 +29,16 @@ def run() -> int:
     except KeyboardInterrupt:
         print("nnref: interrupted", file=sys.stderr)
         return 130
+
+
+def choose_backend(arguments: list[str]):
+    """Hand --backend and --tf32 to backend.py and CuPy, which look once, when they are imported."""
+    for option, value in pairwise([*arguments, ""]):
+        name, _, given = option.partition("=")
+        if name == "--backend" and (given or value) in ("numpy", "cupy"):
+            os.environ["NNREF_BACKEND"] = given or value
+        if option == "--tf32":
+            os.environ["CUPY_TF32"] = "1"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The array library, chosen once per process: NumPy on the CPU or CuPy on a GPU.
 
 Every other module writes `from nnref.backend import xp` and never learns which of the two it got.
-Set the environment variable NNREF_BACKEND to `numpy` (the default) or `cupy` before you start.
+Set the environment variable NNREF_BACKEND to `numpy` (the default) or `cupy` before you start;
+`python -m nnref COMMAND --backend cupy` does it for you.
 """
 
 import contextlib
@@ -89,6 +90,19 @@ def cores() -> int:
             quota, period = file.read().split()
         count = min(count, max(1, int(quota) // int(period)))
     return count
+
+
+def tf32() -> bool:
+    """Does the GPU round what it multiplies to 10 bits (TF32)? CuPy does so if CUPY_TF32 says 1."""
+    return xp is not np and os.environ.get("CUPY_TF32", "0") not in ("", "0")
+
+
+def describe() -> str:
+    """What computes: library, version, device, and whether TF32 is on."""
+    if xp is np:
+        return f"NumPy {np.__version__}, cores: {cores()}"
+    name = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)["name"].decode()
+    return f"CuPy {xp.__version__}, {name}, TF32 {'on' if tf32() else 'off'}"
 
 
 def to_device(array):

@@ -1,9 +1,10 @@
 """`python -m nnref bench`: how fast is a training step, against two measures from the same run?
 
-The limit: what a large matrix product reaches on these cores, since all the work is products. And,
-if asked for, PyTorch: the same network, batch and threads, eager, in the faster of its two memory
-layouts; the steps of both alternate in blocks, so that a neighbor on the machine disturbs both. The
-clock starts after warm-up. This is the only module that imports torch, and only when asked to.
+The limit: what a large matrix product reaches on this device, since all the work is products; on a
+GPU also what a large copy does, since memory is the other limit there. And, if asked for, PyTorch:
+the same network, batch, device and threads, eager, in the faster of its two memory layouts; the
+steps of both alternate in blocks, so that a neighbor on the machine disturbs both. The clock starts
+after warm-up. This is the only module that imports torch, and only when asked to.
 """
 
 import platform
@@ -16,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from nnref import layers, models
+from nnref.backend import describe, tf32, to_device, xp
 from nnref.errors import InputError
 from nnref.fast import threads
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
@@ -41,7 +43,7 @@ PAUSE_S = 0.1  # between blocks: threads of the other library go to sleep
 def run(names: list[str], against_torch: bool, batch: int | None = None, width: float = 1) -> dict:
     """Measure these networks under BP, SS and FA; print a line for each; return the record."""
     rows = []
-    print(HEADER)
+    print(HEADER + (ON_A_GPU if xp is not np else ""))
     for name in names:
         for row in measure(name, against_torch, batch, width):
             rows.append(row)
@@ -60,7 +62,8 @@ def measure(name: str, against_torch: bool, batch: int | None = None, width: flo
         for layout in ("channels_last", "contiguous_format"):
             steps[layout] = torch_step(nets["bp"], shape, batch, layout)
     times = alternate(steps)
-    gemm, work = gemm_flops(), flops(nets["bp"], shape, batch)
+    gemm, copy = gemm_flops(), copy_bytes()
+    work, moved = least_work(nets["bp"], shape, batch)
     memory = {"nnref": peak_mb(name, "nnref", batch, width)}
     if len(steps) > len(RULES):
         memory["torch"] = peak_mb(name, "torch", batch, width)
@@ -79,6 +82,8 @@ def measure(name: str, against_torch: bool, batch: int | None = None, width: flo
             "gemm_share": work / best / gemm,
             "peak_mb": memory["nnref"],
         }
+        if xp is not np:
+            row |= {"gb_per_s": moved / best / 1e9, "copy_share": moved / best / copy}
         if len(steps) > len(RULES):
             # by rounds: the better layout's best step over nnref's best step beside it
             layouts = zip(times["channels_last"], times["contiguous_format"], strict=True)
@@ -99,6 +104,7 @@ HEADER = (
     "above 1 nnref is faster\n\n"
     "model              rule batch   step ms  median  images/s  GFLOP/s  of GEMM  peak MB  ratio"
 )
+ON_A_GPU = "     GB/s  of copy"
 
 
 def as_line(row: dict) -> str:
@@ -108,9 +114,11 @@ def as_line(row: dict) -> str:
         f"{row['median_ms']:>7.1f} {row['images_per_s']:>9.0f} {row['gflop_per_s']:>8.1f} "
         f"{row['gemm_share']:>8.0%} {row['peak_mb']:>8.0f}"
     )
-    if "ratio" not in row:
-        return line
-    return f"{line}  {row['ratio']:.2f} ({row['ratio_from']:.2f} to {row['ratio_to']:.2f})"
+    if "ratio" in row:
+        line += f"  {row['ratio']:.2f} ({row['ratio_from']:.2f} to {row['ratio_to']:.2f})"
+    if "gb_per_s" in row:
+        line += f"  {row['gb_per_s']:.0f}  {row['copy_share']:.0%}"
+    return line
 
 
 def alternate(steps: dict) -> dict:
@@ -131,16 +139,28 @@ def block(step) -> list[float]:
     """Seconds of each of some steps in a row."""
     taken = []
     while sum(taken) < BLOCK_S or len(taken) < 3:
+        taken.append(seconds(step))
+    return taken
+
+
+def seconds(step) -> float:
+    """How long a call takes, by the GPU's own clock where the work is done on one."""
+    if xp is np:
         start = time.perf_counter()
         step()
-        taken.append(time.perf_counter() - start)
-    return taken
+        return time.perf_counter() - start
+    start, stop = xp.cuda.Event(), xp.cuda.Event()
+    start.record()
+    step()
+    stop.record()
+    stop.synchronize()
+    return xp.cuda.get_elapsed_time(start, stop) / 1e3
 
 
 def training_step(model, shape, batch):
     """A function that trains `model` on one batch of noise: forward, backward, update."""
     x, labels = _noise(shape, batch)
-    optimizer = SGD(model, lr=0.001)
+    x, optimizer = to_device(x), SGD(model, lr=0.001)
 
     def step():
         with threads.one_blas_thread():
@@ -155,12 +175,14 @@ def torch_step(model, shape, batch, layout):
     """The same for PyTorch's copy of the network, its images and kernels in `layout`."""
     torch = _torch()
     torch.set_num_threads(threads.THREADS)
-    memory_format = getattr(torch, layout)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32()
+    memory_format, device = getattr(torch, layout), "cpu" if xp is np else "cuda"
     x, labels = _noise(shape, batch)
-    copy = as_torch(model, torch.nn).to(memory_format=memory_format)
+    copy = as_torch(model, torch.nn).to(memory_format=memory_format, device=device)
     optimizer = torch.optim.SGD(copy.parameters(), lr=0.001, momentum=0.9)
-    x = torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-    labels = torch.tensor(labels)
+    x = torch.tensor(x, device=device).permute(0, 3, 1, 2)
+    x = x.contiguous(memory_format=memory_format)
+    labels = torch.tensor(labels, device=device)
 
     def step():
         optimizer.zero_grad()
@@ -214,30 +236,49 @@ def _norm(C, nn):
     return Norm(C)
 
 
-def flops(model, shape, batch) -> float:
-    """Multiplications and additions of one step's products: forward, dE/dW, error; no sums else."""
-    calls, total, first = {}, 0, None
-    for layer in model.walk():
-        if isinstance(layer, WeightLayer):
-            record(layer, "forward", calls, key=layer)
-    x, _ = _noise(shape, 2)
-    model.forward(x)
-    for layer, (_, y) in calls.items():
+def least_work(model, shape, batch) -> tuple[float, float]:
+    """(operations, bytes) that one step cannot do without.
+
+    Operations are the multiplications and additions of the products: forward, dE/dW, error. Bytes
+    are what layers read and write, each once: inputs and outputs forward, inputs, deltas and errors
+    backward; parameters, gradients and velocities. Patches are not among them.
+    """
+    calls, inner = {}, [layer for layer in model.walk() if not layer.layers]
+    for layer in inner:
+        record(layer, "forward", calls, key=layer)
+    model.forward(to_device(_noise(shape, 2)[0]))
+    products, numbers, first = 0, 0, None
+    for layer in inner:
         del layer.forward  # the recorder
-        places = y[0].size // layer.params["W"].shape[-1]
-        if layer.params["W"].ndim == 3:  # every place has weights of its own
-            places = 1
-        first = first or places * layer.params["W"].size
-        total += places * layer.params["W"].size
-    return 2.0 * batch * (3 * total - first)  # nobody reads the error below the first layer
+        x, y = (array[0].size for array in calls[layer])
+        numbers += batch * (3 * x + 2 * y)
+        numbers += 6 * sum(param.size for param in layer.params.values())
+        if isinstance(layer, WeightLayer):
+            W = layer.params["W"]
+            places = 1 if W.ndim == 3 else y // W.shape[-1]  # 3: every place has its own
+            first = first or places * W.size
+            products += places * W.size
+    operations = 2.0 * batch * (3 * products - first)  # nobody reads the error below the first
+    return operations, 4.0 * numbers
 
 
 def gemm_flops() -> float:
-    """What a product of two 2048 x 2048 matrices reaches, BLAS using as many threads as nnref."""
-    a = np.ones((2048, 2048), np.float32)
-    out = np.empty_like(a)
-    best = min(block(lambda: np.matmul(a, a, out=out)))
-    return 2 * 2048**3 / best
+    """Operations per second of a large matrix product, BLAS with as many threads as nnref."""
+    n = 2048 if xp is np else 8192
+    a = xp.ones((n, n), "float32")
+    out = xp.empty_like(a)
+    return 2 * n**3 / min(block(lambda: xp.matmul(a, a, out=out)))
+
+
+def copy_bytes() -> float:
+    """Bytes per second, read and written, of a copy that fits no cache."""
+    a = xp.ones(2**26, "float32")
+    out = xp.empty_like(a)
+
+    def copy():
+        out[...] = a
+
+    return 2 * a.nbytes / min(block(copy))
 
 
 def peak_mb(name, engine, batch, width) -> float:
@@ -248,7 +289,7 @@ def peak_mb(name, engine, batch, width) -> float:
 
 
 def _peak_of_this_process(name, engine, batch, width) -> float:
-    """What `peak_mb` runs in a process of its own; Linux only, elsewhere NaN."""
+    """What `peak_mb` runs in a process of its own; on a CPU Linux only, elsewhere NaN."""
     make, shape, _ = CASES[name]
     if engine == "torch":
         _torch()
@@ -261,7 +302,11 @@ def _peak_of_this_process(name, engine, batch, width) -> float:
         step = training_step(model, shape, batch)
     for _ in range(3):
         step()
-    return _status("VmHWM") - before
+    if xp is np:
+        return _status("VmHWM") - before
+    if engine == "torch":
+        return _torch().cuda.max_memory_reserved() / 2**20
+    return xp.get_default_memory_pool().total_bytes() / 2**20
 
 
 def _torch():
@@ -300,7 +345,8 @@ def machine() -> dict:
         "processor": model,
         "threads": threads.THREADS,
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        xp.__name__: xp.__version__,
+        "device": describe(),
         "blas": [f"{lib.internal_api} {lib.version}" for lib in threads._blas],
         "torch": getattr(sys.modules.get("torch"), "__version__", None),
     }

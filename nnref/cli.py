@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from nnref import demo, models, plots
+from nnref import demo, doctor, models, plots
+from nnref.backend import describe, xp
 from nnref.data import catalog, cifar10, imagefolder, mnist
 from nnref.data.imageset import batches
 from nnref.errors import InputError
@@ -51,7 +52,16 @@ def main(arguments: list[str]) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["demo", *arguments]
     options = _parser().parse_args(arguments)
+    _check_backend(options)
     return options.run(options)
+
+
+def _check_backend(options):
+    """Refuse --backend and --tf32 where they come too late, or have nothing to act on."""
+    if getattr(options, "backend", None) not in (None, xp.__name__):
+        raise InputError(f"--backend: nnref is already imported with {xp.__name__}")
+    if getattr(options, "tf32", False) and xp.__name__ != "cupy":
+        raise InputError("--tf32: only for --backend cupy")
 
 
 def run_demo(options) -> int:
@@ -94,7 +104,9 @@ def run_train(options) -> int:
     )
     optimizer = OPTIMIZERS[options.optimizer](model, options.lr)
     settings = {"epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed}
-    for entry in fit(model, optimizer, train, test, **settings, label=options.model):
+    history = fit(model, optimizer, train, test, **settings, label=options.model)
+    print(describe())
+    for entry in history:
         tested = f", test accuracy {entry['test_accuracy']:.1%}" if test else ""
         print(
             f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}{tested}, "
@@ -128,10 +140,16 @@ def run_bench(options) -> int:
         if name not in bench.CASES:
             raise InputError(f"--models: expected of {', '.join(bench.CASES)}, found {name!r}")
     names = options.models or list(bench.CASES)
+    print(describe())
     record = bench.run(names, options.against == "torch", options.batch, options.width)
     if options.json:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     return 0
+
+
+def run_doctor(options) -> int:
+    """`python -m nnref doctor`: what is here, what works; exit status 0 or 1."""
+    return doctor.run()
 
 
 def run_data_list(options) -> int:
@@ -190,10 +208,16 @@ def _parser() -> _Parser:
     )
     command.add_argument("--json", type=Path, metavar="PATH", help="write the record there too")
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="for the figure")
+    _add_backend(command.add_argument)
     command.set_defaults(run=run_demo)
     _add_train(commands)
     _add_data(commands)
     _add_bench(commands)
+    command = commands.add_parser(
+        "doctor", help="say what is installed, test that it works", allow_abbrev=False
+    )
+    _add_backend(command.add_argument)
+    command.set_defaults(run=run_doctor)
     return parser
 
 
@@ -220,6 +244,7 @@ def _add_train(commands):
     add("--epochs", type=_at_least(1), default=1)
     add("--batch-size", type=_at_least(1), default=32)
     add("--seed", type=_at_least(0), default=0, help="of everything random")
+    _add_backend(add)
     command.set_defaults(run=run_train)
 
 
@@ -256,7 +281,14 @@ def _add_bench(commands):
     add("--batch", type=_at_least(2), help="another number of images than the usual one")
     add("--width", type=float, default=1, help="multiplies all numbers of channels and units")
     add("--json", type=Path, metavar="PATH", help="write the record there too")
+    _add_backend(add)
     command.set_defaults(run=run_bench)
+
+
+def _add_backend(add):
+    """Which device computes; __main__.py acts on these before anything is imported."""
+    add("--backend", choices=["numpy", "cupy"], help="cupy: on a GPU")
+    add("--tf32", action="store_true", help="cupy: faster products, rounded to 10 bits")
 
 
 def _at_least(smallest: int):

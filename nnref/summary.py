@@ -32,9 +32,8 @@ def summary(model, input_shape, batch_size: int = 32):
     for name, shape, count in rows:
         print(f"{name:<56}{shape!s:>16}{math.prod(shape):>12,}{count:>13,}")
     print(f"{'total':<72}{outputs:>12,}{sum(count for _, _, count in rows):>13,}")
-    if xp is np:  # tracemalloc sees NumPy's arrays, and no others
-        peak = peak_memory(model, input_shape, batch_size) / 1e6
-        print(f"peak memory of a training step on a batch of {batch_size}: {peak:,.1f} MB")
+    peak = peak_memory(model, input_shape, batch_size) / 1e6
+    print(f"peak memory of a training step on a batch of {batch_size}: {peak:,.1f} MB")
 
 
 def _rows(layer, calls, indent=""):
@@ -52,15 +51,27 @@ def _rows(layer, calls, indent=""):
 def peak_memory(model, input_shape, batch_size: int) -> float:
     """Bytes that a training step on a batch takes at its peak, without the optimizer's.
 
-    As the code is written, without the twins of nnref/fast (those take less). Measured at every
+    On a GPU: what CuPy's memory pool holds after two steps on such a batch, run to find out.
+    On a CPU as the code is written, without nnref/fast (that takes less), and measured at every
     layer with batches of 2 and of 4: what a layer holds grows linearly with the batch, so the
     largest of the straight lines through the two is the answer (for networks of some size: below
     about a megabyte, NumPy's habits show).
     """
+    params = sum(param.nbytes for layer in model.walk() for param in layer.params.values())
+    if xp is not np:  # tracemalloc sees NumPy's arrays, and no others
+        return params + _pool_peak(model, input_shape, batch_size)
     small, large = (_levels(model, input_shape, n) for n in (2, 4))
     grown = (a + (b - a) / 2 * (batch_size - 2) for a, b in zip(small, large, strict=True))
-    params = sum(param.nbytes for layer in model.walk() for param in layer.params.values())
     return params + max(grown)
+
+
+def _pool_peak(model, input_shape, batch_size) -> int:
+    """Bytes of a memory pool of its own that two steps on a batch fill."""
+    probe, pool = copy.deepcopy(model), xp.cuda.MemoryPool()
+    with xp.cuda.using_allocator(pool.malloc):
+        for _ in range(2):
+            probe.backward(probe.forward(_zeros(probe, batch_size, input_shape)))
+        return pool.total_bytes()
 
 
 def _levels(model, input_shape, batch_size) -> list[int]:

@@ -8,6 +8,7 @@ compiled by the machine's C++ compiler, and its threads run one after the other.
 `NNREF_STAND_IN=1 python -m pytest` runs all tests on it.
 """
 
+import contextlib
 import copy
 import ctypes
 import functools
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import types
 from pathlib import Path
 
@@ -256,6 +258,9 @@ def _compiled(source, options):
 
 
 class _Event:
+    def record(self):
+        self.at = time.perf_counter()
+
     def synchronize(self):
         pass
 
@@ -272,6 +277,15 @@ class _Stream:
 
     def synchronize(self):
         pass
+
+
+class _Pool:
+    """Counts nothing: only a GPU's own pool can."""
+
+    malloc = None
+
+    def total_bytes(self):
+        return 0
 
 
 FUNCTIONS = [
@@ -336,7 +350,15 @@ def install():
     ]:
         setattr(cupy, name, getattr(np, name))
     cupy.cuda = types.SimpleNamespace(
-        is_available=lambda: True, Stream=_Stream, get_current_stream=_Stream
+        is_available=lambda: True,
+        Stream=_Stream,
+        get_current_stream=_Stream,
+        Event=_Event,
+        get_elapsed_time=lambda start, stop: 1e3 * (stop.at - start.at),
+        Device=lambda: types.SimpleNamespace(id=0),
+        runtime=types.SimpleNamespace(getDeviceProperties=lambda _: {"name": b"no GPU"}),
+        MemoryPool=_Pool,
+        using_allocator=lambda _: contextlib.nullcontext(),
     )
     cupyx = types.ModuleType("cupyx")
     cupyx.empty_like_pinned = np.empty_like

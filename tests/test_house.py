@@ -13,25 +13,25 @@ ROOT = PACKAGE.parent
 FLOORS = [  # a module imports only from lines above its own
     ["nnref", "nnref.errors"],
     ["nnref.backend", "nnref.files"],
-    ["nnref.init", "nnref.patches"],
+    ["nnref.init", "nnref.patches", "nnref.losses"],
     ["nnref.feedback"],
     ["nnref.layers.base", "nnref.fast", "nnref.fast.memory", "nnref.fast.threads"],
     ["nnref.fast.conv", "nnref.fast.winograd"],
     ["nnref.fast.local"],
-    ["nnref.fast.cpu"],
+    ["nnref.fast.cpu", "nnref.fast.gpu"],
     [
         f"nnref.layers.{name}"
         for name in ("activations", "compose", "conv", "linear", "locally", "norm", "pool")
     ],
     ["nnref.layers"],
-    ["nnref.losses", "nnref.optim", "nnref.models"],
+    ["nnref.optim", "nnref.models"],
     ["nnref.measure", "nnref.summary"],
     [f"nnref.data{name}" for name in ("", ".idx", ".imageset", ".fetch", ".stores", ".transforms")],
     [f"nnref.data.{name}" for name in ("decode", "lists", "manifest", "mnist", "cifar10")],
     ["nnref.data.cache"],
     ["nnref.data.imagefolder", "nnref.data.catalog"],
     ["nnref.data.cut_mnist_subset", "nnref.train", "nnref.plots"],
-    ["nnref.demo", "nnref.bench"],
+    ["nnref.demo", "nnref.bench", "nnref.doctor"],
     ["nnref.cli"],
     ["nnref.__main__"],
 ]

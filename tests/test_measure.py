@@ -5,8 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from oracles import assert_same, normal
 
 from nnref import measure, models
+from nnref.backend import to_device, to_host, xp
 from nnref.data.imageset import ImageSet
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback, RedrawnMagnitudes, SignSymmetry
 from nnref.optim import SGD
@@ -14,18 +16,18 @@ from nnref.train import fit
 
 
 def test_angles_that_everybody_knows():
-    a = np.array([[1.0, 0.0], [0.0, 0.0]])
+    a = to_device(np.array([[1.0, 0.0], [0.0, 0.0]]))
     assert measure.angle(a, 3 * a) == 0
     assert measure.angle(a, -a) == 180
     assert measure.angle(a, a.T[::-1]) == 90
-    assert measure.angle(a, np.array([[1.0, 1.0], [0.0, 0.0]])) == pytest.approx(45)
+    assert measure.angle(a, to_device(np.array([[1.0, 1.0], [0.0, 0.0]]))) == pytest.approx(45)
     for undefined in (0 * a, a + math.inf, a * math.nan):
         assert math.isnan(measure.angle(a, undefined))
         assert math.isnan(measure.angle(undefined, a))
 
 
 def test_the_angle_of_an_array_to_itself_is_zero_in_float32_too(rng):
-    W = rng.standard_normal((300, 200)).astype("float32")
+    W = normal(rng, (300, 200), "float32")
     assert measure.angle(W, W.copy()) < 1e-5
 
 
@@ -35,8 +37,8 @@ def test_the_angle_of_an_array_to_itself_is_zero_in_float32_too(rng):
 )
 def test_sign_concordance_sets_the_angle(p, degrees, rng):
     """Gaussian W, B of one magnitude: cos = (2p - 1) sqrt(2 / pi)."""
-    W = rng.standard_normal((1000, 1000))
-    B = np.sign(W) * np.where(rng.random(W.shape) < p, 1, -1)
+    W = normal(rng, (1000, 1000))
+    B = xp.sign(W) * to_device(np.where(rng.random(W.shape) < p, 1, -1))
     assert measure.sign_concordance(W, B) == pytest.approx(p, abs=0.002)
     assert measure.angle(W, B) == pytest.approx(degrees, abs=0.5)
 
@@ -45,28 +47,29 @@ def test_sign_concordance_sets_the_angle(p, degrees, rng):
     ("law", "kurtosis", "degrees"), [("uniform", 1.8, 30), ("normal", 3, 37.07), ("laplace", 6, 45)]
 )
 def test_kurtosis_and_the_predicted_angle_of_known_laws(law, kurtosis, degrees, rng):
-    W = rng.uniform(-1, 1, 10**6) if law == "uniform" else getattr(rng, law)(0, 1, 10**6)
+    drawn = rng.uniform(-1, 1, 10**6) if law == "uniform" else getattr(rng, law)(0, 1, 10**6)
+    W = to_device(drawn)
     assert measure.kurtosis(W + 5) == pytest.approx(kurtosis, rel=0.02)
     assert measure.predicted_sign_angle(W) == pytest.approx(degrees, abs=0.1)
-    assert measure.angle(W, np.sign(W)) == pytest.approx(measure.predicted_sign_angle(W), abs=1e-6)
+    assert measure.angle(W, xp.sign(W)) == pytest.approx(measure.predicted_sign_angle(W), abs=1e-6)
 
 
 def test_weights_that_have_no_angle_or_an_extreme_one():
     for undefined in (0, math.inf, math.nan):
-        assert math.isnan(measure.predicted_sign_angle(np.full((3, 2), undefined)))
+        assert math.isnan(measure.predicted_sign_angle(xp.full((3, 2), undefined)))
     for value in np.linspace(0.1, 1, 200):  # all magnitudes equal: rounding must not pass cos = 1
-        assert measure.predicted_sign_angle(np.full((3, 3), value)) == pytest.approx(0, abs=1e-5)
-    sparse = np.array([[0.0, 0.0], [1.0, 2.0]])  # sign(0) = 0
-    angle = measure.angle(sparse, np.sign(sparse))
+        assert measure.predicted_sign_angle(xp.full((3, 3), value)) == pytest.approx(0, abs=1e-5)
+    sparse = to_device(np.array([[0.0, 0.0], [1.0, 2.0]]))  # sign(0) = 0
+    angle = measure.angle(sparse, xp.sign(sparse))
     assert measure.predicted_sign_angle(sparse) == pytest.approx(angle, abs=1e-6)
 
 
 def test_a_feedback_of_zero_agrees_with_no_sign():
-    assert measure.sign_concordance(np.array([1.0, -1.0]), np.zeros(2)) == 0
+    assert measure.sign_concordance(to_device(np.array([1.0, -1.0])), xp.zeros(2)) == 0
 
 
 def test_norm_ratio(rng):
-    W = rng.standard_normal((5, 4)).astype("float32")
+    W = normal(rng, (5, 4), "float32")
     assert measure.norm_ratio(W, -2 * W) == pytest.approx(2)
 
 
@@ -76,7 +79,7 @@ def trained(digits):
     train, _ = digits
     model = models.mlp([60, 40], feedback=SignSymmetry(), seed=2)
     fit(model, SGD(model, 0.05), ImageSet(train.images[:3200], train.labels[:3200]))
-    return model, train.images[:200], train.labels[:200]
+    return model, to_device(train.images[:200]), train.labels[:200]
 
 
 def test_in_a_trained_network_the_angle_is_what_the_histogram_predicts(trained):
@@ -89,14 +92,15 @@ def test_delta_angles_are_those_of_gradients_taken_by_hand(trained):
     """Eq. 2 by hand for this network, with B and with W."""
     model, x, labels = trained
     lower, middle, top = measure.weight_layers(model)
-    logits = model.forward(x)
+    logits = to_host(model.forward(x))
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     delta = (p / p.sum(axis=1, keepdims=True) - np.eye(10)[labels]) / len(x)
     expected = [0.0]
     used = exact = delta
     for layer, below in ((top, middle), (middle, lower)):
-        W, active = layer.params["W"], layer.x > 0
-        used, exact = used @ layer.feedback(W).T * active, exact @ W.T * active
+        W = layer.params["W"]
+        B, W, active = map(to_host, (layer.feedback(W), W, layer.x > 0))
+        used, exact = used @ B.T * active, exact @ W.T * active
         cosine = (used * exact).sum() / np.linalg.norm(used) / np.linalg.norm(exact)
         expected.insert(0, math.degrees(math.acos(cosine)))
         assert below.params["W"].shape[1] == used.shape[1]
@@ -107,25 +111,25 @@ def test_delta_angles_are_those_of_gradients_taken_by_hand(trained):
 def test_measuring_changes_nothing(rule, digits):
     train, _ = digits
     model = models.mlp([12], feedback=rule)
-    model.forward(train.images[:20])
-    model.backward(np.ones((20, 10), "float32"))
+    model.forward(to_device(train.images[:20]))
+    model.backward(xp.ones((20, 10), "float32"))
     twin = copy.deepcopy(model)
     measure.weight_angles(model)
-    measure.delta_angles(model, train.images[20:50], train.labels[20:50])
+    measure.delta_angles(model, to_device(train.images[20:50]), train.labels[20:50])
     for a, b in zip(measure.weight_layers(model), measure.weight_layers(twin), strict=True):
         for name in ("W", "b"):
-            np.testing.assert_array_equal(a.params[name], b.params[name])
-            np.testing.assert_array_equal(a.grads[name], b.grads[name])
-        np.testing.assert_array_equal(a.x, b.x)
+            assert_same(a.params[name], b.params[name])
+            assert_same(a.grads[name], b.grads[name])
+        assert_same(a.x, b.x)
         W = a.params["W"]
-        np.testing.assert_array_equal(a.feedback(W), b.feedback(W))  # the same random numbers next
+        assert_same(a.feedback(W), b.feedback(W))  # the same random numbers next
 
 
 def test_deltas_are_listed_bottom_first_in_a_residual_network(rng):
     from test_models import small_conv_net
 
     model = small_conv_net(SignSymmetry())
-    x, labels = rng.standard_normal((4, 9, 8, 2)), np.array([0, 1, 2, 0])
+    x, labels = normal(rng, (4, 9, 8, 2)), np.array([0, 1, 2, 0])
     shapes = [delta.shape[-1] for delta in measure.deltas(model, x, labels)]
     assert shapes == [layer.params["W"].shape[1] for layer in measure.weight_layers(model)]
     assert measure.delta_angles(model, x, labels)[-1] == 0
@@ -134,6 +138,6 @@ def test_deltas_are_listed_bottom_first_in_a_residual_network(rng):
 def test_without_feedback_there_is_no_angle(digits):
     train, _ = digits
     model = models.mlp([12], feedback=NoFeedback())
-    angles = measure.delta_angles(model, train.images[:20], train.labels[:20])
+    angles = measure.delta_angles(model, to_device(train.images[:20]), train.labels[:20])
     assert math.isnan(angles[0])
     assert angles[1] == 0

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import gradient_errors, randomize
+from oracles import assert_same, gradient_errors, normal, randomize
 
 from nnref import layers, models
+from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import (
     Backprop,
@@ -84,9 +85,10 @@ def test_gradients_of_whole_networks_are_exact(name, rng):
     randomize(model, rng)
     for layer in model.walk():
         layer.sends_error = True  # so that dx is checked too
-    # a deep network has a kink so near that a step may cross it; a wrong gradient is off by 1
+    # a deep network has a kink so near that a step may cross it; elsewhere a longer step keeps
+    # rounding small beside it; a wrong gradient is off by 1
     deep = len(weight_layers(model)) > 5
-    errors = gradient_errors(model, rng.standard_normal(shape), rng)
+    errors = gradient_errors(model, normal(rng, shape), rng, h=1e-6 if deep else 1e-5)
     assert max(errors) < (1e-4 if deep else 1e-6)
 
 
@@ -107,7 +109,7 @@ def arrays_in(thing, seen=None):
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    if isinstance(thing, np.ndarray):
+    if isinstance(thing, np.ndarray | xp.ndarray):
         yield thing
     elif isinstance(thing, dict):
         for value in thing.values():
@@ -126,7 +128,7 @@ def test_after_one_step_every_floating_array_has_the_dtype_asked_for(rule, optim
     model = small_conv_net(rule(), dtype)
     steps = optimizer(model, 0.1)
     loss, delta = softmax_cross_entropy(
-        model.forward(rng.standard_normal((4, 9, 8, 2)).astype(dtype)), np.array([0, 1, 2, 0])
+        model.forward(normal(rng, (4, 9, 8, 2), dtype)), np.array([0, 1, 2, 0])
     )
     error = model.backward(delta)
     steps.step()
@@ -172,7 +174,7 @@ def test_all_take_the_same_options_and_give_logits(name, rng):
     make, shape = ZOO[name]
     options = {"feedback": FeedbackAlignment(), "last_feedback": SignSymmetry(), "seed": 3}
     model = make(input_shape=shape, classes=7, width=0.25, **options)
-    logits = model.forward(rng.standard_normal((2, *shape)).astype("float32"))
+    logits = model.forward(normal(rng, (2, *shape), "float32"))
     assert logits.shape == (2, 7)
     kinds = [type(layer.feedback) for layer in weight_layers(model)]
     assert kinds == [FeedbackAlignment] * (len(kinds) - 1) + [SignSymmetry]
@@ -222,7 +224,7 @@ def test_another_seed_draws_other_weights(name):
         weight_layers(make(input_shape=shape, width=0.1, seed=seed))[0].params["W"]
         for seed in (1, 1, 2)
     )
-    np.testing.assert_array_equal(one, same)
+    assert_same(one, same)
     assert (one != other).mean() > 0.99
 
 
@@ -252,7 +254,7 @@ def test_what_cannot_be_is_one_line(make, message):
 
 def test_the_smallest_image_for_alexnet_works(rng):
     model = models.alexnet((29, 29, 3), classes=4, width=0.05)
-    assert model.forward(rng.standard_normal((2, 29, 29, 3)).astype("float32")).shape == (2, 4)
+    assert model.forward(normal(rng, (2, 29, 29, 3), "float32")).shape == (2, 4)
 
 
 def test_alexnets_kernel_depends_on_the_smaller_side():
@@ -325,7 +327,7 @@ def test_the_authors_lambda_in_alexnet():
 @pytest.mark.parametrize("size", [28, 32])
 def test_lenet_takes_both_sizes_of_image(size, rng):
     model = models.lenet((size, size, 1))
-    assert model.forward(rng.standard_normal((2, size, size, 1)).astype("float32")).shape == (2, 10)
+    assert model.forward(normal(rng, (2, size, size, 1), "float32")).shape == (2, 10)
     assert count(model) == 61_706
 
 

@@ -1,0 +1,59 @@
+"""The doctor: its self-tests pass, notice what is broken, and GPUs get the advice that fits."""
+
+import re
+
+import pytest
+from test_cli import nnref_command
+
+from nnref import doctor, feedback
+from nnref.feedback import Sham
+
+
+def test_a_healthy_machine_is_told_so(tmp_path):
+    result = nnref_command("doctor", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    for word in ("numpy", "BLAS", "GPU: ", "data: mnist-subset", "faster twins: "):
+        assert word in result.stdout
+    assert len(re.findall(", ok$", result.stdout, re.MULTILINE)) == len(doctor.SELF_TESTS)
+    assert result.stdout.endswith("all well\n")
+
+
+def test_a_failing_self_test_is_named_and_ends_with_status_1(monkeypatch, capsys):
+    monkeypatch.setattr(Sham, "__call__", lambda self, W: 2 * W)
+    monkeypatch.setattr(doctor, "SELF_TESTS", [doctor.sham, doctor.gradients])
+    assert doctor.run() == 1
+    output = capsys.readouterr().out
+    assert "bit for bit: FAILED: InputError: the same weights" in output
+    assert "difference of losses: relative difference" in output
+    assert output.endswith("something is wrong: see above\n")
+
+
+def test_wrong_gradients_are_noticed(monkeypatch):
+    monkeypatch.setattr(feedback.Backprop, "__call__", lambda self, W: 1.01 * W)
+    with pytest.raises(ValueError, match="relative difference"):
+        doctor.gradients()
+
+
+@pytest.mark.parametrize(
+    ("driver", "installed", "advice"),
+    [
+        (None, [], "no NVIDIA driver found"),
+        (11080, [], "driver for CUDA 11.8, expected 12.0 or newer"),
+        (12040, [], "driver for CUDA 12.4, but no CuPy: pip install -e '.[cuda12]'"),
+        (13000, [], "driver for CUDA 13.0, but no CuPy: pip install -e '.[cuda13]'"),
+        (12040, ["cupy-cuda13x"], "too old for cupy-cuda13x: pip uninstall cupy-cuda13x"),
+    ],
+)
+def test_a_gpu_that_is_not_usable_is_told_why(driver, installed, advice, monkeypatch):
+    monkeypatch.setattr(doctor, "driver_cuda", lambda: driver)
+    monkeypatch.setattr(doctor, "_version", lambda name: "14.0" if name in installed else None)
+    assert advice in doctor.gpu()
+
+
+def test_what_cupy_itself_says_is_passed_on(monkeypatch):
+    """A driver and a wheel that fit, but CuPy cannot be imported."""
+    monkeypatch.setattr(doctor, "driver_cuda", lambda: 13000)
+    monkeypatch.setattr(doctor, "_version", lambda name: "14.0" if name == "cupy-cuda13x" else None)
+    monkeypatch.setenv("PYTHONPATH", "")
+    found = doctor.gpu()
+    assert found.startswith("none usable: driver for CUDA 13.0, cupy-cuda13x: ") or "CuPy" in found

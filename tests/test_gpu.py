@@ -1,0 +1,127 @@
+"""The GPU path: its CUDA source compiles, and a training step moves the batch in, nothing out."""
+
+import ctypes.util
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from oracles import assert_same
+
+import nnref
+from nnref import models
+from nnref.backend import to_device, xp
+from nnref.data.imageset import ImageSet, batches
+from nnref.feedback import FeedbackAlignment, SignSymmetry
+from nnref.optim import SGD, Adam, BatchManhattan
+from nnref.summary import peak_memory
+from nnref.train import fit, train_step
+
+on_gpu = pytest.mark.skipif(xp is np, reason="NumPy computes; see README on NNREF_STAND_IN")
+
+
+@pytest.fixture
+def copies():
+    """Counts what crosses between host and device; only the stand-in can."""
+    standin = pytest.importorskip("standin")
+    if xp.__version__ != "stand-in":
+        pytest.skip("only the stand-in counts copies: NNREF_STAND_IN=1")
+    standin.copies.update({"in": 0, "out": 0})
+    return standin.copies
+
+
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="nvcc is not installed")
+@pytest.mark.parametrize(("real", "word"), [("float", "float4"), ("double", "char")])
+def test_nvcc_compiles_the_kernels(real, word, tmp_path):
+    source = next(iter(nnref.__path__)) + "/fast/kernels.cu"
+    options = ["-std=c++14", f"-DREAL={real}", f"-DWORD={word}", "-Werror", "all-warnings"]
+    command = ["nvcc", *options, "-ptx", "-o", tmp_path / "kernels.ptx", source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("real", "word"), [("float", "float4"), ("double", "char")])
+def test_nvrtc_compiles_the_kernels(real, word):
+    """As CuPy will do it: NVIDIA's compiler library needs no GPU."""
+    name = ctypes.util.find_library("nvrtc")
+    if not name:
+        pytest.skip("the library nvrtc is not installed")
+    nvrtc, program, size = ctypes.CDLL(name), ctypes.c_void_p(), ctypes.c_size_t()
+    with open(next(iter(nnref.__path__)) + "/fast/kernels.cu", "rb") as file:
+        code = file.read()
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), code, b"kernels.cu", 0, None, None)
+    options = [b"-std=c++14", f"-DREAL={real}".encode(), f"-DWORD={word}".encode()]
+    failed = nvrtc.nvrtcCompileProgram(program, 3, (ctypes.c_char_p * 3)(*options))
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    assert not failed, log.value.decode()
+
+
+@pytest.mark.parametrize("optimizer", [SGD, BatchManhattan, Adam])
+@pytest.mark.parametrize("rule", [SignSymmetry(), FeedbackAlignment()], ids=repr)
+def test_a_training_step_moves_the_batch_in_and_nothing_out(rule, optimizer, copies, rng):
+    """In: the labels, and the addresses of the parameters, two small tables. Out: nothing."""
+    model = models.resnet20((12, 12, 3), width=0.25, feedback=rule)
+    optimizer, labels = optimizer(model, 0.01), rng.integers(0, 10, 8)
+    x = to_device(rng.random((8, 12, 12, 3), "float32"))
+    train_step(model, optimizer, x, labels)
+    copies.update({"in": 0, "out": 0})
+    train_step(model, optimizer, x, labels)
+    assert copies == {"in": 3, "out": 0}
+
+
+def test_training_reads_the_loss_once_an_epoch(copies, rng):
+    """Per step: images, labels and two tables in. Per epoch: one number out."""
+    images = rng.random((24, 28, 28, 1)).astype("float32")
+    data = ImageSet(images, rng.integers(0, 10, 24))
+    model = models.mlp([9])
+    optimizer = SGD(model, 0.1)
+    before = dict(copies)
+    fit(model, optimizer, data, epochs=2, batch_size=8)
+    assert copies["out"] - before["out"] == 2
+    first_look = 2  # at an image, while the next one already crosses
+    assert copies["in"] - before["in"] == first_look + 2 * 3 * 4
+
+
+@on_gpu
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_batches_that_cross_ahead_arrive_whole_and_in_order(count, rng):
+    images, labels = rng.random((8 * count, 3, 3, 1)), np.arange(8 * count)
+    seen = 0
+    for x, those in batches(ImageSet(images, labels), 8):
+        assert isinstance(x, xp.ndarray)
+        assert_same(x, images[those])
+        seen += len(those)
+    assert seen == 8 * count
+
+
+@pytest.mark.skipif(
+    getattr(xp, "__version__", "") == "stand-in" or xp is np, reason="no GPU to measure on"
+)
+def test_the_memory_of_a_step_is_what_summary_foresaw(rng):
+    model = models.resnet20()
+    optimizer = SGD(model, 0.1)
+    x = to_device(rng.random((64, 32, 32, 3), "float32"))
+    foreseen = peak_memory(model, (32, 32, 3), 64)
+    pool = xp.cuda.MemoryPool()
+    with xp.cuda.using_allocator(pool.malloc):
+        for _ in range(3):
+            train_step(model, optimizer, x.copy(), np.arange(64) % 10)
+        assert foreseen == pytest.approx(pool.total_bytes(), rel=0.2)
+
+
+@on_gpu
+def test_large_arrays_are_left_to_the_reference(rng, monkeypatch):
+    from nnref.fast import gpu
+
+    model = models.lenet()
+    x, labels = to_device(rng.random((4, 28, 28, 1), "float32")), np.arange(4)
+    model.backward(model.forward(x))
+    exact = [grad.copy() for layer in model.walk() for grad in layer.grads.values()]
+    monkeypatch.setattr(gpu, "LARGEST", 10)
+    model.backward(model.forward(x))
+    found = [grad for layer in model.walk() for grad in layer.grads.values()]
+    for a, b in zip(found, exact, strict=True):
+        assert float(abs(a - b).max()) <= 1e-4 * float(abs(b).max())
+    train_step(model, SGD(model, 0.1), x, labels)
