@@ -148,8 +148,8 @@ HELP = "(try python -m nnref demo --help)"
         ),
         (
             ["fly"],
-            "argument COMMAND: invalid choice: 'fly' (choose from demo, train, data, bench, doctor) "
-            "(try python -m nnref --help)",
+            "argument COMMAND: invalid choice: 'fly' (choose from demo, train, data, bench, "
+            "doctor) (try python -m nnref --help)",
         ),
         (["--json"], f"argument --json: expected one argument {HELP}"),
         (
