@@ -1,49 +1,17 @@
-"""The command line: `python -m nnref`. The only place where a name becomes a feedback rule."""
+"""The command line: `python -m nnref COMMAND`."""
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
-from nnref import demo, doctor, models, plots
+from nnref import compare, demo, doctor, gradcheck, plots, run
 from nnref.backend import describe, xp
-from nnref.data import catalog, cifar10, imagefolder, mnist
-from nnref.data.imageset import batches
+from nnref.data import catalog
 from nnref.errors import InputError
-from nnref.feedback import (
-    Backprop,
-    FeedbackAlignment,
-    FixedMagnitudes,
-    NoFeedback,
-    RedrawnMagnitudes,
-    Sham,
-    SignedInit,
-    SignSymmetry,
-)
 from nnref.files import check_writable, make_folder, write_whole
-from nnref.optim import SGD, Adam, BatchManhattan
-from nnref.train import fit
+from nnref.settings import FIELDS, MODELS, RULES, Settings, flag, from_text, read_toml
 
-RULES = {
-    "backprop": Backprop(),
-    "sham": Sham(),
-    "sign-symmetry": SignSymmetry(),
-    "fixed-magnitudes": FixedMagnitudes(),
-    "redrawn-magnitudes": RedrawnMagnitudes(),
-    "signed-init": SignedInit(),
-    "feedback-alignment": FeedbackAlignment(),
-    "last-layer-only": NoFeedback(),
-}
-MODELS = {
-    "mlp": models.mlp,
-    "lenet": models.lenet,
-    "cifar-cnn": models.cifar_cnn,
-    "locally-connected": models.locally_connected,
-    "resnet20": models.resnet20,
-    "resnet18": models.resnet18,
-    "alexnet": models.alexnet,
-}
-DATA = {"mnist-subset": mnist.load_subset, "mnist": mnist.load, "cifar10": cifar10.load}
-OPTIMIZERS = {"sgd": SGD, "adam": Adam, "batch-manhattan": BatchManhattan}
 DEMO_RULES = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
 
 
@@ -91,43 +59,51 @@ def run_demo(options) -> int:
 
 
 def run_train(options) -> int:
-    """`python -m nnref train`: train one model on one data set, print every epoch."""
-    train, test = _load_data(options)
-    x, _ = next(batches(train, 1))
-    model = MODELS[options.model](
-        input_shape=x.shape[1:],
-        classes=int(train.labels.max()) + 1,
-        feedback=RULES[options.feedback],
-        last_feedback=RULES[options.last_feedback or options.feedback],
-        width=options.width,
-        seed=options.seed,
-    )
-    optimizer = OPTIMIZERS[options.optimizer](model, options.lr)
-    settings = {"epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed}
-    history = fit(model, optimizer, train, test, **settings, label=options.model)
-    print(describe())
-    for entry in history:
-        tested = f", test accuracy {entry['test_accuracy']:.1%}" if test else ""
-        print(
-            f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}{tested}, "
-            f"{len(train.labels) / entry['seconds']:.0f} images/s"
-        )
+    """`python -m nnref train`: train one model on one data set, or go on with a run."""
+    given = read_toml(options.config) if options.config else {}
+    for name in FIELDS:
+        if hasattr(options, name):  # flags that were not given leave nothing
+            given[name] = from_text(name, getattr(options, name))
+    if options.resume:
+        if options.out or options.seeds:
+            raise InputError("--resume: a run goes on in its own folder, without --out or --seeds")
+        run.resume(options.resume, given, options.save_every)
+        return 0
+    settings = Settings(**given)
+    if not options.seeds:
+        run.start(options.out, settings, options.save_every)
+        return 0
+    if not options.out:
+        raise InputError("--seeds: expected --out as well, a folder for the runs")
+    folders = []
+    for seed in range(settings.seed, settings.seed + options.seeds):
+        folders.append(options.out / f"seed-{seed}")
+        print(f"seed {seed}:")
+        seeded = dataclasses.replace(settings, seed=seed)
+        if (folders[-1] / "config.toml").exists():
+            run.resume(folders[-1], dataclasses.asdict(seeded), options.save_every)
+        else:
+            run.start(folders[-1], seeded, options.save_every)
+    return _compare(folders, options.out / "compare.png")
+
+
+def run_compare(options) -> int:
+    """`python -m nnref compare`: a table and a figure of several runs."""
+    return _compare(options.runs, options.out)
+
+
+def _compare(folders, figure) -> int:
+    groups = compare.read(folders)
+    check_writable(figure)
+    print(compare.table(groups))
+    plots.save(plots.comparison(groups), figure)
+    print(f"figure: {figure}")
     return 0
 
 
-def _load_data(options):
-    """(train, test) of --data; options of image folders are refused elsewhere."""
-    kind, _, path = options.data.partition(":")
-    subset = {"size": options.size, "classes": options.classes, "per_class": options.per_class}
-    if kind == "imagefolder" and path:
-        return imagefolder.load(path, **subset, seed=options.seed)
-    if options.data not in DATA:
-        known = ", ".join(DATA)
-        raise InputError(f"--data: expected {known} or imagefolder:PATH, found {options.data!r}")
-    for name, value in subset.items():
-        if value is not None:
-            raise InputError(f"--{name.replace('_', '-')}: only for --data imagefolder:PATH")
-    return DATA[options.data]()
+def run_gradcheck(options) -> int:
+    """`python -m nnref gradcheck`: exit status 1 if a gradient is wrong."""
+    return gradcheck.run(options.model, MODELS[options.model])
 
 
 def run_bench(options) -> int:
@@ -211,6 +187,7 @@ def _parser() -> _Parser:
     _add_backend(command.add_argument)
     command.set_defaults(run=run_demo)
     _add_train(commands)
+    _add_compare(commands)
     _add_data(commands)
     _add_bench(commands)
     command = commands.add_parser(
@@ -222,30 +199,42 @@ def _parser() -> _Parser:
 
 
 def _add_train(commands):
-    """The options of `train`."""
+    """The options of `train`: one for each setting, and where to write."""
     command = commands.add_parser(
         "train",
         help="train a network of the zoo on a data set",
         description="Train a network of the zoo on a data set under a feedback rule.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
     add = command.add_argument
-    add("--data", default="mnist-subset", help=f"{', '.join(DATA)} or imagefolder:PATH")
-    add("--size", type=_at_least(1), help="imagefolder: crop and resize to so many pixels")
-    add("--classes", type=_at_least(1), help="imagefolder: draw so many classes")
-    add("--per-class", type=_at_least(1), help="imagefolder: draw so many images of each class")
-    add("--model", choices=MODELS, default="lenet")
-    add("--width", type=float, default=1, help="multiplies all numbers of channels and units")
-    add("--feedback", choices=RULES, default="backprop")
-    add("--last-feedback", choices=RULES, help="of the last layer, if another")
-    add("--optimizer", choices=OPTIMIZERS, default="sgd")
-    add("--lr", type=float, default=0.01, help="learning rate")
-    add("--epochs", type=_at_least(1), default=1)
-    add("--batch-size", type=_at_least(1), default=32)
-    add("--seed", type=_at_least(0), default=0, help="of everything random")
+    add("config", nargs="?", type=Path, metavar="FILE.toml", help="settings; flags win over it")
+    add("--out", type=Path, metavar="DIR", help="a new folder for the run; without it, only print")
+    add("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    add("--seeds", type=_at_least(1), metavar="N", help="repeat from N seeds, then compare")
+    add("--save-every", type=_at_least(1), default=60, metavar="SECONDS", help="default: 60")
+    for name, field in FIELDS.items():
+        what, _, _ = field.metadata["check"]
+        default = "" if field.default is None else f"; default: {field.default}"
+        text = f"{field.metadata['about']} ({what}{default})"
+        add(flag(name), default=argparse.SUPPRESS, metavar="X", help=text)
     _add_backend(add)
     command.set_defaults(run=run_train)
+
+
+def _add_compare(commands):
+    """The options of `compare` and of `gradcheck`."""
+    command = commands.add_parser(
+        "compare", help="a table and a figure of several runs", allow_abbrev=False
+    )
+    command.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of --out")
+    command.add_argument("--out", type=Path, default=Path("compare.png"), metavar="PNG")
+    command.set_defaults(run=run_compare)
+    command = commands.add_parser(
+        "gradcheck", help="hold a network's gradients against differences", allow_abbrev=False
+    )
+    command.add_argument("model", choices=MODELS)
+    _add_backend(command.add_argument)
+    command.set_defaults(run=run_gradcheck)
 
 
 def _add_data(commands):

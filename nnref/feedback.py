@@ -30,9 +30,9 @@ class Feedback:
         `law` and `scale` say how the authors draw a random B for this kind of layer (init.py). The
         stream is spawned, so what a rule draws leaves the initial weights as they were.
         """
-        own_rng = rng.spawn(1)[0]
         rule = copy.copy(self)
-        rule.born(W, scale, draw=partial(sample, law, own_rng, W.shape, scale, W.dtype))
+        rule.rng = rng.spawn(1)[0]
+        rule.born(W, scale, draw=partial(sample, law, rule.rng, W.shape, scale, W.dtype))
         return rule
 
     def born(self, W, scale, draw):

@@ -39,7 +39,10 @@ def write_whole(path: Path, content: bytes):
     check_writable(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name with old bytes
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -70,6 +70,33 @@ def weight_angles(model) -> list[float]:
     return [angle(layer.params["W"], layer.feedback(layer.params["W"])) for layer in layers]
 
 
+def trouble(model, x) -> str:
+    """Which layer first gives numbers that are not finite for this batch, or else the largest.
+
+    With the root mean squares of what goes in, of its weights and of what comes out.
+    """
+    probe, calls = copy.deepcopy(model), {}
+    layers = [layer for layer in probe.walk() if not layer.layers]
+    for layer in layers:
+        record(layer, "forward", calls, key=layer)
+    probe.forward(x)
+    sizes = [_rms(calls[layer][1]) for layer in layers]
+    broken = next((i for i, size in enumerate(sizes) if not math.isfinite(size)), None)
+    at = sizes.index(max(sizes)) if broken is None else broken
+    layer = layers[at]
+    weights = f", weights {_rms(layer.params['W']):.1e}" if "W" in layer.params else ""
+    what = "is the first to overflow" if broken is not None else "has the largest numbers"
+    return (
+        f"{layer} (layer {at + 1} of {len(layers)}) {what} "
+        f"(rms: in {_rms(calls[layer][0]):.1e}{weights}, out {sizes[at]:.1e})"
+    )
+
+
+def _rms(a) -> float:
+    """The root mean square."""
+    return math.sqrt(float((a.astype("float64") ** 2).mean()))
+
+
 def deltas(model, x, labels, loss=softmax_cross_entropy) -> list:
     """The delta that reaches each layer with weights, bottom first, in one pass over a batch."""
     probe = copy.deepcopy(model)

@@ -3,15 +3,32 @@
 import math
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from nnref.backend import to_device
+from nnref.backend import to_device, xp
 from nnref.data.imageset import ImageSet, batch_starts, batches, check_data
 from nnref.errors import InputError
 from nnref.init import stream
 from nnref.losses import check_labels, softmax_cross_entropy
+from nnref.measure import trouble
+
+
+@dataclass
+class Progress:
+    """Where training stands: what `fit` needs, beside the model and the optimizer, to go on."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the epoch after those
+    loss_sum: np.ndarray | np.floating = field(
+        default_factory=lambda: np.float32(0)
+    )  # of its images
+    seen: int = 0  # images of that epoch so far; their losses sum up to loss_sum
+    seconds: float = 0.0  # that it took so far
+    history: list[dict] = field(default_factory=list)
 
 
 def fit(
@@ -24,18 +41,22 @@ def fit(
     schedule=None,
     seed: int = 0,
     on_step=None,
+    on_epoch=None,
     label: str | None = None,
+    progress: Progress | None = None,
 ) -> list[dict]:
     """Train `model` in place; return its history, one dictionary for each epoch.
 
     schedule    a function from epochs to the learning rate (optim.py); None leaves the optimizer's
     seed        of the order of the images, and of their crops; the same whatever the feedback rule
     on_step     called as on_step(epochs so far) after every step
+    on_epoch    called as on_epoch(entry) with the new entry of the history
     label       a name to show on a progress bar; None shows none
+    progress    where to go on from, kept up to date; None: at the start (checkpoint.py saves it)
 
     A history entry holds `epoch`, `train_loss` (nats, the mean over the epoch), `seconds` and,
     given `test`, `test_loss` and `test_accuracy` (0 to 1). Raises InputError for bad data, and
-    FloatingPointError when the loss is no longer a number.
+    FloatingPointError, with the weights as they were, when the loss is no longer a number.
     """
     for data in (train,) if test is None else (train, test):
         check_fits(model, data)
@@ -44,45 +65,76 @@ def fit(
             f"fit: expected epochs of at least 1 and a batch_size from 1 to {len(train.labels)}, "
             f"found {epochs} and {batch_size}"
         )
-    rng, history = stream(seed, "order"), []
-    steps = len(batch_starts(len(train.labels), batch_size))
+    now, rng = progress or Progress(), stream(seed, "order")
+    starts = [*batch_starts(len(train.labels), batch_size), len(train.labels)]
+    steps = len(starts) - 1
     with (
         # On networks as small as the demo's a second thread of BLAS gains nothing, and on a busy
-        # machine loses much; with one, the number of cores does not change the rounding.
+        # machine loses much; nnref/fast shares out large work itself.
         threadpool_limits(1, user_api="blas"),
-        tqdm(total=epochs * steps, desc=label, disable=label is None) as bar,
-    ):
+        tqdm(
+            desc=label, total=epochs * steps, initial=now.epoch * steps + now.step,
+            disable=label is None, unit="step",
+        ) as bar,
+    ):  # fmt: skip
         for epoch in range(epochs):
-            start, total_loss, seen = time.perf_counter(), 0.0, 0
             order = rng.permutation(len(train.labels))
-            ready = batches(train, batch_size, order, key=(seed, epoch))
-            for step, (x, labels) in enumerate(ready):
+            if epoch < now.epoch:
+                continue  # done before: only its order had to be drawn, for those that follow
+            start = time.perf_counter() - now.seconds
+            for x, labels in batches(train, batch_size, order[starts[now.step] :], (seed, epoch)):
                 if schedule:  # its value in the middle of the step
-                    optimizer.lr = schedule(epoch + (step + 0.5) / steps)
-                loss = train_step(model, optimizer, x, labels)
-                total_loss = total_loss + loss * len(labels)  # stays on the device until it is read
-                seen += len(labels)  # damaged images may have been left out
+                    optimizer.lr = schedule(epoch + (now.step + 0.5) / steps)
+                try:
+                    loss = train_step(model, optimizer, x, labels)
+                except FloatingPointError as error:
+                    where = f"step {now.step + 1} of epoch {epoch + 1}: {error}"
+                    raise _diverged(where, optimizer) from None
+                now.loss_sum = now.loss_sum + loss * len(labels)  # stays on the device until read
+                now.seen += len(labels)  # damaged images may have been left out
+                now.step += 1
+                now.seconds = time.perf_counter() - start
                 if on_step:
-                    on_step(epoch + (step + 1) / steps)
+                    on_step(epoch + now.step / steps)
                 bar.update()
-            entry = {"epoch": epoch + 1, "train_loss": float(total_loss) / seen}
-            if not math.isfinite(entry["train_loss"]):
-                raise FloatingPointError(
-                    f"training diverged: the mean loss of epoch {epoch + 1} is "
-                    f"{entry['train_loss']}; a lower learning rate than {optimizer.lr:g} may help"
+                if now.step % 50 == 0:  # reading a number from a GPU has to wait for it
+                    loss = float(now.loss_sum) / now.seen
+                    speed = now.seen / now.seconds
+                    bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} images/s", refresh=False)
+            entry = {"epoch": epoch + 1, "train_loss": float(now.loss_sum) / now.seen}
+            if not math.isfinite(entry["train_loss"]):  # found here alone on a GPU
+                raise _diverged(
+                    f"epoch {epoch + 1}: its mean loss is {entry['train_loss']}", optimizer
                 )
             entry["seconds"] = time.perf_counter() - start
             if test is not None:
                 entry["test_loss"], entry["test_accuracy"] = evaluate(model, test)
                 bar.set_postfix_str(f"test accuracy {entry['test_accuracy']:.1%}")
-            history.append(entry)
-    return history
+            now.history.append(entry)
+            now.epoch, now.step, now.seen, now.seconds = epoch + 1, 0, 0, 0.0
+            now.loss_sum = np.float32(0)
+            if on_epoch:
+                on_epoch(entry)
+    return now.history
+
+
+def _diverged(where, optimizer):
+    """The error that says so, and what may help."""
+    return FloatingPointError(
+        f"training diverged in {where}; a lower learning rate than {optimizer.lr:g} may help"
+    )
 
 
 def train_step(model, optimizer, x, labels):
-    """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss."""
+    """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss.
+
+    Raises FloatingPointError, before anything is changed, if the loss is not finite; on a GPU it
+    does not look, because it would have to wait.
+    """
     logits = model.forward(x)
     loss, delta = softmax_cross_entropy(logits, labels)
+    if xp is np and not math.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss}, {trouble(model, x)}")
     model.backward(delta)
     optimizer.step()
     return loss

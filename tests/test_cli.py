@@ -148,8 +148,8 @@ HELP = "(try python -m nnref demo --help)"
         ),
         (
             ["fly"],
-            "argument COMMAND: invalid choice: 'fly' (choose from demo, train, data, bench, "
-            "doctor) (try python -m nnref --help)",
+            "argument COMMAND: invalid choice: 'fly' (choose from demo, train, compare, gradcheck, "
+            "data, bench, doctor) (try python -m nnref --help)",
         ),
         (["--json"], f"argument --json: expected one argument {HELP}"),
         (
@@ -169,7 +169,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, message, tmp_pa
     result = nnref_command(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     unquoted = re.sub(
-        r"'(demo|train|data|bench|doctor)'", r"\1", result.stderr
+        r"'(demo|train|compare|gradcheck|data|bench|doctor)'", r"\1", result.stderr
     )  # as Python's version likes
     assert unquoted == f"nnref: error: {message}\n"
     assert result.stdout == ""
@@ -207,10 +207,11 @@ def test_an_interrupt_ends_in_one_line_and_writes_nothing(tmp_path):
 def test_train_prints_every_epoch_and_learns():
     result = nnref_command("train", "--model", "mlp", "--feedback", "sign-symmetry", "--epochs", 2)
     assert result.returncode == 0, result.stderr
-    header, *lines = result.stdout.splitlines()
-    assert re.fullmatch(r"NumPy [\d.]+, cores: \d+", header)
+    header, *lines, test = result.stdout.splitlines()
+    assert re.fullmatch(r"NumPy [\d.]+, cores: \d+; images: 9000 to train on, 1000 .*", header)
+    assert re.fullmatch(r"test accuracy [\d.]+% on 2000 images, scored once", test)
     assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
-    pattern = r"training loss ([\d.]+), test accuracy ([\d.]+)%, \d+ images/s"
+    pattern = r"training loss ([\d.]+), validation accuracy ([\d.]+)%, \d+ images/s"
     numbers = [re.search(pattern, line).groups() for line in lines]
     (first_loss, _), (second_loss, accuracy) = numbers
     assert float(second_loss) < float(first_loss)
@@ -241,21 +242,32 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--data", "fish"], "--data: expected mnist-subset, mnist, cifar10 or imagefolder:PATH"),
         (["--data", "imagefolder:/nowhere"], "/nowhere: expected a folder, a .zip or a .tar"),
         (["--size", "32"], "--size: only for --data imagefolder:PATH"),
-        (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
-        (["--feedback", "magic"], "argument --feedback: invalid choice: 'magic'"),
-        (["--model", "resnet20", "--width", "0"], "expected a width above 0, found 0.0"),
-        (["--lr", "-1"], "expected a learning rate above 0, found -1.0"),
-        (["--batch-size", "20000"], "a batch_size from 1 to 10000, found 1 and 20000"),
+        (["--model", "vgg"], "--model: expected one of mlp, lenet, "),
+        (["--feedback", "magic"], "--feedback: expected one of backprop, sham, "),
+        (["--width", "0"], "--width: expected a number above 0, found 0.0"),
+        (["--lr", "-1"], "--lr: expected a number above 0, found -1.0"),
+        (["--lr", "nan"], "--lr: expected a number above 0, found nan"),
+        (["--lr", "fast"], "--lr: expected a number above 0, found 'fast'"),
+        (["--epochs", "1.5"], "--epochs: expected a whole number of at least 1, found '1.5'"),
+        (["--val", "1"], "--val: expected a number from 0 to below 1, found 1.0"),
+        (["--schedule", "step:0"], "--schedule: expected constant, cosine, or step:EPOCHS"),
+        (["--optimizer", "adam", "--momentum", "0.5"], "--momentum: only for --optimizer sgd"),
+        (["--batch-size", "20000"], "--batch-size: expected at most the 9000 images to train on"),
+        (["--resume", "."], ".: expected the folder of a run, found no config.toml in it"),
+        (["--resume", "a", "--out", "b"], "--resume: a run goes on in its own folder"),
+        (["--seeds", "2"], "--seeds: expected --out as well"),
+        (["none.toml"], "none.toml: cannot be read: No such file or directory"),
         (["--model", "alexnet"], "expected images of at least 29 x 29 pixels"),
     ],
 )
-def test_a_mistake_in_train_is_one_line(arguments, message):
-    result = nnref_command("train", *arguments)
+def test_a_mistake_in_train_is_one_line_and_nothing_is_written(arguments, message, tmp_path):
+    result = nnref_command("train", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith("nnref: error: ")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+    assert os.listdir(tmp_path) == []
 
 
 def test_data_list_names_every_set_its_place_size_and_terms(tmp_path):

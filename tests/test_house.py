@@ -31,7 +31,9 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.data.cache"],
     ["nnref.data.imagefolder", "nnref.data.catalog"],
     ["nnref.data.cut_mnist_subset", "nnref.train", "nnref.plots"],
-    ["nnref.demo", "nnref.bench", "nnref.doctor"],
+    ["nnref.checkpoint", "nnref.settings"],
+    ["nnref.demo", "nnref.bench", "nnref.doctor", "nnref.report", "nnref.compare", "nnref.gradcheck"],
+    ["nnref.run"],
     ["nnref.cli"],
     ["nnref.__main__"],
 ]

@@ -17,12 +17,14 @@ class Layer:
     """One step of a network: `forward` computes its output, `backward` passes the error on.
 
     params, grads    arrays by name; `backward` assigns the gradients, it does not add to them
+    keeps            names of other arrays that outlive a step: running averages, say
     layers           the layers inside this one, bottom first (none in most)
     training         BatchNorm uses the statistics of the batch while this is true
     sends_error      false in the first layer with weights: nobody reads an error below it
     """
 
     layers = ()
+    keeps = ()
     training = True
     sends_error = True
 

@@ -18,6 +18,7 @@ class BatchNorm(Layer):
 
     momentum = 0.1  # weight of the newest batch in the running averages
     eps = 1e-5
+    keeps = ("running_mean", "running_var")
 
     def __init__(self, C, dtype="float32"):
         super().__init__()

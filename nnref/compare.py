@@ -1,0 +1,58 @@
+"""`python -m nnref compare`: several runs side by side; runs that differ by seed alone are one."""
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+from nnref.errors import InputError
+
+
+def read(folders: list[Path]) -> list[dict]:
+    """The groups of runs in these folders, also in the seed-* folders of `--seeds`.
+
+    A group is {"name", "feedback", "results"}: results of runs that differ by their seed alone,
+    named by the settings that are not the same in all groups.
+    """
+    results = [json.loads(path.read_text()) for folder in folders for path in _result_files(folder)]
+    groups = {}
+    for result in results:
+        rest = {name: v for name, v in result["settings"].items() if name != "seed"}
+        groups.setdefault(json.dumps(rest), []).append(result)
+    settings = [json.loads(key) for key in groups]
+    differing = [name for name in settings[0] if len({str(s.get(name)) for s in settings}) > 1]
+    names = [
+        ", ".join(f"{name} {s[name]}" if name != "feedback" else s[name] for name in differing)
+        for s in settings
+    ]
+    return [
+        {"name": name or s["feedback"], "feedback": s["feedback"], "results": runs}
+        for name, s, runs in zip(names, settings, groups.values(), strict=True)
+    ]
+
+
+def _result_files(folder: Path) -> list[Path]:
+    found = [folder / "result.json"] if (folder / "result.json").is_file() else []
+    found += sorted(folder.glob("seed-*/result.json"))
+    if not found:
+        raise InputError(f"{folder}: expected a finished run with a result.json, found none")
+    return found
+
+
+def table(groups: list[dict]) -> str:
+    """A line for each group: test accuracy, its spread over the seeds, time."""
+    wide = max(len(group["name"]) for group in groups) + 2
+    lines = [f"{'run':<{wide}}{'seeds':>6}{'test accuracy':>18}{'validation':>18}{'seconds':>9}"]
+    for group in groups:
+        runs = group["results"]
+        test = [100 * run["test"]["accuracy"] for run in runs]
+        val = [100 * run["history"][-1].get("val_accuracy", float("nan")) for run in runs]
+        seconds = mean(run["wall_s"] for run in runs)
+        lines.append(
+            f"{group['name']:<{wide}}{len(runs):>6}{_spread(test):>18}{_spread(val):>18}"
+            f"{seconds:>9.0f}"
+        )
+    return "\n".join([*lines, "accuracies in %: mean ± standard deviation over the seeds"])
+
+
+def _spread(values) -> str:
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"

@@ -1,0 +1,308 @@
+"""The report of one training run: one HTML page to look at, which needs nothing else.
+
+Its record is plain data, as `train` writes it: settings, versions, data, layers, history, test.
+"""
+
+import base64
+from html import escape
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from nnref import plots
+
+WHAT_IS_B = {
+    "backprop": "B = W",
+    "sham": "B = W, copied",
+    "sign-symmetry": "B = λ sign(W)",
+    "fixed-magnitudes": "B = |M| sign(W), M random and fixed",
+    "redrawn-magnitudes": "B = |M| sign(W), M redrawn for every batch",
+    "signed-init": "B = λ sign(W at birth)",
+    "feedback-alignment": "B is random and fixed",
+    "last-layer-only": "B = 0",
+}
+MOST_FILTERS = 64
+MOST_CONFUSIONS = 10
+SHARPNESS = 180  # dots per inch of the figures
+CSS = """
+body { margin: 0 auto; max-width: 70rem; padding: 1.5rem 1rem 4rem; background: #fff; color: #222;
+  font: 16px/1.55 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0; }
+h2 { font-size: 1.2rem; margin: 3rem 0 .5rem; padding-top: 1rem; border-top: 1px solid #ddd; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
+p { max-width: 42rem; margin: .3rem 0 .8rem; }
+img { display: block; max-width: 100%; height: auto; }
+figure { margin: 0; }
+figcaption, .quiet, summary, dt { color: #555; font-size: .875rem; line-height: 1.4; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem;
+  margin: 1.25rem 0 0; }
+dl div { background: #f5f6f8; border-radius: .4rem; padding: .7rem .9rem; }
+dd { margin: 0; font-size: 1.5rem; font-weight: 600; line-height: 1.3; }
+.row { display: grid; gap: 1.5rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
+.pictures { display: grid; gap: 1rem .75rem;
+  grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)); }
+.pictures img { width: 6rem; }
+.filters { display: flex; flex-wrap: wrap; gap: .4rem; }
+.filters img { width: 3.5rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e4e4e4; text-align: left;
+  vertical-align: top; }
+th { font-weight: 600; }
+.log th, .log td { overflow-wrap: normal; }
+.swatch { display: inline-block; width: .9em; height: .9em; margin-right: .5em; }
+pre { background: #f5f6f8; border-radius: .4rem; padding: .8rem 1rem; white-space: pre-wrap; }
+summary { cursor: pointer; margin-top: .8rem; }
+"""
+
+
+def page(record: dict, mistakes: list, filters) -> str:
+    """The report of one training run as one HTML page that needs nothing else (no network).
+
+    mistakes    (image (H, W, C), true label, predicted label, its probability), worst first
+    filters     the weights of the first layer as pictures, (count, H, W, C), or None
+    """
+    settings = record["settings"]
+    title = f"{settings['model']} on {settings['data']} under {settings['feedback']}"
+    names = record["data"].get("names") or range(len(record["test"]["confusion"]))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        + _headline(title, record)
+        + _section("How it learned", _curves(record))
+        + _section("What the feedback was like", _feedback(record))
+        + _section("Which classes it takes for which", _confusion(record["test"], names))
+        + _section("Its worst mistakes", _mistakes(mistakes, names))
+        + _section("What its first layer looks for", _filters(filters))
+        + _section("What was run", _configuration(record))
+        + _section("Repeat it", f"<pre>{escape(record['command'])}</pre>")
+        + "</main>\n</body>\n</html>\n"
+    )
+
+
+def _headline(title, record) -> str:
+    """What was trained, and what came out."""
+    settings, data, test = record["settings"], record["data"], record["test"]
+    rule, last = settings["feedback"], settings.get("last_feedback")
+    about = [f"{rule}: {WHAT_IS_B[rule]}."] if rule in WHAT_IS_B else []
+    if last and last != rule:
+        about.append(f"In the last layer {last}.")
+    about.append(
+        f"The {data['test']:,} test images were scored once, after training; they chose nothing."
+    )
+    validation = record["history"][-1]["val_accuracy"]
+    results = [
+        ("test accuracy", f"{test['accuracy']:.1%}"),
+        ("always the commonest class", f"{record['guess']:.1%}"),
+        ("validation accuracy, last epoch", f"{validation:.1%}"),
+        ("time", _duration(record["wall_s"])),
+    ]
+    cards = (f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in results)
+    return (
+        f"<header>\n<h1>{escape(title)}</h1>\n{_paragraph(' '.join(about))}"
+        f"<dl>{''.join(cards)}</dl>\n</header>\n"
+    )
+
+
+def _curves(record) -> str:
+    """Loss and accuracy over the epochs, as figures and as a table."""
+    history, rule = record["history"], record["settings"]["feedback"]
+    trained = [entry for entry in history if "train_loss" in entry]
+    columns = {
+        "epoch": ("epoch", "{}"),
+        "training loss": ("train_loss", "{:.3f}"),
+        "validation loss": ("val_loss", "{:.3f}"),
+        "validation accuracy": ("val_accuracy", "{:.1%}"),
+        "learning rate": ("lr", "{:.3g}"),
+        "seconds": ("seconds", "{:.1f}"),
+    }
+    rows = [[_number(e.get(key), form) for key, form in columns.values()] for e in trained]
+    loss = _figure(
+        plots.losses(history, rule),
+        f"Training loss {rows[0][1]} in the first epoch, {rows[-1][1]} in the last; "
+        f"validation loss {rows[0][2]} after the first, {rows[-1][2]} after the last.",
+    )
+    accuracy = _figure(
+        plots.accuracies(history, rule, record["guess"]),
+        f"Validation accuracy {rows[0][3]} after the first epoch, {rows[-1][3]} after the last.",
+    )
+    log = f"<details><summary>As numbers</summary>{_table(list(columns), rows)}</details>\n"
+    return f'<div class="row">{loss}{accuracy}</div>\n{log}'
+
+
+def _feedback(record) -> str:
+    """Angles and norms of every layer over the epochs, as figures and as a table."""
+    layers, history = record["layers"], record["history"]
+    count = len(layers)
+    upper, lower = range(2, count + 1), range(1, count)
+    end = {key: (history[-1].get(key) or [None] * count) for key in plots.MEASURES}
+    figures = [
+        _figure(plots.by_layer(history, key, shown, count), f"{what}, of each layer, over time.")
+        for key, shown, what in (
+            ("weight_angle_deg", upper, "Is B like W? The angle between them"),
+            ("delta_angle_deg", lower, "Is the error like BP's? The angle between the deltas"),
+            ("norm_ratio", upper, "Is B as strong as W? The ratio of their sizes"),
+        )
+    ]
+    rows = []
+    for i, layer in enumerate(layers):
+        B = [
+            _number(end["weight_angle_deg"][i], "{:.1f}°"),
+            _number(end["norm_ratio"][i], "{:.3g}"),
+        ]
+        if i == 0:
+            B = [f"({value})" for value in B]  # this B is never used
+        rows.append([str(i + 1), layer, B[0], _number(end["delta_angle_deg"][i], "{:.1f}°"), B[1]])
+    head = ["layer", "", "W to B", "delta to BP's", "rms(B) / rms(W)"]
+    return (
+        _paragraph(
+            "W is what a layer computes with, B is what the error comes back through. Angles: 0° is "
+            "the same direction, 90° unrelated. The B of the first layer is never used, the delta of "
+            "the last layer is always backpropagation's: the figures leave both out. "
+            "Where B = 0 there is no angle, and a gap."
+        )
+        + f'<div class="row">{"".join(figures)}</div>\n<h3>After training</h3>\n'
+        + _table(head, rows, plots.layer_colors(count))
+    )
+
+
+def _confusion(test, names) -> str:
+    """The confusion matrix, and its largest entries with the names of the classes."""
+    counts = np.array(test["confusion"])
+    wrong = counts - np.diag(np.diag(counts))
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    pairs = zip(*np.unravel_index(largest, wrong.shape), strict=True)
+    rows = [
+        [_name(names, true), _name(names, predicted), str(wrong[true, predicted])]
+        for true, predicted in pairs
+        if wrong[true, predicted]
+    ]
+    figure = _figure(
+        plots.confusion(counts, names),
+        f"{np.trace(counts):,} of {counts.sum():,} test images lie on the diagonal, "
+        "where the prediction is right.",
+    )
+    often = _table(["true class", "taken for", "times"], rows) if rows else _paragraph("Never.")
+    return f'<div class="row">{figure}<div><h3>Most often confused</h3>{often}</div></div>\n'
+
+
+def _mistakes(mistakes, names) -> str:
+    """Pictures that it was sure of, and wrong."""
+    if not mistakes:
+        return _paragraph("None to show.")
+    pictures = []
+    for image, true, predicted, probability in mistakes:
+        true, predicted = _name(names, true), _name(names, predicted)
+        pictures.append(
+            f"<figure>{_picture(_shades(image), f'a test image of class {true}')}<figcaption>"
+            f"{escape(true)}, taken for<br><strong>{escape(predicted)}</strong> ({probability:.0%})"
+            "</figcaption></figure>\n"
+        )
+    return (
+        _paragraph(
+            "Test images that it was wrong about and surest of, with the probability that "
+            "it gave to its answer."
+        )
+        + f'<div class="pictures">{"".join(pictures)}</div>\n'
+    )
+
+
+def _filters(filters) -> str:
+    """The weights of the first layer, if they are pictures."""
+    if filters is None or not len(filters) or filters.shape[-1] not in (1, 3):
+        return _paragraph("Its weights are no pictures.")
+    strongest = abs(filters).max() or 1
+    shades = (127.5 + 127.5 * filters / strongest).astype("uint8")
+    shown = shades[:MOST_FILTERS]
+    images = [_picture(one, f"filter {i}") for i, one in enumerate(shown, 1)]
+    some = "" if len(filters) == len(shown) else f" The first {len(shown)} of {len(filters)}."
+    return (
+        _paragraph(f"Its weights as pictures, all on one scale; mid-gray is 0.{some}")
+        + f'<div class="filters">{"".join(images)}</div>\n'
+    )
+
+
+def _configuration(record) -> str:
+    """Every setting, version and part of the data."""
+    data = record["data"]
+    parts = [
+        ["training", f"{data['train']:,} images: changed the weights"],
+        ["validation", f"{data['val']:,} images: watched, to choose settings by"],
+        ["test", f"{data['test']:,} images: scored once, at the end; chose nothing"],
+        ["classes", f"{len(record['test']['confusion']):,}"],
+    ]
+    parts += [[k, v] for k, v in data.items() if k not in ("train", "val", "test", "names")]
+    tables = {
+        "Settings": record["settings"].items(),
+        "Data": parts,
+        "Versions": record["versions"].items(),
+    }
+    boxes = (f"<div><h3>{name}</h3>{_table([], rows)}</div>" for name, rows in tables.items())
+    return f'<div class="row">{"".join(boxes)}</div>\n'
+
+
+def _section(heading, content) -> str:
+    return f"<section>\n<h2>{escape(heading)}</h2>\n{content}</section>\n"
+
+
+def _paragraph(text) -> str:
+    return f"<p>{escape(text)}</p>\n"
+
+
+def _table(head, rows, colors=None) -> str:
+    """Rows of plain text, each with a swatch of its color; without a head, of names and values."""
+    lines = ["".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)] if head else []
+    for i, (first, *rest) in enumerate(rows):
+        mark = f'<span class="swatch" style="background: {colors[i]}"></span>' if colors else ""
+        cells = (f"<td>{escape('not set' if cell is None else str(cell))}</td>" for cell in rest)
+        lines.append(f'<th scope="row">{mark}{escape(str(first))}</th>{"".join(cells)}')
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    kind = ' class="log"' if head else ""
+    return f'<div class="scroll"><table{kind}>\n{body}</table></div>\n'
+
+
+def _figure(figure, caption) -> str:
+    """A figure with its caption, which says in words what there is to see."""
+    image = _embedded(plots.png(figure, SHARPNESS), caption)
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>\n"
+
+
+def _picture(image, alt) -> str:
+    """An image of bytes (H, W, C); a small one is enlarged here, where its pixels stay sharp."""
+    times = max(1, 112 // len(image))
+    image = image.repeat(times, axis=0).repeat(times, axis=1)
+    buffer = BytesIO()
+    Image.fromarray(image if image.shape[2] == 3 else image[..., 0]).save(buffer, "png")
+    return _embedded(buffer.getvalue(), alt)
+
+
+def _shades(image):
+    """An image as bytes, gray or RGB: floating-point numbers from their lowest to their highest."""
+    if image.shape[2] not in (1, 3):
+        image = image.mean(axis=2, keepdims=True)
+    if image.dtype == np.uint8:
+        return image
+    lowest, highest = float(image.min()), float(image.max())
+    return (255 * (image - lowest) / (highest - lowest or 1)).astype("uint8")
+
+
+def _embedded(png, alt) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def _name(names, label) -> str:
+    return str(names[label]) if label < len(names) else str(label)
+
+
+def _number(value, form) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _duration(seconds) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

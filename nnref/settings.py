@@ -1,0 +1,236 @@
+"""What a training run is: every setting, its default, and what may stand there.
+
+Flags and TOML files use the same names (flags win). Here, and nowhere else, a name becomes a model,
+a feedback rule or an optimizer. What cannot be is one line that names it and says what is allowed.
+"""
+
+import dataclasses
+import json
+import math
+import tomllib
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from nnref import models
+from nnref.data import cifar10, imagefolder, mnist
+from nnref.data.imageset import batches
+from nnref.errors import InputError
+from nnref.feedback import (
+    Backprop,
+    FeedbackAlignment,
+    FixedMagnitudes,
+    NoFeedback,
+    RedrawnMagnitudes,
+    Sham,
+    SignedInit,
+    SignSymmetry,
+)
+from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
+
+RULES = {
+    "backprop": Backprop(),
+    "sham": Sham(),
+    "sign-symmetry": SignSymmetry(),
+    "fixed-magnitudes": FixedMagnitudes(),
+    "redrawn-magnitudes": RedrawnMagnitudes(),
+    "signed-init": SignedInit(),
+    "feedback-alignment": FeedbackAlignment(),
+    "last-layer-only": NoFeedback(),
+}
+MODELS = {
+    "mlp": models.mlp,
+    "lenet": models.lenet,
+    "cifar-cnn": models.cifar_cnn,
+    "locally-connected": models.locally_connected,
+    "resnet20": models.resnet20,
+    "resnet18": models.resnet18,
+    "resnet18-cifar": partial(models.resnet18, stem="cifar"),
+    "alexnet": models.alexnet,
+}
+DATA = {"mnist-subset": mnist.load_subset, "mnist": mnist.load, "cifar10": cifar10.load}
+OPTIMIZERS = {"sgd": SGD, "adam": Adam, "batch-manhattan": BatchManhattan}
+
+
+def one_of(names):
+    """A check: one of these names."""
+    return f"one of {', '.join(names)}", str, lambda value: value in names
+
+
+def whole(smallest):
+    """A check: a whole number that is not too small."""
+    return f"a whole number of at least {smallest}", int, lambda value: value >= smallest
+
+
+def number(what, holds):
+    """A check: a finite number for which `holds`."""
+    return what, float, lambda value: math.isfinite(value) and holds(value)
+
+
+def _is_data(name):
+    kind, _, path = name.partition(":")
+    return name in DATA or (kind == "imagefolder" and path != "")
+
+
+def _is_schedule(name):
+    kind, _, epochs = name.partition(":")
+    return name in ("constant", "cosine") or (
+        kind == "step" and epochs.isdecimal() and int(epochs) > 0
+    )
+
+
+def _setting(default, about, check):
+    return field(default=default, metadata={"about": about, "check": check})
+
+
+POSITIVE = number("a number above 0", lambda value: value > 0)
+SHARE = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
+SCHEDULE = "constant, cosine, or step:EPOCHS"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run, checked; InputError for what cannot be."""
+
+    data: str = _setting(
+        "mnist-subset",
+        "what to learn",
+        (f"{', '.join(DATA)} or imagefolder:PATH", str, _is_data),
+    )
+    size: int | None = _setting(None, "imagefolder: crop and resize to so many pixels", whole(1))
+    classes: int | None = _setting(None, "imagefolder: draw so many classes", whole(1))
+    per_class: int | None = _setting(None, "imagefolder: so many images of each", whole(1))
+    val: float = _setting(0.1, "share of the training images to choose by, not trained on", SHARE)
+    model: str = _setting("lenet", "the network", one_of(MODELS))
+    width: float = _setting(1.0, "multiplies all numbers of channels and units", POSITIVE)
+    feedback: str = _setting("backprop", "which B", one_of(RULES))
+    last_feedback: str | None = _setting(None, "of the last layer, if another", one_of(RULES))
+    optimizer: str = _setting("sgd", "how weights change", one_of(OPTIMIZERS))
+    lr: float = _setting(0.01, "learning rate", POSITIVE)
+    momentum: float = _setting(0.9, "of sgd and batch-manhattan", SHARE)
+    weight_decay: float = _setting(
+        0.0,
+        "of sgd and batch-manhattan",
+        number("a number of at least 0", lambda value: value >= 0),
+    )
+    schedule: str = _setting(
+        "constant", f"of the learning rate: {SCHEDULE}", (SCHEDULE, str, _is_schedule)
+    )
+    epochs: int = _setting(1, "passes over the training images", whole(1))
+    batch_size: int = _setting(32, "images in a step", whole(2))
+    seed: int = _setting(0, "of everything random", whole(0))
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            if value is not None or FIELDS[name].default is not None:
+                object.__setattr__(self, name, checked(name, value))
+        folder = self.data.startswith("imagefolder:")
+        for name in ("size", "classes", "per_class"):
+            if getattr(self, name) is not None and not folder:
+                raise InputError(f"{flag(name)}: only for --data imagefolder:PATH")
+        for name in ("momentum", "weight_decay"):
+            if self.optimizer == "adam" and getattr(self, name) != FIELDS[name].default:
+                raise InputError(f"{flag(name)}: only for --optimizer sgd or batch-manhattan")
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+def flag(name: str) -> str:
+    """The flag of a setting: --batch-size of batch_size."""
+    return "--" + name.replace("_", "-")
+
+
+def checked(name: str, value):
+    """A value in the type of its setting; InputError if it cannot be one."""
+    what, kind, holds = FIELDS[name].metadata["check"]
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or not holds(value):
+        raise InputError(f"{flag(name)}: expected {what}, found {value!r}")
+    return value
+
+
+def from_text(name: str, text: str):
+    """A value as a flag gives it."""
+    what, kind, _ = FIELDS[name].metadata["check"]
+    try:
+        return checked(name, kind(text))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{flag(name)}: expected {what}, found {text!r}") from None
+
+
+def read_toml(path: Path) -> dict:
+    """The settings that a TOML file gives."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML: {error}") from None
+    for name, value in given.items():
+        if name not in FIELDS:
+            raise InputError(f"{path}: {name!r} is no setting; expected of {', '.join(FIELDS)}")
+        try:
+            given[name] = checked(name, value)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    return given
+
+
+def as_toml(settings: Settings) -> str:
+    """All settings as a TOML file that `read_toml` reads; those that say nothing are comments."""
+    lines = []
+    for name, value in dataclasses.asdict(settings).items():
+        about = FIELDS[name].metadata["about"]
+        if value is None:
+            lines.append(f"# {name} is not set: {about}")
+        else:
+            lines.append(f"{name} = {json.dumps(value)}  # {about}")
+    return "\n".join(lines) + "\n"
+
+
+def as_flags(settings: Settings) -> str:
+    """What to type after `python -m nnref train` for such a run: all that is not default."""
+    given = dataclasses.asdict(settings).items()
+    return " ".join(
+        f"{flag(name)} {value}" for name, value in given if value != FIELDS[name].default
+    )
+
+
+def load_data(settings: Settings):
+    """(train, test) as its loader gives them."""
+    path = settings.data.partition(":")[2]
+    if not path:
+        train, test = DATA[settings.data]()
+    else:
+        subset = {name: getattr(settings, name) for name in ("size", "classes", "per_class")}
+        train, test = imagefolder.load(path, **subset, seed=settings.seed)
+    if test is None:
+        raise InputError(f"--data {settings.data}: expected images in val or test, found none")
+    return train, test
+
+
+def build(settings: Settings, train):
+    """(model, optimizer, schedule) for such a run on these images."""
+    x, _ = next(batches(train, 1))
+    model = MODELS[settings.model](
+        input_shape=x.shape[1:],
+        classes=int(train.labels.max()) + 1,
+        feedback=RULES[settings.feedback],
+        last_feedback=RULES[settings.last_feedback or settings.feedback],
+        width=settings.width,
+        seed=settings.seed,
+    )
+    rest = (settings.momentum, settings.weight_decay) if settings.optimizer != "adam" else ()
+    optimizer = OPTIMIZERS[settings.optimizer](model, settings.lr, *rest)
+    kind, _, every = settings.schedule.partition(":")
+    schedules = {
+        "constant": None,
+        "cosine": cosine(settings.lr, settings.epochs),
+        "step": step_decay(settings.lr, int(every or 1)),
+    }
+    return model, optimizer, schedules[kind]
