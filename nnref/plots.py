@@ -169,6 +169,8 @@ def losses(history: list, rule: str) -> Figure:
         ("val_loss", "-", "validation, after it"),
     ):
         epochs, values = _known(history, key)
+        if not epochs:
+            continue  # no images were held out
         axes.plot(epochs, values, style, color=COLORS.get(rule), marker="o", ms=3, label=label)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
@@ -184,6 +186,7 @@ def accuracies(history: list, rule: str, guess: float) -> Figure:
     lowest = min([*values, 99])
     bottom = max(0, lowest - (100 - lowest))  # as much room below the curve as above it
     axes.set_ylim(bottom, 100)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     if 100 * guess > bottom:
         axes.axhline(100 * guess, color="#BBBBBB", linewidth=0.8, zorder=0)
         right = axes.get_xlim()[1]
@@ -198,7 +201,7 @@ def layer_colors(count: int) -> list[str]:
 
 def by_layer(history: list, measure: str, layers: range, count: int) -> Figure:
     """One of MEASURES over time, a line for each of `layers` (1: the lowest) out of `count`."""
-    figure, axes = _panel((4.4, 3.4), history, MEASURES[measure])
+    figure, axes = _panel((4, 3.3), history, MEASURES[measure])
     epochs, measured = _known(history, measure)
     table = np.array(measured, dtype=float).reshape(-1, count)  # None becomes NaN, a gap
     if measure == "norm_ratio":
@@ -283,10 +286,11 @@ def _layer_bar(figure, axes, colors):
     """Which color is which layer, however many there are."""
     norm = BoundaryNorm(np.arange(0.5, len(colors) + 1), len(colors))
     shown = ScalarMappable(norm, ListedColormap(colors))
-    bar = figure.colorbar(shown, ax=axes, fraction=0.05, label="layer (1: the lowest)")
+    bar = figure.colorbar(shown, ax=axes, aspect=35, pad=0.02, label="layer")
     step = math.ceil(len(colors) / 10)
     bar.set_ticks(range(1, len(colors) + 1, step))
     bar.ax.tick_params(length=0)
+    bar.outline.set_visible(False)
 
 
 def _lines(axes, epochs, angles, color, layers):

@@ -50,9 +50,10 @@ dd { margin: 0; font-size: 1.5rem; font-weight: 600; line-height: 1.3; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e4e4e4; text-align: left;
   vertical-align: top; }
-th { font-weight: 600; }
-.log th, .log td { overflow-wrap: normal; }
+th { font-weight: 600; overflow-wrap: normal; }
+.wide td { overflow-wrap: normal; }
 .swatch { display: inline-block; width: .9em; height: .9em; margin-right: .5em; }
+pre span { display: inline-block; }
 pre { background: #f5f6f8; border-radius: .4rem; padding: .8rem 1rem; white-space: pre-wrap; }
 summary { cursor: pointer; margin-top: .8rem; }
 """
@@ -78,7 +79,7 @@ def page(record: dict, mistakes: list, filters) -> str:
         + _section("Its worst mistakes", _mistakes(mistakes, names))
         + _section("What its first layer looks for", _filters(filters))
         + _section("What was run", _configuration(record))
-        + _section("Repeat it", f"<pre>{escape(record['command'])}</pre>")
+        + _section("Repeat it", _command(record["command"]))
         + "</main>\n</body>\n</html>\n"
     )
 
@@ -91,13 +92,13 @@ def _headline(title, record) -> str:
     if last and last != rule:
         about.append(f"In the last layer {last}.")
     about.append(
-        f"The {data['test']:,} test images were scored once, after training; they chose nothing."
+        f"The {data['test']:,} test images were scored once, after the last epoch; "
+        "they chose nothing."
     )
-    validation = record["history"][-1]["val_accuracy"]
     results = [
         ("test accuracy", f"{test['accuracy']:.1%}"),
         ("always the commonest class", f"{record['guess']:.1%}"),
-        ("validation accuracy, last epoch", f"{validation:.1%}"),
+        ("validation accuracy", _number(record["history"][-1].get("val_accuracy"), "{:.1%}")),
         ("time", _duration(record["wall_s"])),
     ]
     cards = (f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in results)
@@ -120,17 +121,20 @@ def _curves(record) -> str:
         "seconds": ("seconds", "{:.1f}"),
     }
     rows = [[_number(e.get(key), form) for key, form in columns.values()] for e in trained]
-    loss = _figure(
-        plots.losses(history, rule),
-        f"Training loss {rows[0][1]} in the first epoch, {rows[-1][1]} in the last; "
-        f"validation loss {rows[0][2]} after the first, {rows[-1][2]} after the last.",
-    )
-    accuracy = _figure(
-        plots.accuracies(history, rule, record["guess"]),
-        f"Validation accuracy {rows[0][3]} after the first epoch, {rows[-1][3]} after the last.",
-    )
+    first, last = rows[0], rows[-1]
+    figures = [
+        _figure(
+            plots.losses(history, rule),
+            f"Training loss {first[1]} in the first epoch, {last[1]} in the last; "
+            f"validation loss {first[2]} after the first, {last[2]} after the last.",
+        )
+    ]
+    if "val_accuracy" in history[-1]:
+        accuracies = plots.accuracies(history, rule, record["guess"])
+        caption = f"Validation accuracy {first[3]} after the first epoch, {last[3]} after the last."
+        figures.append(_figure(accuracies, caption))
     log = f"<details><summary>As numbers</summary>{_table(list(columns), rows)}</details>\n"
-    return f'<div class="row">{loss}{accuracy}</div>\n{log}'
+    return f'<div class="row">{"".join(figures)}</div>\n{log}'
 
 
 def _feedback(record) -> str:
@@ -149,20 +153,18 @@ def _feedback(record) -> str:
     ]
     rows = []
     for i, layer in enumerate(layers):
-        B = [
-            _number(end["weight_angle_deg"][i], "{:.1f}°"),
-            _number(end["norm_ratio"][i], "{:.3g}"),
-        ]
-        if i == 0:
-            B = [f"({value})" for value in B]  # this B is never used
-        rows.append([str(i + 1), layer, B[0], _number(end["delta_angle_deg"][i], "{:.1f}°"), B[1]])
+        number = "({})" if i == 0 else "{}"  # the B of the first is never used
+        W_to_B = number.format(_number(end["weight_angle_deg"][i], "{:.1f}°"))
+        ratio = number.format(_number(end["norm_ratio"][i], "{:.3g}"))
+        delta = _number(end["delta_angle_deg"][i], "{:.1f}°")
+        rows.append([str(i + 1), layer, W_to_B, delta, ratio])
     head = ["layer", "", "W to B", "delta to BP's", "rms(B) / rms(W)"]
     return (
         _paragraph(
-            "W is what a layer computes with, B is what the error comes back through. Angles: 0° is "
-            "the same direction, 90° unrelated. The B of the first layer is never used, the delta of "
-            "the last layer is always backpropagation's: the figures leave both out. "
-            "Where B = 0 there is no angle, and a gap."
+            "A layer computes with W; the error comes back through B. An angle of 0° is the same "
+            "direction, 90° is unrelated. The B of the first layer is never used, and the delta of "
+            "the last layer is always backpropagation's (BP's): the figures leave both out. "
+            "Where there is no direction to measure, as where B = 0, a line has a gap."
         )
         + f'<div class="row">{"".join(figures)}</div>\n<h3>After training</h3>\n'
         + _table(head, rows, plots.layer_colors(count))
@@ -230,7 +232,7 @@ def _configuration(record) -> str:
     data = record["data"]
     parts = [
         ["training", f"{data['train']:,} images: changed the weights"],
-        ["validation", f"{data['val']:,} images: watched, to choose settings by"],
+        ["validation", f"{data['val']:,} images: held out; what is chosen is chosen by them"],
         ["test", f"{data['test']:,} images: scored once, at the end; chose nothing"],
         ["classes", f"{len(record['test']['confusion']):,}"],
     ]
@@ -242,6 +244,12 @@ def _configuration(record) -> str:
     }
     boxes = (f"<div><h3>{name}</h3>{_table([], rows)}</div>" for name, rows in tables.items())
     return f'<div class="row">{"".join(boxes)}</div>\n'
+
+
+def _command(command) -> str:
+    """A line for the shell, which may turn between words but not within --flags."""
+    words = (f"<span>{escape(word)}</span>" for word in command.split(" "))
+    return f"<pre>{' '.join(words)}</pre>\n"
 
 
 def _section(heading, content) -> str:
@@ -257,10 +265,10 @@ def _table(head, rows, colors=None) -> str:
     lines = ["".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)] if head else []
     for i, (first, *rest) in enumerate(rows):
         mark = f'<span class="swatch" style="background: {colors[i]}"></span>' if colors else ""
-        cells = (f"<td>{escape('not set' if cell is None else str(cell))}</td>" for cell in rest)
+        cells = (f"<td>{escape(_plain(cell))}</td>" for cell in rest)
         lines.append(f'<th scope="row">{mark}{escape(str(first))}</th>{"".join(cells)}')
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    kind = ' class="log"' if head else ""
+    kind = ' class="wide"' if head else ""
     return f'<div class="scroll"><table{kind}>\n{body}</table></div>\n'
 
 
@@ -292,6 +300,12 @@ def _shades(image):
 def _embedded(png, alt) -> str:
     data = base64.b64encode(png).decode()
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def _plain(value) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "not set" if value is None else str(value)
 
 
 def _name(names, label) -> str:

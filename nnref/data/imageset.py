@@ -55,7 +55,7 @@ def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: in
     """
     order = np.arange(len(data.labels)) if order is None else order
     starts = batch_starts(len(order), batch_size)
-    chosen = [order[a:b] for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
+    chosen = [order[a:b] for a, b in zip(starts, [*starts, len(order)][1:], strict=True)]
     work = partial(collect, data, key)
     ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or cores())
     whole = ((images, labels) for images, labels in ready if len(labels))  # else all are damaged

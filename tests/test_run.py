@@ -1,0 +1,268 @@
+"""Runs in folders: nothing is lost, whatever stops them; the test set is scored once."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from oracles import assert_same
+from pictures import class_folders, picture, write_folder
+
+from nnref import checkpoint, compare, run
+from nnref.data.imageset import ImageSet
+from nnref.errors import InputError
+from nnref.settings import Settings
+
+SHORT = {"model": "mlp", "width": 0.05, "batch_size": 100, "epochs": 2, "val": 0.2}
+RULES = ["sign-symmetry", "feedback-alignment", "redrawn-magnitudes"]
+
+
+@pytest.fixture(autouse=True)
+def few_digits(monkeypatch, digits):
+    """600 and 100 digits of the shipped subset."""
+    train, test = (part._replace(images=part.images[:n], labels=part.labels[:n]) for part, n in
+                   zip(digits, (600, 100), strict=True))  # fmt: skip
+    monkeypatch.setitem(run.load_data.__globals__["DATA"], "mnist-subset", lambda: (train, test))
+
+
+@pytest.fixture
+def pets(tmp_path):
+    tree = class_folders(("cat", "cow", "dog"), train=8, val=2)
+    tree = {name: picture(size=(20, 18), seed=seed) for name, seed in tree.items()}
+    return f"imagefolder:{write_folder(tmp_path / 'pets', tree)}"
+
+
+def last(folder):
+    """The arrays of the newest checkpoint, and its history without times."""
+    contents = checkpoint.read(run._checkpoints(folder)[-1])
+    text = json.loads(str(contents.pop("text")))
+    history = [{k: v for k, v in e.items() if k != "seconds"} for e in text["progress"]["history"]]
+    return contents, history, text["streams"], text["numbers"]
+
+
+def assert_same_end(ours, theirs):
+    (a, *rest), (b, *others) = last(ours), last(theirs)
+    assert a.keys() == b.keys() and rest == others
+    for name in a:
+        assert_same(a[name], b[name])
+
+
+def stopped_at(monkeypatch, step):
+    """Make the next run stop, as after Ctrl-C, when it has done this many steps."""
+    done, original = [], run._Run.after_step
+
+    def after_step(self, now):
+        done.append(now)
+        self.stop = self.stop or len(done) == step
+        original(self, now)
+
+    monkeypatch.setattr(run._Run, "after_step", after_step)
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 7, 10])
+def test_a_run_that_was_stopped_ends_where_the_other_one_ends(step, tmp_path, monkeypatch, capsys):
+    """Five steps an epoch: in the middle, at an end, at the very end; Adam, cosine."""
+    settings = Settings(**SHORT, feedback=RULES[step % 3], optimizer="adam", schedule="cosine")
+    whole = run.start(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            run.start(tmp_path / "parts", settings)
+    assert f"--resume {tmp_path / 'parts'}" in capsys.readouterr().err
+    parts = run.resume(tmp_path / "parts", {})
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    assert parts["test"] == whole["test"]
+
+
+def test_crops_batch_norm_and_momentum_go_on_too(pets, tmp_path, monkeypatch):
+    settings = Settings(
+        data=pets, size=12, model="resnet20", width=0.25, batch_size=4, epochs=2, val=0.2,
+        feedback="feedback-alignment", lr=0.001,
+    )  # fmt: skip
+    run.start(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            run.start(tmp_path / "parts", settings)
+    run.resume(tmp_path / "parts", {"size": 12})
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_folder_holds_everything(tmp_path):
+    result = run.start(tmp_path / "a", Settings(**SHORT))
+    folder = tmp_path / "a"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "checkpoints", "config.toml", "history.csv", "log.jsonl", "report.html", "result.json",
+        "run.json",
+    }  # fmt: skip
+    with open(folder / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["val_accuracy"]) == result["history"][2]["val_accuracy"]
+    events = [json.loads(line)["event"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert events == ["start", "epoch", "epoch", "end"]
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["data"]["train"], facts["data"]["val"] == (480, 120)
+    assert "--width 0.05" in facts["command"] and len(facts["data"]["sha256"]) == 64
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert len(run._checkpoints(folder)) == 2
+    assert "data:image/png;base64," in (folder / "report.html").read_text()
+
+
+def test_best_is_the_epoch_with_the_highest_validation_accuracy(tmp_path):
+    settings = Settings(**SHORT | {"epochs": 4, "lr": 0.5})
+    history = run.start(tmp_path / "a", settings)["history"][1:]
+    accuracies = [entry["val_accuracy"] for entry in history]
+    best = checkpoint.read(tmp_path / "a" / "checkpoints" / "best.npz")
+    epoch = json.loads(str(best["text"]))["progress"]["epoch"]
+    assert epoch == 1 + accuracies.index(max(accuracies))
+
+
+def test_validation_images_are_not_trained_on_and_have_no_random_crops(digits):
+    train, test = digits
+    train = train._replace(transform=len)
+    ours, val = run.split(train, test, Settings(val=0.3))
+    assert len(val.labels) == 3000 and len(ours.labels) == 7000
+    both = np.concatenate([ours.images, val.images]).reshape(10000, -1)
+    assert np.array_equal(
+        np.sort(both.sum(axis=1)), np.sort(train.images.reshape(10000, -1).sum(1))
+    )
+    assert (ours.transform, val.transform) == (len, None)
+    assert run.split(train, test, Settings(val=0)) == (train, None)
+
+
+def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):
+    seen, original = [], run.score
+    monkeypatch.setattr(run, "score", lambda *a: seen.append(a[1]) or original(*a))
+    looked_at = []
+    monkeypatch.setattr(run, "fit", lambda *a: looked_at.extend(a[2:4]))
+    run.start(None, Settings(**SHORT))
+    assert len(seen) == 1 and len(seen[0].labels) == 100
+    assert [len(part.labels) for part in looked_at] == [480, 120]
+
+
+def test_score_by_hand():
+    class Known:
+        def walk(self):
+            return []
+
+        def forward(self, x):
+            return x.reshape(len(x), -1)
+
+    images = np.log(np.array([[6, 2, 2], [1, 8, 1], [1, 1, 2], [2, 7, 1]]) / 10.0)
+    data = ImageSet(images.reshape(4, 1, 1, 3), np.array([0, 1, 2, 0]))
+    found, mistakes = run.score(Known(), data)
+    assert found["accuracy"] == 0.75
+    assert found["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert found["loss"] == pytest.approx(-np.log([0.6, 0.8, 0.5, 0.2]).mean())
+    ((_, true, predicted, chance),) = mistakes
+    assert (true, predicted, chance) == (0, 1, pytest.approx(0.7))
+
+
+@pytest.fixture
+def halfway(tmp_path, monkeypatch):
+    """The folder of a run that was stopped in its second epoch."""
+    with monkeypatch.context() as patch:
+        stopped_at(patch, 7)
+        with pytest.raises(KeyboardInterrupt):
+            run.start(tmp_path / "half", Settings(**SHORT))
+    return tmp_path / "half"
+
+
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_taken(
+    halfway, tmp_path, capsys
+):
+    older, newest = run._checkpoints(halfway)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    run.resume(halfway, {})
+    err = capsys.readouterr().err
+    assert f"{newest}: damaged" in err and "trying the one before it" in err
+    run.start(tmp_path / "whole", Settings(**SHORT))
+    assert_same_end(tmp_path / "whole", halfway)
+
+
+def test_if_all_are_damaged_that_is_one_line(halfway):
+    for path in run._checkpoints(halfway):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="every checkpoint is damaged"):
+        run.resume(halfway, {})
+
+
+def test_without_a_checkpoint_it_begins_anew(halfway, tmp_path):
+    for path in run._checkpoints(halfway):
+        path.unlink()
+    (halfway / "checkpoints" / ".x.npz.1.tmp").write_bytes(b"half")
+    run.resume(halfway, {})
+    run.start(tmp_path / "whole", Settings(**SHORT))
+    assert_same_end(tmp_path / "whole", halfway)
+    assert not list((halfway / "checkpoints").glob(".*"))
+
+
+def test_other_settings_or_data_are_refused_by_name(halfway, monkeypatch):
+    with pytest.raises(
+        InputError, match=r"settings are others: --lr 0\.5 \(there 0\.01\), --seed 3"
+    ):
+        run.resume(halfway, {"lr": 0.5, "seed": 3, "model": "mlp"})
+    monkeypatch.setattr(run, "data_hash", lambda *_: "0" * 64)
+    with pytest.raises(InputError, match=r"its data are others: SHA-256 [0-9a-f]{64} there"):
+        run.resume(halfway, {})
+
+
+def test_a_folder_with_a_run_is_not_overwritten(halfway):
+    with pytest.raises(InputError, match="holds a run; --resume"):
+        run.start(halfway, Settings(**SHORT))
+
+
+def test_divergence_names_step_layer_and_checkpoint(tmp_path):
+    settings = Settings(**SHORT | {"lr": 1e5, "epochs": 3}, feedback="feedback-alignment")
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError) as raised:
+        run.start(tmp_path / "a", settings, save_every=0)
+    for part in (r"diverged in step ", " of epoch ", "Linear(", "rms: in ", "last good checkpoint"):
+        assert part in str(raised.value)
+    contents = checkpoint.read(run._checkpoints(tmp_path / "a")[-1])
+    assert all(np.isfinite(array).all() for name, array in contents.items() if name != "text")
+    assert '"event": "diverged"' in (tmp_path / "a" / "log.jsonl").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_folder_is_one_line(halfway):
+    (halfway / "checkpoints").chmod(0o500)
+    with pytest.raises(InputError, match="not writable"):
+        run.resume(halfway, {})
+
+
+def test_a_killed_process_loses_nothing(tmp_path):
+    """kill -9 in the middle, then --resume, by the command line."""
+    words = ["train", "--model", "mlp", "--epochs", "3", "--batch-size", "64", "--save-every", "1"]
+    command = [sys.executable, "-m", "nnref", *words]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    subprocess.run([*command, "--out", whole], check=True, capture_output=True)
+    process = subprocess.Popen([*command, "--out", parts], stdout=subprocess.DEVNULL)
+    while not (parts / "checkpoints").is_dir() or not run._checkpoints(parts):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resume = [*command[:4], "--resume", parts]
+    subprocess.run(resume, check=True, capture_output=True)
+    assert_same_end(whole, parts)
+
+
+def test_seeds_are_groups_and_settings_that_differ_name_them(tmp_path, capsys):
+    for rule in RULES[:2]:
+        for seed in (0, 1):
+            settings = Settings(**SHORT, feedback=rule, seed=seed)
+            run.start(tmp_path / rule / f"seed-{seed}", settings)
+    groups = compare.read([tmp_path / rule for rule in RULES[:2]])
+    assert [group["name"] for group in groups] == RULES[:2]
+    assert [len(group["results"]) for group in groups] == [2, 2]
+    lines = compare.table(groups).splitlines()
+    accuracies = [100 * result["test"]["accuracy"] for result in groups[0]["results"]]
+    assert f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}" in lines[1]
+    with pytest.raises(InputError, match="expected a finished run with a result"):
+        compare.read([tmp_path])

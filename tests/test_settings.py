@@ -1,0 +1,81 @@
+"""Settings: flags and files say the same, and what cannot be is one line that names it."""
+
+import dataclasses
+import math
+
+import pytest
+
+from nnref import settings
+from nnref.errors import InputError
+from nnref.settings import FIELDS, Settings, as_flags, as_toml, from_text, read_toml
+
+OTHER = Settings(
+    data="imagefolder:a b.zip", size=32, classes=5, per_class=7, val=0.25, model="mlp", width=0.5,
+    feedback="sign-symmetry", last_feedback="backprop", lr=0.5, momentum=0.5, weight_decay=0.25,
+    schedule="step:3", epochs=4, batch_size=8, seed=9,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("run", [Settings(), OTHER], ids=["defaults", "others"])
+def test_a_file_gives_back_what_was_written(run, tmp_path):
+    (tmp_path / "run.toml").write_text(as_toml(run))
+    assert Settings(**read_toml(tmp_path / "run.toml")) == run
+    assert all(name in as_toml(run) for name in FIELDS)
+
+
+def test_flags_give_back_what_they_say():
+    words = as_flags(dataclasses.replace(OTHER, data="imagefolder:a.zip")).split()
+    pairs = zip(words[::2], words[1::2], strict=True)
+    given = {flag[2:].replace("-", "_"): text for flag, text in pairs}
+    found = Settings(**{name: from_text(name, text) for name, text in given.items()})
+    assert found == dataclasses.replace(OTHER, data="imagefolder:a.zip")
+    assert as_flags(Settings()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr = ", "not TOML: "),
+        ("learning_rate = 1", "'learning_rate' is no setting; expected of data, size, "),
+        ("lr = '0.1'", "--lr: expected a number above 0, found '0.1'"),
+        ("lr = true", "--lr: expected a number above 0, found True"),
+        ("lr = inf", "--lr: expected a number above 0, found inf"),
+        ("epochs = 2.0", "--epochs: expected a whole number of at least 1, found 2.0"),
+        ("epochs = true", "--epochs: expected a whole number of at least 1, found True"),
+        ("model = ['mlp']", "--model: expected one of mlp, "),
+        ("[run]\nlr = 0.1", "'run' is no setting"),
+        ("feedback = 'Backprop'", "--feedback: expected one of backprop, "),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(text, message, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_toml(path)
+    assert str(raised.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_text_is_one_line(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"run\.toml: cannot be read: it is not text"):
+        read_toml(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_has_a_default_that_it_allows_and_says_what_it_is(name):
+    default, (what, kind, _) = FIELDS[name].default, FIELDS[name].metadata["check"]
+    assert FIELDS[name].metadata["about"] and what
+    assert default is None or (type(default) is kind and settings.checked(name, default) == default)
+    with pytest.raises(InputError, match=f"^{settings.flag(name)}: expected "):
+        settings.checked(name, math.nan if kind is float else object())
+
+
+def test_schedules_are_those_of_optim(digits):
+    train, _ = digits
+    for name, at_three in (("constant", None), ("step:2", 0.05), ("cosine", 0.25)):
+        run = Settings(model="mlp", lr=0.5, schedule=name, epochs=6)
+        _, optimizer, schedule = settings.build(run, train)
+        assert optimizer.lr == 0.5
+        assert (schedule is None) == (name == "constant")
+        assert schedule is None or schedule(3.0) == pytest.approx(at_three)
