@@ -127,7 +127,7 @@ def comparison(groups: list[dict]) -> Figure:
             means = [sum(values) / len(values) for values in zip(*curves, strict=True)]
             axes.plot(epochs, means, color=color, linewidth=2, marker="o", markersize=3)
             axes.lines[-1].set_label(f"{group['name']} ({len(runs)})")
-    loss.set(title="Training loss", ylabel="nats")
+    loss.set(title="Training loss", ylabel="nats", yscale="log")
     accuracy.set(title="Validation accuracy", ylabel="%")
     for axes in (loss, accuracy):
         axes.set_xlabel("epochs")
@@ -164,15 +164,16 @@ def two_pathways() -> Figure:
 def losses(history: list, rule: str) -> Figure:
     """The loss on training and validation images, epoch by epoch (report.py)."""
     figure, axes = _panel((5, 3.2), history, "loss (nats)")
+    color, marker, highest = COLORS.get(rule, "#333333"), _marker(history), 0
     for key, style, label in (
         ("train_loss", "--", "training, mean over the epoch"),
         ("val_loss", "-", "validation, after it"),
     ):
         epochs, values = _known(history, key)
-        if not epochs:
-            continue  # no images were held out
-        axes.plot(epochs, values, style, color=COLORS.get(rule), marker="o", ms=3, label=label)
-    axes.set_ylim(bottom=0)
+        if epochs:  # else no images were held out
+            axes.plot(epochs, values, style, color=color, marker=marker, ms=3, label=label)
+            highest = max(highest, *values)
+    axes.set_ylim(0, 1.08 * highest)
     axes.legend(frameon=False)
     return figure
 
@@ -182,7 +183,8 @@ def accuracies(history: list, rule: str, guess: float) -> Figure:
     figure, axes = _panel((5, 3.2), history, "validation accuracy (%)")
     epochs, values = _known(history, "val_accuracy")
     values = [100 * value for value in values]
-    axes.plot(epochs, values, color=COLORS.get(rule), marker="o", ms=3)
+    color = COLORS.get(rule, "#333333")
+    axes.plot(epochs, values, color=color, marker=_marker(history), ms=3)
     lowest = min([*values, 99])
     bottom = max(0, lowest - (100 - lowest))  # as much room below the curve as above it
     axes.set_ylim(bottom, 100)
@@ -206,20 +208,21 @@ def by_layer(history: list, measure: str, layers: range, count: int) -> Figure:
     table = np.array(measured, dtype=float).reshape(-1, count)  # None becomes NaN, a gap
     if measure == "norm_ratio":
         table[table <= 0] = math.nan  # a log axis has no place for B = 0
-    chosen, colors = table[:, layers.start - 1 : layers.stop - 1], layer_colors(count)
+    chosen = table[:, layers.start - 1 : layers.stop - 1]
+    colors, marker = layer_colors(count), _marker(history)
     for layer in layers:
-        axes.plot(epochs, table[:, layer - 1], color=colors[layer - 1], marker="o", ms=2.5)
+        axes.plot(epochs, table[:, layer - 1], color=colors[layer - 1], marker=marker, ms=2.5)
     known = chosen[np.isfinite(chosen)]
-    right = axes.get_xlim()[1]
     if measure == "norm_ratio":
-        _ratio_axis(axes, right, known)
+        _ratio_axis(axes, known)
     else:
+        right = axes.get_xlim()[1]
         _angle_axis(axes, right)
         if known.max(initial=0) > 98:
             axes.set(ylim=(-12, 188), yticks=range(0, 181, 30))
             axes.text(right, 181.5, "opposite", ha="right", va="bottom", color="#666666")
     if not known.size:
-        axes.text(0.5, 0.5, "nothing to measure", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.6, "nothing to measure", ha="center", transform=axes.transAxes)
     _layer_bar(figure, axes, colors)
     return figure
 
@@ -228,7 +231,7 @@ def confusion(counts, names) -> Figure:
     """How often each class (rows) was taken for each (columns); shares of a row as shades."""
     counts, few = np.asarray(counts), len(counts) <= MOST_NAMED_CLASSES
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    figure = Figure(figsize=(5.6, 4.7), layout="constrained")
     axes = figure.subplots()
     # with the square root of the share, rare mistakes show too
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
@@ -270,16 +273,20 @@ def _known(history, key):
     return [entry["epoch"] for entry in known], [entry[key] for entry in known]
 
 
-def _ratio_axis(axes, right, ratios):
+def _marker(history):
+    """A dot for each epoch, which shows one between two gaps too; none where they would touch."""
+    return "o" if len(history) <= 25 else None
+
+
+def _ratio_axis(axes, ratios):
     """A log axis with 1 marked and something above and below it."""
     axes.set_yscale("log")
     lowest, highest = ratios.min(initial=0.5), ratios.max(initial=2)
-    axes.set_ylim(lowest / 1.5, highest * 1.5)
+    axes.set_ylim(lowest / 1.8, highest * 1.8)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.axhline(1, color="#BBBBBB", linewidth=0.8, zorder=0)
-    axes.text(right, 1.02, "as strong", ha="right", va="bottom", color="#666666")
+    axes.axhline(1, color="#999999", linewidth=1.2, zorder=0)
 
 
 def _layer_bar(figure, axes, colors):
@@ -289,6 +296,7 @@ def _layer_bar(figure, axes, colors):
     bar = figure.colorbar(shown, ax=axes, aspect=35, pad=0.02, label="layer")
     step = math.ceil(len(colors) / 10)
     bar.set_ticks(range(1, len(colors) + 1, step))
+    bar.minorticks_off()
     bar.ax.tick_params(length=0)
     bar.outline.set_visible(False)
 

@@ -52,6 +52,7 @@ th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e4e4e4; text-
   vertical-align: top; }
 th { font-weight: 600; overflow-wrap: normal; }
 .wide td { overflow-wrap: normal; }
+.layers { white-space: nowrap; }
 .swatch { display: inline-block; width: .9em; height: .9em; margin-right: .5em; }
 pre span { display: inline-block; }
 pre { background: #f5f6f8; border-radius: .4rem; padding: .8rem 1rem; white-space: pre-wrap; }
@@ -66,8 +67,10 @@ def page(record: dict, mistakes: list, filters) -> str:
     filters     the weights of the first layer as pictures, (count, H, W, C), or None
     """
     settings = record["settings"]
-    title = f"{settings['model']} on {settings['data']} under {settings['feedback']}"
-    names = record["data"].get("names") or range(len(record["test"]["confusion"]))
+    data = str(settings["data"]).rstrip("/").rsplit("/")[-1]  # of a path, its end
+    title = f"{settings['model']} on {data} under {settings['feedback']}"
+    given = dict(enumerate(record["data"].get("names") or []))
+    names = [str(given.get(i, i)) for i in range(len(record["test"]["confusion"]))]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -90,7 +93,7 @@ def _headline(title, record) -> str:
     rule, last = settings["feedback"], settings.get("last_feedback")
     about = [f"{rule}: {WHAT_IS_B[rule]}."] if rule in WHAT_IS_B else []
     if last and last != rule:
-        about.append(f"In the last layer {last}.")
+        about.append(f"The last layer: {last}.")
     about.append(
         f"The {data['test']:,} test images were scored once, after the last epoch; "
         "they chose nothing."
@@ -122,19 +125,16 @@ def _curves(record) -> str:
     }
     rows = [[_number(e.get(key), form) for key, form in columns.values()] for e in trained]
     first, last = rows[0], rows[-1]
-    figures = [
-        _figure(
-            plots.losses(history, rule),
-            f"Training loss {first[1]} in the first epoch, {last[1]} in the last; "
-            f"validation loss {first[2]} after the first, {last[2]} after the last.",
-        )
-    ]
-    if "val_accuracy" in history[-1]:
-        accuracies = plots.accuracies(history, rule, record["guess"])
+    caption = f"Training loss {first[1]} in the first epoch, {last[1]} in the last"
+    if "val_accuracy" not in history[-1]:
+        figures = _figure(plots.losses(history, rule), f"{caption}. No images were held out.")
+    else:
+        caption += f"; validation loss {first[2]} after the first, {last[2]} after the last."
+        figures = _figure(plots.losses(history, rule), caption)
         caption = f"Validation accuracy {first[3]} after the first epoch, {last[3]} after the last."
-        figures.append(_figure(accuracies, caption))
+        figures += _figure(plots.accuracies(history, rule, record["guess"]), caption)
     log = f"<details><summary>As numbers</summary>{_table(list(columns), rows)}</details>\n"
-    return f'<div class="row">{"".join(figures)}</div>\n{log}'
+    return f'<div class="row">{figures}</div>\n{log}'
 
 
 def _feedback(record) -> str:
@@ -148,17 +148,17 @@ def _feedback(record) -> str:
         for key, shown, what in (
             ("weight_angle_deg", upper, "Is B like W? The angle between them"),
             ("delta_angle_deg", lower, "Is the error like BP's? The angle between the deltas"),
-            ("norm_ratio", upper, "Is B as strong as W? The ratio of their sizes"),
+            ("norm_ratio", upper, "Is B as strong as W? The ratio of their sizes, 1 if so"),
         )
     ]
     rows = []
     for i, layer in enumerate(layers):
         number = "({})" if i == 0 else "{}"  # the B of the first is never used
         W_to_B = number.format(_number(end["weight_angle_deg"][i], "{:.1f}°"))
-        ratio = number.format(_number(end["norm_ratio"][i], "{:.3g}"))
+        ratio = number.format(_number(end["norm_ratio"][i], "{:.3f}"))
         delta = _number(end["delta_angle_deg"][i], "{:.1f}°")
-        rows.append([str(i + 1), layer, W_to_B, delta, ratio])
-    head = ["layer", "", "W to B", "delta to BP's", "rms(B) / rms(W)"]
+        rows.append([str(i + 1), W_to_B, delta, ratio, layer])
+    head = ["layer", "W to B", "delta to BP's", "rms(B) / rms(W)", ""]
     return (
         _paragraph(
             "A layer computes with W; the error comes back through B. An angle of 0° is the same "
@@ -178,7 +178,7 @@ def _confusion(test, names) -> str:
     largest = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
     pairs = zip(*np.unravel_index(largest, wrong.shape), strict=True)
     rows = [
-        [_name(names, true), _name(names, predicted), str(wrong[true, predicted])]
+        [names[true], names[predicted], str(wrong[true, predicted])]
         for true, predicted in pairs
         if wrong[true, predicted]
     ]
@@ -192,12 +192,12 @@ def _confusion(test, names) -> str:
 
 
 def _mistakes(mistakes, names) -> str:
-    """Pictures that it was sure of, and wrong."""
+    """Pictures that it took for something else."""
     if not mistakes:
         return _paragraph("None to show.")
     pictures = []
     for image, true, predicted, probability in mistakes:
-        true, predicted = _name(names, true), _name(names, predicted)
+        true, predicted = names[true], names[predicted]
         pictures.append(
             f"<figure>{_picture(_shades(image), f'a test image of class {true}')}<figcaption>"
             f"{escape(true)}, taken for<br><strong>{escape(predicted)}</strong> ({probability:.0%})"
@@ -205,8 +205,8 @@ def _mistakes(mistakes, names) -> str:
         )
     return (
         _paragraph(
-            "Test images that it was wrong about and surest of, with the probability that "
-            "it gave to its answer."
+            "Test images that it took for another class, the worst first, with the probability "
+            "that it gave to its answer."
         )
         + f'<div class="pictures">{"".join(pictures)}</div>\n'
     )
@@ -215,7 +215,7 @@ def _mistakes(mistakes, names) -> str:
 def _filters(filters) -> str:
     """The weights of the first layer, if they are pictures."""
     if filters is None or not len(filters) or filters.shape[-1] not in (1, 3):
-        return _paragraph("Its weights are no pictures.")
+        return _paragraph("Its weights cannot be shown as pictures.")
     strongest = abs(filters).max() or 1
     shades = (127.5 + 127.5 * filters / strongest).astype("uint8")
     shown = shades[:MOST_FILTERS]
@@ -268,8 +268,8 @@ def _table(head, rows, colors=None) -> str:
         cells = (f"<td>{escape(_plain(cell))}</td>" for cell in rest)
         lines.append(f'<th scope="row">{mark}{escape(str(first))}</th>{"".join(cells)}')
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    kind = ' class="wide"' if head else ""
-    return f'<div class="scroll"><table{kind}>\n{body}</table></div>\n'
+    kind = "layers" if colors else "wide" if head else "pairs"
+    return f'<div class="scroll"><table class="{kind}">\n{body}</table></div>\n'
 
 
 def _figure(figure, caption) -> str:
@@ -308,15 +308,11 @@ def _plain(value) -> str:
     return "not set" if value is None else str(value)
 
 
-def _name(names, label) -> str:
-    return str(names[label]) if label < len(names) else str(label)
-
-
 def _number(value, form) -> str:
     return "-" if value is None else form.format(value)
 
 
 def _duration(seconds) -> str:
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.{0 if seconds >= 10 else 1}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from nnref import plots
 from nnref.errors import InputError
+
+NAN = float("nan")
 
 
 def record(names):
@@ -78,6 +81,50 @@ def test_the_alignment_figure_takes_a_rule_of_ones_own():
     weight, delta = plots.alignment({"my rule": run, "sign-symmetry": run}).axes
     assert [list(line.get_ydata()) for line in weight.lines[:2]] == [[90, 60]] * 2
     assert [list(line.get_ydata()) for line in delta.lines[:2]] == [[91, 50]] * 2
+
+
+HISTORY = [
+    {"epoch": 0, "norm_ratio": [0.1, 0.0, 4.0], "weight_angle_deg": [10, 20, 30]},
+    {
+        "epoch": 1,
+        "train_loss": 2.0,
+        "val_loss": 1.5,
+        "val_accuracy": 0.25,
+        "norm_ratio": [0.1, 0.5, 8.0],
+        "weight_angle_deg": [11, None, 120],
+    },
+]
+
+
+def test_the_figures_of_a_run_show_its_history():
+    (losses,) = plots.losses(HISTORY, "sham").axes
+    assert curves(losses) == {(plots.COLORS["sham"], "--"): [2], (plots.COLORS["sham"], "-"): [1.5]}
+    for guess, bars in ((0.1, 1), (0.0, 0)):
+        (accuracy,) = plots.accuracies(HISTORY, "sham", guess).axes
+        assert list(accuracy.lines[0].get_ydata()) == [25]
+        assert len(accuracy.lines) == 1 + bars
+
+
+def test_a_layer_has_its_color_whichever_layers_are_shown():
+    colors = plots.layer_colors(3)
+    for measure, layers, shown in (
+        ("weight_angle_deg", range(2, 4), [[20, NAN], [30, 120]]),
+        ("norm_ratio", range(1, 3), [[0.1, 0.1], [NAN, 0.5]]),  # B = 0 has no place on a log axis
+    ):
+        axes = plots.by_layer(HISTORY, measure, layers, 3).axes[0]
+        lines = axes.lines[: len(layers)]
+        assert [line.get_color() for line in lines] == [colors[layer - 1] for layer in layers]
+        np.testing.assert_array_equal([line.get_ydata() for line in lines], shown)
+        low, high = axes.get_ylim()
+        assert low < np.nanmin(shown) and np.nanmax(shown) < high
+
+
+def test_a_confusion_matrix_has_numbers_unless_there_are_too_many_classes():
+    axes = plots.confusion([[3, 1], [0, 4]], ["a", "b"]).axes[0]
+    places = {text.get_position(): text.get_text() for text in axes.texts}
+    assert places == {(0, 0): "3", (1, 0): "1", (1, 1): "4"}  # (predicted, true)
+    np.testing.assert_array_equal(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert not plots.confusion(np.eye(200, dtype=int), range(200)).axes[0].texts
 
 
 def test_a_figure_makes_its_folder_or_says_that_it_cannot(tmp_path):
