@@ -8,6 +8,7 @@ from html import escape
 from io import BytesIO
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from nnref import plots
@@ -141,15 +142,15 @@ def _feedback(record) -> str:
     """Angles and norms of every layer over the epochs, as figures and as a table."""
     layers, history = record["layers"], record["history"]
     count = len(layers)
-    upper, lower = range(2, count + 1), range(1, count)
     end = {key: (history[-1].get(key) or [None] * count) for key in plots.MEASURES}
+    captions = {
+        "weight_angle_deg": "Is B like W? The angle between them",
+        "delta_angle_deg": "Is the error like BP's? The angle between the deltas",
+        "norm_ratio": "Is B as strong as W? The ratio of their sizes, 1 if so",
+    }
     figures = [
-        _figure(plots.by_layer(history, key, shown, count), f"{what}, of each layer, over time.")
-        for key, shown, what in (
-            ("weight_angle_deg", upper, "Is B like W? The angle between them"),
-            ("delta_angle_deg", lower, "Is the error like BP's? The angle between the deltas"),
-            ("norm_ratio", upper, "Is B as strong as W? The ratio of their sizes, 1 if so"),
-        )
+        _figure(by_layer(record, key), f"{what}, of each layer, over time.")
+        for key, what in captions.items()
     ]
     rows = []
     for i, layer in enumerate(layers):
@@ -169,6 +170,25 @@ def _feedback(record) -> str:
         + f'<div class="row">{"".join(figures)}</div>\n<h3>After training</h3>\n'
         + _table(head, rows, plots.layer_colors(count))
     )
+
+
+def by_layer(record, measure) -> Figure:
+    """The figure of one measure, without the layer for which it means nothing."""
+    count = len(record["layers"])
+    shown = range(1, count) if measure == "delta_angle_deg" else range(2, count + 1)
+    return plots.by_layer(record["history"], measure, shown, count)
+
+
+def figures(record: dict) -> dict[str, Figure]:
+    """The figures of the page by name, for those who want them alone."""
+    history, rule = record["history"], record["settings"]["feedback"]
+    names = record["data"]["names"]
+    found = {measure: by_layer(record, measure) for measure in plots.MEASURES}
+    found["loss"] = plots.losses(history, rule)
+    found["confusion"] = plots.confusion(record["test"]["confusion"], names)
+    if "val_accuracy" in history[-1]:
+        found["accuracy"] = plots.accuracies(history, rule, record["guess"])
+    return found
 
 
 def _confusion(test, names) -> str:

@@ -3,7 +3,7 @@
 config.toml      every setting; run.json: the command, versions, and the hash of the data
 history.csv      a line for each epoch; log.jsonl: everything that happened, with its time
 checkpoints/     the last two, and best.npz by validation accuracy
-result.json      the test set, scored once, after training; report.html shows it all
+result.json      the test set, scored once, after training; report.html shows it all, and figures/
 
 The test images choose nothing: `best` is chosen on images held out from the training set.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import nnref
-from nnref import checkpoint, measure, report
+from nnref import checkpoint, measure, plots, report
 from nnref.backend import describe, to_host
 from nnref.data.imageset import ImageSet, batches, collect
 from nnref.errors import InputError
@@ -221,6 +221,8 @@ class _Run:
         record |= json.loads((self.folder / "run.json").read_text())
         page = report.page(record, mistakes, filters(parts.model, parts.train))
         write_whole(self.folder / "report.html", page.encode())
+        for name, figure in report.figures(record).items():
+            plots.save(figure, self.folder / "figures" / f"{name}.png")
         write_whole(self.folder / "result.json", _json(record))
         self.log("end", test_accuracy=test["accuracy"])
         print(f"report: {self.folder / 'report.html'}")

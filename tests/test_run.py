@@ -98,7 +98,7 @@ def test_a_folder_holds_everything(tmp_path):
     folder = tmp_path / "a"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "checkpoints", "config.toml", "history.csv", "log.jsonl", "report.html", "result.json",
+        "checkpoints", "config.toml", "figures", "history.csv", "log.jsonl", "report.html", "result.json",
         "run.json",
     }  # fmt: skip
     with open(folder / "history.csv") as file:
@@ -112,6 +112,7 @@ def test_a_folder_holds_everything(tmp_path):
     assert "--width 0.05" in facts["command"] and len(facts["data"]["sha256"]) == 64
     assert json.loads((folder / "result.json").read_text()) == result
     assert len(run._checkpoints(folder)) == 2
+    assert len(list((folder / "figures").glob("*.png"))) == 6
     assert "data:image/png;base64," in (folder / "report.html").read_text()
 
 
