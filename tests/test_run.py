@@ -30,6 +30,19 @@ def few_digits(monkeypatch, digits):
     monkeypatch.setitem(run.load_data.__globals__["DATA"], "mnist-subset", lambda: (train, test))
 
 
+@pytest.fixture(autouse=True)
+def no_report(request, monkeypatch):
+    """Drawing takes longer than these runs; `drawn` is for tests that want it."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(run.report, "page", lambda *_: "")
+        monkeypatch.setattr(run.report, "figures", lambda _: {})
+
+
+@pytest.fixture
+def drawn():
+    """Asks for the report and the figures."""
+
+
 @pytest.fixture
 def pets(tmp_path):
     tree = class_folders(("cat", "cow", "dog"), train=8, val=2)
@@ -93,13 +106,13 @@ def test_crops_batch_norm_and_momentum_go_on_too(pets, tmp_path, monkeypatch):
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_folder_holds_everything(tmp_path):
+def test_a_folder_holds_everything(tmp_path, drawn):
     result = run.start(tmp_path / "a", Settings(**SHORT))
     folder = tmp_path / "a"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "checkpoints", "config.toml", "figures", "history.csv", "log.jsonl", "report.html", "result.json",
-        "run.json",
+        "checkpoints", "config.toml", "figures", "history.csv", "log.jsonl", "report.html",
+        "result.json", "run.json",
     }  # fmt: skip
     with open(folder / "history.csv") as file:
         rows = list(csv.DictReader(file))
