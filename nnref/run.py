@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 import nnref
 from nnref import checkpoint, measure, plots, report
@@ -253,7 +254,8 @@ class _Run:
             f", validation accuracy {entry['val_accuracy']:.1%}" if "val_accuracy" in entry else ""
         )
         line = f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}{val}"
-        print(f"{line}, {speed:.0f} images/s", flush=True)
+        tqdm.write(f"{line}, {speed:.0f} images/s")  # print() would write into the progress bar
+        sys.stdout.flush()
         self.log("epoch", **entry)
         self.save()
         before = [e["val_accuracy"] for e in self.progress.history[:-1] if "val_accuracy" in e]

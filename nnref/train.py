@@ -97,10 +97,8 @@ def fit(
                 if on_step:
                     on_step(epoch + now.step / steps)
                 bar.update()
-                if now.step % 50 == 0:  # reading a number from a GPU has to wait for it
-                    loss = float(now.loss_sum) / now.seen
-                    speed = now.seen / now.seconds
-                    bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} images/s", refresh=False)
+                if label and now.step % 50 == 0:  # reading a number from a GPU waits for it
+                    bar.set_postfix_str(_standing(now), refresh=False)
             entry = {"epoch": epoch + 1, "train_loss": float(now.loss_sum) / now.seen}
             if not math.isfinite(entry["train_loss"]):  # found here alone on a GPU
                 raise _diverged(
@@ -109,13 +107,21 @@ def fit(
             entry["seconds"] = time.perf_counter() - start
             if test is not None:
                 entry["test_loss"], entry["test_accuracy"] = evaluate(model, test)
-                bar.set_postfix_str(f"test accuracy {entry['test_accuracy']:.1%}")
             now.history.append(entry)
+            bar.set_postfix_str(_standing(now))
             now.epoch, now.step, now.seen, now.seconds = epoch + 1, 0, 0, 0.0
             now.loss_sum = np.float32(0)
             if on_epoch:
                 on_epoch(entry)
     return now.history
+
+
+def _standing(now: Progress) -> str:
+    """What the progress bar says: loss of this epoch, last accuracy on held-out images, speed."""
+    accuracies = [e[name] for e in now.history for name in e if name.endswith("_accuracy")]
+    accuracy = f", accuracy {accuracies[-1]:.1%}" if accuracies else ""
+    loss, speed = float(now.loss_sum) / now.seen, now.seen / now.seconds
+    return f"loss {loss:.3f}{accuracy}, {speed:.0f} images/s"
 
 
 def _diverged(where, optimizer):

@@ -14,6 +14,7 @@ from oracles import assert_same
 from pictures import class_folders, picture, write_folder
 
 from nnref import checkpoint, compare, run
+from nnref.backend import xp
 from nnref.data.imageset import ImageSet
 from nnref.errors import InputError
 from nnref.settings import Settings
@@ -233,6 +234,7 @@ def test_a_folder_with_a_run_is_not_overwritten(halfway):
         run.start(halfway, Settings(**SHORT))
 
 
+@pytest.mark.skipif(xp is not np, reason="on a GPU it is noticed at the end of an epoch")
 def test_divergence_names_step_layer_and_checkpoint(tmp_path):
     settings = Settings(**SHORT | {"lr": 1e5, "epochs": 3}, feedback="feedback-alignment")
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError) as raised:
