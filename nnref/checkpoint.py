@@ -32,7 +32,7 @@ def save(path: Path, model, optimizer, progress: Progress, facts: dict):
     contents = {name: to_host(array) for name, array in _arrays(model, optimizer).items()}
     for name, array in contents.items():
         if not np.isfinite(array).all():
-            raise FloatingPointError(f"{name} is no longer finite")
+            raise FloatingPointError(f"training diverged: {name} is no longer finite")
     loss_sum = to_host(progress.loss_sum)  # with all its bits, which JSON might not keep
     stands = dataclasses.asdict(progress) | {"loss_sum": None}
     text = {

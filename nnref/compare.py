@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from nnref.errors import InputError
+from nnref.files import read_json
 
 
 def read(folders: list[Path]) -> list[dict]:
@@ -13,7 +14,7 @@ def read(folders: list[Path]) -> list[dict]:
     A group is {"name", "feedback", "results"}: results of runs that differ by their seed alone,
     named by the settings that are not the same in all groups.
     """
-    results = [json.loads(path.read_text()) for folder in folders for path in _result_files(folder)]
+    results = [read_json(path) for folder in folders for path in _result_files(folder)]
     groups = {}
     for result in results:
         rest = {name: v for name, v in result["settings"].items() if name != "seed"}

@@ -1,5 +1,6 @@
-"""Writing files so that nothing is ever half-written."""
+"""Reading files so that damage is one line, writing them so that nothing is half-written."""
 
+import json
 import os
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def check_writable(path: Path):
         raise InputError(f"{path}: expected the name of a file, found a folder or a device")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path}: the folder {path.parent} does not exist or is not writable")
+
+
+def read_json(path: Path):
+    """What a JSON file says; InputError that names it if it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: damaged: {error}") from None
 
 
 def write_whole(path: Path, content: bytes):

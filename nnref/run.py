@@ -29,7 +29,7 @@ from nnref import checkpoint, measure, plots, report
 from nnref.backend import describe, to_host
 from nnref.data.imageset import ImageSet, batches, collect
 from nnref.errors import InputError
-from nnref.files import make_folder, write_whole
+from nnref.files import make_folder, read_json, write_whole
 from nnref.init import stream
 from nnref.layers import Conv2d, Linear
 from nnref.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
@@ -73,9 +73,9 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
         raise InputError(f"{folder}: its settings are others: {', '.join(differing)}")
     if (folder / "result.json").is_file():
         print(f"{folder}: finished before")
-        return json.loads((folder / "result.json").read_text())
+        return read_json(folder / "result.json")
     parts = _Parts(settings)
-    there = json.loads((folder / "run.json").read_text())["data"]["sha256"]
+    there = read_json(folder / "run.json")["data"]["sha256"]
     if there != parts.facts["sha256"]:
         raise InputError(f"{folder}: its data are others: SHA-256 {there} there")
     make_folder(folder / "checkpoints")
@@ -219,7 +219,7 @@ class _Run:
         }
         if self.folder is None:
             return record
-        record |= json.loads((self.folder / "run.json").read_text())
+        record |= read_json(self.folder / "run.json")
         page = report.page(record, mistakes, filters(parts.model, parts.train))
         write_whole(self.folder / "report.html", page.encode())
         for name, figure in report.figures(record).items():

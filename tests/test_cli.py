@@ -218,6 +218,31 @@ def test_train_prints_every_epoch_and_learns():
     assert float(accuracy) > 80
 
 
+def test_seeds_end_in_a_comparison_and_a_second_call_does_nothing_twice(tmp_path):
+    words = ("train", "--model", "mlp", "--width", 0.05, "--seeds", 2, "--out", tmp_path / "a")
+    first = nnref_command(*words)
+    assert first.returncode == 0, first.stderr
+    assert re.search(r"backprop +2 +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ +\d+", first.stdout)
+    assert (tmp_path / "a" / "compare.png").is_file()
+    second = nnref_command(*words)
+    assert second.stdout.count("finished before") == 2
+    assert second.stdout.splitlines()[-4:-1] == first.stdout.splitlines()[-4:-1]
+    (tmp_path / "a" / "seed-1" / "result.json").write_text("{")
+    broken = nnref_command("compare", tmp_path / "a", "--out", tmp_path / "b.png")
+    assert (broken.returncode, broken.stderr.count("\n")) == (2, 1)
+    assert "seed-1/result.json: damaged: " in broken.stderr
+
+
+def test_gradcheck_and_a_settings_file_by_the_command_line(tmp_path):
+    assert nnref_command("gradcheck", "lenet").returncode == 0
+    (tmp_path / "run.toml").write_text('model = "mlp"\nwidth = 0.05\nlr = 0.5\n')
+    out = tmp_path / "run"
+    done = nnref_command("train", tmp_path / "run.toml", "--lr", 0.25, "--out", out)
+    assert done.returncode == 0, done.stderr
+    text = (out / "config.toml").read_text()
+    assert "lr = 0.25 " in text and "width = 0.05 " in text
+
+
 @pytest.fixture
 def pets(tmp_path):
     tree = class_folders(("cat", "cow", "dog"), train=6, val=2)
