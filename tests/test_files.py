@@ -5,7 +5,7 @@ import os
 import pytest
 
 from nnref.errors import InputError
-from nnref.files import check_writable, make_folder, write_whole
+from nnref.files import check_writable, make_folder, read_json, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -20,12 +20,11 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch)
     path = tmp_path / "file"
     write_whole(path, b"old")
 
-    def full(self, content):
-        with open(self, "wb") as file:
-            file.write(content[:1])
+    def full(_):
+        assert sorted(os.listdir(tmp_path)) != ["file"]  # a part of it lies there already
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path), "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="file: cannot be written: No space left on device"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
@@ -56,3 +55,11 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path):
         make_folder(tmp_path / "plain" / "sub")
     with pytest.raises(InputError, match=r"the folder .*missing does not exist"):
         check_writable(tmp_path / "missing" / "file")
+
+
+def test_json_that_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"a\.json: cannot be read: No such file"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes(b"{\xff")
+    with pytest.raises(InputError, match=r"a\.json: damaged: "):
+        read_json(tmp_path / "a.json")
