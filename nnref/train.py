@@ -108,7 +108,8 @@ def fit(
             if test is not None:
                 entry["test_loss"], entry["test_accuracy"] = evaluate(model, test)
             now.history.append(entry)
-            bar.set_postfix_str(_standing(now))
+            if label:
+                bar.set_postfix_str(_standing(now))
             now.epoch, now.step, now.seen, now.seconds = epoch + 1, 0, 0, 0.0
             now.loss_sum = np.float32(0)
             if on_epoch:
