@@ -64,13 +64,7 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
     if not (folder / "config.toml").is_file():
         raise InputError(f"{folder}: expected the folder of a run, found no config.toml in it")
     settings = Settings(**read_toml(folder / "config.toml"))
-    differing = [
-        f"{flag(name)} {value} (there {getattr(settings, name)})"
-        for name, value in given.items()
-        if value != getattr(settings, name)
-    ]
-    if differing:
-        raise InputError(f"{folder}: its settings are others: {', '.join(differing)}")
+    _check_same(folder, given, dataclasses.asdict(settings))
     if (folder / "result.json").is_file():
         print(f"{folder}: finished before")
         return read_json(folder / "result.json")
@@ -82,10 +76,23 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
     for left_over in (folder / "checkpoints").glob(".*.tmp"):
         left_over.unlink()
     contents = newest(folder)
+    if contents:  # someone may have changed config.toml since
+        _check_same(folder, dataclasses.asdict(settings), checkpoint.facts_of(contents)["settings"])
     progress = (
         checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
     )
     return _Run(folder, parts, save_every).go(progress)
+
+
+def _check_same(folder, given: dict, there: dict):
+    """Raise InputError, naming them, if settings differ from those of the run in the folder."""
+    differing = [
+        f"{flag(name)} {value} (there {there[name]})"
+        for name, value in given.items()
+        if value != there[name]
+    ]
+    if differing:
+        raise InputError(f"{folder}: its settings are others: {', '.join(differing)}")
 
 
 def newest(folder: Path) -> dict | None:

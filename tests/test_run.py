@@ -229,6 +229,13 @@ def test_other_settings_or_data_are_refused_by_name(halfway, monkeypatch):
         run.resume(halfway, {})
 
 
+def test_a_changed_config_is_refused_by_name(halfway):
+    path = halfway / "config.toml"
+    path.write_text(path.read_text().replace("lr = 0.01 ", "lr = 0.02 "))
+    with pytest.raises(InputError, match=r"settings are others: --lr 0\.02 \(there 0\.01\)$"):
+        run.resume(halfway, {})
+
+
 def test_a_folder_with_a_run_is_not_overwritten(halfway):
     with pytest.raises(InputError, match="holds a run; --resume"):
         run.start(halfway, Settings(**SHORT))
