@@ -1,6 +1,7 @@
 """`python -m nnref compare`: several runs side by side; runs that differ by seed alone are one."""
 
 import json
+import math
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -14,7 +15,10 @@ def read(folders: list[Path]) -> list[dict]:
     A group is {"name", "feedback", "results"}: results of runs that differ by their seed alone,
     named by the settings that are not the same in all groups.
     """
-    results = [read_json(path) for folder in folders for path in _result_files(folder)]
+    results = [
+        read_json(path)
+        for path in dict.fromkeys(p.resolve() for folder in folders for p in _result_files(folder))
+    ]
     groups = {}
     for result in results:
         rest = {name: v for name, v in result["settings"].items() if name != "seed"}
@@ -56,4 +60,6 @@ def table(groups: list[dict]) -> str:
 
 
 def _spread(values) -> str:
+    if not all(map(math.isfinite, values)):  # no images were held out
+        return "-"
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"

@@ -41,7 +41,8 @@ MISTAKES = 24  # to show
 
 def start(folder: Path | None, settings: Settings, save_every: float = 60) -> dict:
     """Train from the beginning, in a new folder (None: write nothing); return the result."""
-    if folder is not None and (folder / "config.toml").exists():
+    names = ("config.toml", "result.json", "checkpoints/*.npz")
+    if folder is not None and any(any(folder.glob(name)) for name in names):
         raise InputError(f"{folder}: holds a run; --resume {folder} goes on with it")
     parts = _Parts(settings)
     if folder is not None:
@@ -199,10 +200,13 @@ class _Run:
         """Train to the end, score the test set, write the result and the report."""
         parts, settings, self.progress = self.parts, self.parts.settings, progress
         began = time.perf_counter() - sum(e.get("seconds", 0) for e in progress.history)
+        began -= progress.seconds
         print(f"{describe()}; {_sizes(parts.facts)}")
         self.log("start" if not progress.history else "resume", epoch=progress.epoch)
         if not progress.history:
             progress.history.append({"epoch": 0} | self.measured())
+        if self.has_checkpoint() and progress.step == 0:  # a kill may have come just after it
+            self.keep_records()
         with self.interruptible():
             try:
                 fit(
@@ -212,7 +216,11 @@ class _Run:
                 )  # fmt: skip
             except FloatingPointError as error:
                 self.log("diverged", error=str(error), last=progress.history[-1])
-                where = f"; the last good checkpoint is in {self.folder}" if self.folder else ""
+                where = (
+                    f"; the last good checkpoint is in {self.folder}"
+                    if self.has_checkpoint()
+                    else ""
+                )
                 raise FloatingPointError(f"{error}{where}") from None
         test, mistakes = score(parts.model, parts.test)
         print(f"test accuracy {test['accuracy']:.1%} on {parts.facts['test']} images, scored once")
@@ -265,8 +273,22 @@ class _Run:
         sys.stdout.flush()
         self.log("epoch", **entry)
         self.save()
+        self.keep_records()
+        if self.stop:
+            self.after_step(None)
+
+    def has_checkpoint(self) -> bool:
+        """Is there one to go on from?"""
+        return self.folder is not None and bool(_checkpoints(self.folder))
+
+    def keep_records(self):
+        """At the end of an epoch: history.csv, and best.npz if it was the best so far."""
+        if self.folder is None:
+            return
+        write_whole(self.folder / "history.csv", _as_csv(self.progress.history))
+        entry = self.progress.history[-1]
         before = [e["val_accuracy"] for e in self.progress.history[:-1] if "val_accuracy" in e]
-        if self.folder and "val_accuracy" in entry and entry["val_accuracy"] > max([-1, *before]):
+        if "val_accuracy" in entry and entry["val_accuracy"] > max([-1, *before]):
             newest = _checkpoints(self.folder)[-1].read_bytes()
             write_whole(self.folder / "checkpoints" / "best.npz", newest)
 
@@ -289,7 +311,7 @@ class _Run:
         }
 
     def save(self):
-        """A checkpoint; of older ones the last stays. And history.csv, up to the last epoch."""
+        """A checkpoint; of older ones the last stays."""
         if self.folder is None:
             return
         now, parts = self.progress, self.parts
@@ -298,7 +320,6 @@ class _Run:
         checkpoint.save(path, parts.model, parts.optimizer, now, facts)
         for old in _checkpoints(self.folder)[:-2]:
             old.unlink()
-        write_whole(self.folder / "history.csv", _as_csv(now.history))
         self.saved = time.monotonic()
 
     def log(self, event, **facts):

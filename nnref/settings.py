@@ -189,7 +189,7 @@ def as_toml(settings: Settings) -> str:
         if value is None:
             lines.append(f"# {name} is not set: {about}")
         else:
-            lines.append(f"{name} = {json.dumps(value)}  # {about}")
+            lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}  # {about}")
     return "\n".join(lines) + "\n"
 
 
