@@ -289,3 +289,30 @@ def test_seeds_are_groups_and_settings_that_differ_name_them(tmp_path, capsys):
     assert f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}" in lines[1]
     with pytest.raises(InputError, match="expected a finished run with a result"):
         compare.read([tmp_path])
+
+
+def test_runs_without_validation_are_compared_too(tmp_path):
+    for seed in (0, 1):
+        run.start(tmp_path / f"seed-{seed}", Settings(**SHORT | {"val": 0.0}, seed=seed))
+    groups = compare.read([tmp_path, tmp_path / "seed-0"])
+    assert len(groups[0]["results"]) == 2  # the same folder twice is one run
+    assert compare.table(groups).splitlines()[1].split()[-2] == "-"
+
+
+def test_what_a_kill_right_after_a_checkpoint_left_out_is_made_up_for(tmp_path, monkeypatch):
+    run.start(tmp_path / "whole", Settings(**SHORT))
+    with monkeypatch.context() as patch:
+        patch.setattr(run._Run, "keep_records", lambda self: 1 / (self.progress.epoch < 2))
+        with pytest.raises(ZeroDivisionError):
+            run.start(tmp_path / "parts", Settings(**SHORT))
+    run.resume(tmp_path / "parts", {})
+    ours, theirs = (tmp_path / name for name in ("whole", "parts"))
+    assert len((theirs / "history.csv").read_text().splitlines()) == 3
+    best = [checkpoint.read(folder / "checkpoints" / "best.npz") for folder in (ours, theirs)]
+    assert_same(best[0]["layer2.W"], best[1]["layer2.W"])
+
+
+def test_leftovers_of_another_run_are_refused(halfway):
+    (halfway / "config.toml").unlink()
+    with pytest.raises(InputError, match="holds a run; --resume"):
+        run.start(halfway, Settings(**SHORT))
