@@ -7,18 +7,15 @@ gradient: a rule whose B is small needs no rate of its own.
 """
 
 import math
-import platform
-import sys
 import time
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
-import nnref
 from nnref import measure, models
-from nnref.backend import to_device, xp
+from nnref.backend import to_device
 from nnref.data import mnist
 from nnref.data.imageset import ImageSet
+from nnref.doctor import versions
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.optim import Adam, cosine
 from nnref.train import fit
@@ -100,18 +97,6 @@ class Watch:
         self.epochs.append(epoch)
         self.weight_angles.append([None if math.isnan(a) else a for a in weight_angles])
         self.delta_angles.append([None if math.isnan(a) else a for a in delta_angles])
-
-
-def versions() -> dict:
-    """What the numbers depend on besides the code: versions, machine, linear algebra."""
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return {
-        "nnref": nnref.__version__,
-        "python": platform.python_version(),
-        xp.__name__: xp.__version__,
-        "machine": f"{sys.platform} {platform.machine()}",
-        "blas": [f"{pool['internal_api']} {pool['version']}" for pool in blas],
-    }
 
 
 def table(record: dict) -> str:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 
 import nnref
 from nnref import backend, models
-from nnref.backend import cores, to_device, to_host
+from nnref.backend import cores, to_device, to_host, xp
 from nnref.data import catalog, mnist
 from nnref.data.fetch import data_folder
 from nnref.errors import InputError
@@ -46,6 +46,19 @@ def run() -> int:
         print(f"    {test.__doc__.rstrip('.')}: {found}")
     print("all well" if works else "something is wrong: see above")
     return 0 if works else 1
+
+
+def versions() -> dict:
+    """What the numbers depend on besides the code: versions, machine, linear algebra."""
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {
+        "nnref": nnref.__version__,
+        "python": platform.python_version(),
+        xp.__name__: xp.__version__,
+        "computes": backend.describe(),
+        "machine": f"{sys.platform} {platform.machine()}",
+        "blas": [f"{pool['internal_api']} {pool['version']}" for pool in blas],
+    }
 
 
 def gpu() -> str:

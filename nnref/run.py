@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import platform
 import signal
 import sys
 import time
@@ -24,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-import nnref
 from nnref import checkpoint, measure, plots, report
 from nnref.backend import describe, to_host
 from nnref.data.imageset import ImageSet, batches, collect
+from nnref.doctor import versions
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
 from nnref.init import stream
@@ -99,14 +98,20 @@ def _check_same(folder, given: dict, there: dict):
 def newest(folder: Path) -> dict | None:
     """The contents of the newest checkpoint that is whole; None if there is none at all.
 
-    Says on stderr which ones are damaged. Raises InputError if all are.
+    Says on stderr which ones are damaged and puts them aside, so that no later step takes one of
+    them for the newest. Raises InputError, and leaves them, if all are.
     """
-    paths = _checkpoints(folder)
+    paths, damaged = _checkpoints(folder), []
     for path in reversed(paths):
         try:
-            return checkpoint.read(path)
+            contents = checkpoint.read(path)
         except InputError as error:
             print(f"nnref: {error}; trying the one before it", file=sys.stderr)
+            damaged.append(path)
+            continue
+        for broken in damaged:
+            broken.rename(broken.with_name(f"damaged-{broken.name}"))
+        return contents
     if paths:
         raise InputError(f"{folder}: every checkpoint is damaged; train into a new folder")
     return None
@@ -178,17 +183,6 @@ def data_hash(*parts: ImageSet) -> str:
     return found.hexdigest()
 
 
-def versions() -> dict:
-    """What the numbers depend on besides the settings."""
-    return {
-        "nnref": nnref.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "computes": describe(),
-        "machine": f"{sys.platform} {platform.machine()}",
-    }
-
-
 class _Run:
     """Training with a folder to write to, or None."""
 
@@ -216,12 +210,10 @@ class _Run:
                 )  # fmt: skip
             except FloatingPointError as error:
                 self.log("diverged", error=str(error), last=progress.history[-1])
-                where = (
-                    f"; the last good checkpoint is in {self.folder}"
-                    if self.has_checkpoint()
-                    else ""
-                )
-                raise FloatingPointError(f"{error}{where}") from None
+                good = f"; the last good checkpoint is in {self.folder}"
+                raise FloatingPointError(
+                    f"{error}{good if self.has_checkpoint() else ''}"
+                ) from None
         test, mistakes = score(parts.model, parts.test)
         print(f"test accuracy {test['accuracy']:.1%} on {parts.facts['test']} images, scored once")
         record = {
@@ -363,8 +355,8 @@ def score(model, data: ImageSet) -> tuple[dict, list]:
     chances = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
     labels, predicted = data.labels, chances.argmax(axis=1)
     losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    confusion = np.zeros((chances.shape[1],) * 2, int)
-    np.add.at(confusion, (labels, predicted), 1)
+    classes = chances.shape[1]
+    pairs = np.bincount(labels * classes + predicted, minlength=classes**2)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-losses[wrong], kind="stable")][:MISTAKES]
     mistakes = [
@@ -374,7 +366,7 @@ def score(model, data: ImageSet) -> tuple[dict, list]:
     found = {
         "loss": float(losses.mean()),
         "accuracy": float((predicted == labels).mean()),
-        "confusion": confusion.tolist(),
+        "confusion": pairs.reshape(classes, classes).tolist(),  # rows: the true class
     }
     return found, mistakes
 

@@ -63,8 +63,8 @@ def test_training_goes_on_bit_for_bit(rule, optimizer, tmp_path, rng):
 
 def test_every_array_that_a_step_changes_or_uses_is_in_it(saved):
     names = " ".join(state(*saved[1:]))
-    for part in ("W", "gamma", "running_mean", "running_var", "velocities", "feedback"):
-        assert part in names or part == "feedback"  # redrawn for each batch: its stream is saved
+    for part in ("W", "gamma", "running_mean", "running_var", "optimizer.velocities0"):
+        assert part in names
     model, optimizer = made(FeedbackAlignment(), Adam)
     names = " ".join(state(model, optimizer))
     for part in ("feedback0.B", "optimizer.ms0", "optimizer.vs0"):
@@ -73,7 +73,7 @@ def test_every_array_that_a_step_changes_or_uses_is_in_it(saved):
 
 def test_numpy_reads_it_without_pickle(saved):
     with np.load(saved[0], allow_pickle=False) as file:
-        assert "layer1.W" in file.files or any(name.endswith(".W") for name in file.files)
+        assert any(name.endswith(".W") for name in file.files)
         assert all(file[name].dtype != object for name in file.files)
     assert checkpoint.facts_of(checkpoint.read(saved[0])) == {"note": "é"}
 

@@ -1,9 +1,11 @@
 """The doctor: its self-tests pass, notice what is broken, and GPUs get the advice that fits."""
 
+import os
 import re
 
 import pytest
 from test_cli import nnref_command
+from test_house import ROOT
 
 from nnref import doctor, feedback
 from nnref.feedback import Sham
@@ -50,10 +52,12 @@ def test_a_gpu_that_is_not_usable_is_told_why(driver, installed, advice, monkeyp
     assert advice in doctor.gpu()
 
 
-def test_what_cupy_itself_says_is_passed_on(monkeypatch):
-    """A driver and a wheel that fit, but CuPy cannot be imported."""
+def test_what_cupy_itself_says_is_passed_on(monkeypatch, tmp_path):
+    """A driver and a wheel that fit, but CuPy sees no GPU."""
+    (tmp_path / "cupy.py").write_text("class cuda:\n    is_available = lambda: False\n")
     monkeypatch.setattr(doctor, "driver_cuda", lambda: 13000)
     monkeypatch.setattr(doctor, "_version", lambda name: "14.0" if name == "cupy-cuda13x" else None)
-    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     found = doctor.gpu()
-    assert found.startswith("none usable: driver for CUDA 13.0, cupy-cuda13x: ") or "CuPy" in found
+    assert found.startswith("none usable: driver for CUDA 13.0, cupy-cuda13x: ")
+    assert "CuPy finds no usable GPU" in found

@@ -122,7 +122,7 @@ def test_a_folder_holds_everything(tmp_path, drawn):
     events = [json.loads(line)["event"] for line in (folder / "log.jsonl").read_text().splitlines()]
     assert events == ["start", "epoch", "epoch", "end"]
     facts = json.loads((folder / "run.json").read_text())
-    assert facts["data"]["train"], facts["data"]["val"] == (480, 120)
+    assert (facts["data"]["train"], facts["data"]["val"]) == (480, 120)
     assert "--width 0.05" in facts["command"] and len(facts["data"]["sha256"]) == 64
     assert json.loads((folder / "result.json").read_text()) == result
     assert len(run._checkpoints(folder)) == 2
@@ -198,6 +198,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_taken(
     run.resume(halfway, {})
     err = capsys.readouterr().err
     assert f"{newest}: damaged" in err and "trying the one before it" in err
+    assert newest.with_name(f"damaged-{newest.name}").is_file()
     run.start(tmp_path / "whole", Settings(**SHORT))
     assert_same_end(tmp_path / "whole", halfway)
 
@@ -316,3 +317,16 @@ def test_leftovers_of_another_run_are_refused(halfway):
     (halfway / "config.toml").unlink()
     with pytest.raises(InputError, match="holds a run; --resume"):
         run.start(halfway, Settings(**SHORT))
+
+
+def test_a_damaged_checkpoint_does_not_become_the_best(tmp_path):
+    """The newest is damaged, the one before it stands at the end of an epoch."""
+    settings, folder = Settings(**SHORT | {"epochs": 3}), tmp_path / "a"
+    run.start(folder, settings)
+    (folder / "result.json").unlink()
+    newest = run._checkpoints(folder)[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    run.resume(folder, {})
+    checkpoint.read(folder / "checkpoints" / "best.npz")  # raises if it is damaged
+    run.start(tmp_path / "whole", settings)
+    assert_same_end(tmp_path / "whole", folder)
