@@ -22,7 +22,10 @@ class Feedback:
 
     To write a rule of your own, derive from this class and say what B is in `__call__`. Override
     `born` if B needs something from the layer's birth: a scale, random numbers, a copy of W.
+    With `learns = True`, the optimizer changes the array `self.B` by the gradient of W.
     """
+
+    learns = False
 
     def for_layer(self, W, scale, law, rng):
         """A copy of this rule for one layer, with a random stream of its own.
@@ -118,6 +121,15 @@ class FeedbackAlignment(Feedback):
 
     def __call__(self, W):
         return self.B
+
+
+class KolenPollack(FeedbackAlignment):
+    """B starts random, then changes as W does, by x_i delta_j (Kolen & Pollack 1994; Akrout 2019).
+
+    So W - B stays what it was, and weight decay, if there is any, shrinks it to nothing.
+    """
+
+    learns = True
 
 
 class NoFeedback(Feedback):

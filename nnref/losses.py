@@ -1,6 +1,6 @@
 """Losses: how wrong is a batch, and the delta = dE/d(output) that starts the backward pass.
 
-Both return (loss, delta): the mean over the N samples of the batch, and its gradient (N, n_out).
+They return (loss, delta): the mean over the N samples of the batch, and its gradient (N, n_out).
 """
 
 import numpy as np
@@ -42,6 +42,33 @@ def mean_squared_error(output, target):
         )
     difference = output - target
     return 0.5 * (difference**2).sum(axis=1).mean(), difference / len(output)
+
+
+def sigmoid_cross_entropy(logits, labels):
+    """A yes or no for each class: E = -mean_n sum_j log p_nj, p = sigmoid(logit) or 1 - that.
+
+    Shapes and errors as in softmax_cross_entropy; delta = (sigmoid(logits) - one_hot) / N. In nats.
+    """
+    targets = one_hot(logits, labels)
+    # -log sigmoid(a) = log(1 + exp(-a)), which logaddexp computes without an overflow
+    losses = xp.logaddexp(0, logits) - targets * logits
+    yes = 0.5 + 0.5 * xp.tanh(0.5 * logits)
+    return losses.sum(axis=1).mean(), (yes - targets) / len(logits)
+
+
+def squared_error(output, labels):
+    """`mean_squared_error` between outputs (N, classes) and one-hot labels (N,)."""
+    return mean_squared_error(output, one_hot(output, labels))
+
+
+def one_hot(output, labels):
+    """(N, classes): 1 at each sample's own label, 0 elsewhere; the shape and dtype of `output`."""
+    if output.ndim != 2 or 0 in output.shape:
+        raise InputError(f"logits: expected shape (N, classes), found {output.shape}")
+    check_labels(labels, *output.shape)
+    targets = xp.zeros_like(output)
+    targets[xp.arange(len(output)), to_device(labels)] = 1
+    return targets
 
 
 def check_labels(labels, N: int, classes: int):

@@ -70,6 +70,24 @@ def weight_angles(model) -> list[float]:
     return [angle(layer.params["W"], layer.feedback(layer.params["W"])) for layer in layers]
 
 
+def by_layer(model, x, labels, loss=softmax_cross_entropy) -> dict[str, list]:
+    """What there is to see of every layer with weights, bottom first; None where undefined.
+
+    Angles in degrees: of W and B, of the delta on this batch and BP's; and rms(B) / rms(W).
+    """
+    probe = copy.deepcopy(model)  # asking a rule for its B may draw random numbers
+    layers = weight_layers(probe)
+    pairs = [(layer.params["W"], layer.feedback(layer.params["W"])) for layer in layers]
+    found = {
+        "weight_angle_deg": [angle(W, B) for W, B in pairs],
+        "delta_angle_deg": delta_angles(model, x, labels, loss),
+        "norm_ratio": [norm_ratio(W, B) for W, B in pairs],
+    }
+    return {
+        name: [v if math.isfinite(v) else None for v in values] for name, values in found.items()
+    }
+
+
 def trouble(model, x) -> str:
     """Which layer first gives numbers that are not finite for this batch, or else the largest.
 

@@ -8,20 +8,29 @@ import math
 
 from nnref.backend import accelerated, xp
 from nnref.errors import InputError
+from nnref.layers.base import WeightLayer
 
 
 class Optimizer:
-    """What all of them share: a model, a learning rate `lr`, and the places of its parameters."""
+    """What all of them share: a model, a learning rate `lr`, and the places of its parameters.
+
+    A place is (array, layer, name): the array changes by layer.grads[name], in place. A B that
+    learns (KolenPollack) is one more array that changes by the gradient of its layer's W.
+    """
 
     def __init__(self, model, lr: float):
         if not 0 < lr < math.inf:
             raise InputError(f"{type(self).__name__}: expected a learning rate above 0, found {lr}")
         self.lr = lr
-        self.places = [(layer, name) for layer in model.walk() for name in layer.params]
+        self.places = []
+        for layer in model.walk():
+            self.places += [(param, layer, name) for name, param in layer.params.items()]
+            if isinstance(layer, WeightLayer) and layer.feedback.learns:
+                self.places.append((layer.feedback.B, layer, "W"))
 
     def zeros(self) -> list:
         """One array of zeros for every parameter: what an optimizer remembers from step to step."""
-        return [xp.zeros_like(layer.params[name]) for layer, name in self.places]
+        return [xp.zeros_like(param) for param, _, _ in self.places]
 
     def step(self):
         """Change every parameter in place, after `backward` has assigned the gradients."""
@@ -41,8 +50,8 @@ class SGD(Optimizer):
 
     @accelerated
     def step(self):
-        for (layer, name), velocity in zip(self.places, self.velocities, strict=True):
-            param, grad = layer.params[name], layer.grads[name]
+        for (param, layer, name), velocity in zip(self.places, self.velocities, strict=True):
+            grad = layer.grads[name]
             velocity *= self.momentum
             velocity += self.direction(grad) + self.weight_decay * param
             param -= self.lr * velocity
@@ -75,8 +84,8 @@ class Adam(Optimizer):
         self.t += 1
         lr = self.lr / (1 - self.beta1**self.t)  # the correction of m, folded into the rate
         correction = 1 - self.beta2**self.t
-        for (layer, name), m, v in zip(self.places, self.ms, self.vs, strict=True):
-            param, grad = layer.params[name], layer.grads[name]
+        for (param, layer, name), m, v in zip(self.places, self.ms, self.vs, strict=True):
+            grad = layer.grads[name]
             m *= self.beta1
             m += (1 - self.beta1) * grad
             v *= self.beta2

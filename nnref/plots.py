@@ -1,7 +1,7 @@
 """Every figure of the project. A rule has the same color everywhere, a layer the same line style.
 
-Colors: Okabe & Ito 2008 (and gray), which color-blind readers can tell apart. The report of a run
-has one rule and many layers: there a layer has a color, from dark (bottom) to light (top).
+Colors: Okabe & Ito 2008 (with gray and a dark brown), which color-blind readers can tell apart. The
+report of a run has one rule and many layers: there a layer has a color, dark (bottom) to light.
 """
 
 import math
@@ -27,6 +27,7 @@ COLORS = {
     "redrawn-magnitudes": "#CC79A7",
     "signed-init": "#009E73",
     "feedback-alignment": "#0072B2",
+    "kolen-pollack": "#6B3E00",
     "last-layer-only": "#999999",
 }
 LAYER_STYLES = [":", "--", "-"]  # of the layers, bottom first

@@ -9,7 +9,6 @@ The test images choose nothing: `best` is chosen on images held out from the tra
 """
 
 import contextlib
-import copy
 import csv
 import dataclasses
 import hashlib
@@ -25,11 +24,10 @@ from tqdm import tqdm
 
 from nnref import checkpoint, measure, plots, report
 from nnref.backend import describe, to_host
-from nnref.data.imageset import ImageSet, batches, collect
+from nnref.data.imageset import ImageSet, batches, collect, split
 from nnref.doctor import versions
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
-from nnref.init import stream
 from nnref.layers import Conv2d, Linear
 from nnref.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
 from nnref.train import Progress, evaluation, fit
@@ -128,7 +126,7 @@ class _Parts:
     def __init__(self, settings: Settings):
         self.settings = settings
         train, self.test = load_data(settings)
-        self.train, self.val = split(train, self.test, settings)
+        self.train, self.val = split(train, self.test, settings.val, settings.seed)
         if settings.batch_size > len(self.train.labels):
             raise InputError(
                 f"--batch-size: expected at most the {len(self.train.labels)} images to train on, "
@@ -142,34 +140,6 @@ class _Parts:
             "names": list(map(str, train.names)) or [str(i) for i in range(1 + train.labels.max())],
             "sha256": data_hash(train, self.test),
         }
-
-
-def split(train: ImageSet, test: ImageSet, settings) -> tuple[ImageSet, ImageSet | None]:
-    """(images to train on, images held out to choose by); the second without random crops."""
-    count = round(settings.val * len(train.labels))
-    if count == 0:
-        return train, None
-    order = stream(settings.seed, "split").permutation(len(train.labels))
-    kept, held_out = np.sort(order[count:]), np.sort(order[:count])
-    val = train._replace(images=_some(train.images, held_out), labels=train.labels[held_out])
-    val = val._replace(transform=test.transform, normalize=test.normalize)
-    return train._replace(images=_some(train.images, kept), labels=train.labels[kept]), val
-
-
-class _some:
-    """Some images of a set that reads them when asked to; of an array simply a smaller array."""
-
-    def __new__(cls, images, indices):
-        return images[indices] if isinstance(images, np.ndarray) else super().__new__(cls)
-
-    def __init__(self, images, indices):
-        self.images, self.indices = images, indices
-
-    def __len__(self):
-        return len(self.indices)
-
-    def __getitem__(self, i):
-        return self.images[self.indices[i]]
 
 
 def data_hash(*parts: ImageSet) -> str:
@@ -289,18 +259,7 @@ class _Run:
         model, train = self.parts.model, self.parts.train
         looked_at = train._replace(transform=self.parts.test.transform)
         x, labels = next(batches(looked_at, min(WATCHED, len(train.labels))))
-        pairs = [
-            (layer.params["W"], layer.feedback(layer.params["W"]))
-            for layer in measure.weight_layers(copy.deepcopy(model))  # asking may draw numbers
-        ]
-        found = {
-            "weight_angle_deg": measure.weight_angles(model),
-            "delta_angle_deg": measure.delta_angles(model, x, labels),
-            "norm_ratio": [measure.norm_ratio(W, B) for W, B in pairs],
-        }
-        return {
-            name: [v if np.isfinite(v) else None for v in values] for name, values in found.items()
-        }
+        return measure.by_layer(model, x, labels)
 
     def save(self):
         """A checkpoint; of older ones the last stays."""

@@ -20,6 +20,7 @@ from nnref.feedback import (
     Backprop,
     FeedbackAlignment,
     FixedMagnitudes,
+    KolenPollack,
     NoFeedback,
     RedrawnMagnitudes,
     Sham,
@@ -36,6 +37,7 @@ RULES = {
     "redrawn-magnitudes": RedrawnMagnitudes(),
     "signed-init": SignedInit(),
     "feedback-alignment": FeedbackAlignment(),
+    "kolen-pollack": KolenPollack(),
     "last-layer-only": NoFeedback(),
 }
 MODELS = {

@@ -44,6 +44,7 @@ def fit(
     on_epoch=None,
     label: str | None = None,
     progress: Progress | None = None,
+    loss=softmax_cross_entropy,
 ) -> list[dict]:
     """Train `model` in place; return its history, one dictionary for each epoch.
 
@@ -52,6 +53,7 @@ def fit(
     on_step     called as on_step(epochs so far) after every step
     on_epoch    called as on_epoch(entry) with the new entry of the history
     label       a name to show on a progress bar; None shows none
+    loss        a function of (outputs, labels) as in losses.py
     progress    where to go on from, kept up to date; None: at the start (checkpoint.py saves it)
 
     A history entry holds `epoch`, `train_loss` (nats, the mean over the epoch), `seconds` and,
@@ -86,11 +88,12 @@ def fit(
                 if schedule:  # its value in the middle of the step
                     optimizer.lr = schedule(epoch + (now.step + 0.5) / steps)
                 try:
-                    loss = train_step(model, optimizer, x, labels)
+                    step_loss = train_step(model, optimizer, x, labels, loss)
                 except FloatingPointError as error:
                     where = f"step {now.step + 1} of epoch {epoch + 1}: {error}"
                     raise _diverged(where, optimizer) from None
-                now.loss_sum = now.loss_sum + loss * len(labels)  # stays on the device until read
+                # stays on the device until it is read
+                now.loss_sum = now.loss_sum + step_loss * len(labels)
                 now.seen += len(labels)  # damaged images may have been left out
                 now.step += 1
                 now.seconds = time.perf_counter() - start
@@ -106,7 +109,7 @@ def fit(
                 )
             entry["seconds"] = time.perf_counter() - start
             if test is not None:
-                entry["test_loss"], entry["test_accuracy"] = evaluate(model, test)
+                entry["test_loss"], entry["test_accuracy"] = evaluate(model, test, loss=loss)
             now.history.append(entry)
             if label:
                 bar.set_postfix_str(_standing(now))
@@ -132,29 +135,31 @@ def _diverged(where, optimizer):
     )
 
 
-def train_step(model, optimizer, x, labels):
+def train_step(model, optimizer, x, labels, loss=softmax_cross_entropy):
     """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss.
 
     Raises FloatingPointError, before anything is changed, if the loss is not finite; on a GPU it
     does not look, because it would have to wait.
     """
     logits = model.forward(x)
-    loss, delta = softmax_cross_entropy(logits, labels)
-    if xp is np and not math.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss}, {trouble(model, x)}")
+    value, delta = loss(logits, labels)
+    if xp is np and not math.isfinite(value):
+        raise FloatingPointError(f"the loss is {value}, {trouble(model, x)}")
     model.backward(delta)
     optimizer.step()
-    return loss
+    return value
 
 
-def evaluate(model, data: ImageSet, batch_size: int = 500) -> tuple[float, float]:
+def evaluate(
+    model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entropy
+) -> tuple[float, float]:
     """(mean loss in nats, accuracy from 0 to 1) on held-out images, BatchNorm in evaluation."""
     check_fits(model, data)
     total_loss, correct, seen = 0.0, 0, 0
     with evaluation(model):
         for x, labels in batches(data, batch_size):
             logits = model.forward(x)
-            total_loss = total_loss + softmax_cross_entropy(logits, labels)[0] * len(labels)
+            total_loss = total_loss + loss(logits, labels)[0] * len(labels)
             correct = correct + (logits.argmax(axis=1) == to_device(labels)).sum()
             seen += len(labels)
     return float(total_loss) / seen, float(correct) / seen

@@ -15,7 +15,7 @@ from pictures import class_folders, picture, write_folder
 
 from nnref import checkpoint, compare, run
 from nnref.backend import xp
-from nnref.data.imageset import ImageSet
+from nnref.data.imageset import ImageSet, split
 from nnref.errors import InputError
 from nnref.settings import Settings
 
@@ -142,14 +142,14 @@ def test_best_is_the_epoch_with_the_highest_validation_accuracy(tmp_path):
 def test_validation_images_are_not_trained_on_and_have_no_random_crops(digits):
     train, test = digits
     train = train._replace(transform=len)
-    ours, val = run.split(train, test, Settings(val=0.3))
+    ours, val = split(train, test, 0.3, seed=0)
     assert len(val.labels) == 3000 and len(ours.labels) == 7000
     both = np.concatenate([ours.images, val.images]).reshape(10000, -1)
     assert np.array_equal(
         np.sort(both.sum(axis=1)), np.sort(train.images.reshape(10000, -1).sum(1))
     )
     assert (ours.transform, val.transform) == (len, None)
-    assert run.split(train, test, Settings(val=0)) == (train, None)
+    assert split(train, test, 0, seed=0) == (train, None)
 
 
 def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnref.backend import accelerated, cores, to_device
 from nnref.errors import InputError
+from nnref.init import stream
 
 
 class ImageSet(NamedTuple):
@@ -44,6 +45,41 @@ def check_data(data: ImageSet):
         finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
         if not finite.all():
             raise InputError(f"data: image {finite.argmin()} holds a number that is not finite")
+
+
+def split(train: ImageSet, test: ImageSet, share: float, seed: int):
+    """(images to train on, a share of them held out to choose by or None), drawn by `seed`.
+
+    What is held out is looked at as the test images are, without random crops.
+    """
+    count = round(share * len(train.labels))
+    if count == 0:
+        return train, None
+    order = stream(seed, "split").permutation(len(train.labels))
+    kept, held_out = np.sort(order[count:]), np.sort(order[:count])
+    return choose(train, kept), choose(train, held_out)._replace(
+        transform=test.transform, normalize=test.normalize
+    )
+
+
+def choose(data: ImageSet, indices) -> ImageSet:
+    """The images with these indices; of an array, and of files that are read when asked for."""
+    plain = isinstance(data.images, np.ndarray)
+    images = data.images[indices] if plain else _Some(data.images, indices)
+    return data._replace(images=images, labels=data.labels[indices])
+
+
+class _Some:
+    """Some images of a set that reads them when asked to."""
+
+    def __init__(self, images, indices):
+        self.images, self.indices = images, indices
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, i):
+        return self.images[self.indices[i]]
 
 
 def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: int | None = None):

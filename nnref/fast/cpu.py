@@ -389,8 +389,8 @@ def adam_step(optimizer):
 def _for_all_parameters(work, optimizer, *states):
     """work(parameter, gradient, *state) on pieces of all of them, shared out among the cores."""
     jobs = []
-    for (layer, name), *state in zip(optimizer.places, *states, strict=True):
-        arrays = [layer.params[name], layer.grads[name], *state]
+    for (param, layer, name), *state in zip(optimizer.places, *states, strict=True):
+        arrays = [param, layer.grads[name], *state]
         if not all(array.flags.c_contiguous for array in arrays):
             return NotImplemented
         flat = [array.reshape(-1) for array in arrays]

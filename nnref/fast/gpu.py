@@ -196,14 +196,14 @@ def cross_entropy(logits, labels):
 
 def sgd_step(optimizer):
     """SGD.step on all parameters at once."""
-    grads = [optimizer.direction(layer.grads[name]) for layer, name in optimizer.places]
+    grads = [optimizer.direction(layer.grads[name]) for _, layer, name in optimizer.places]
     settings = optimizer.lr, optimizer.momentum, optimizer.weight_decay
     return _on_all_parameters("sgd", optimizer.places, grads, [optimizer.velocities], settings)
 
 
 def adam_step(optimizer):
     """Adam.step on all parameters at once."""
-    grads = [layer.grads[name] for layer, name in optimizer.places]
+    grads = [layer.grads[name] for _, layer, name in optimizer.places]
     t, beta1, beta2 = optimizer.t + 1, optimizer.beta1, optimizer.beta2
     settings = optimizer.lr / (1 - beta1**t), beta1, beta2, 1 - beta2**t, optimizer.eps
     states = [optimizer.ms, optimizer.vs]
@@ -215,7 +215,7 @@ def adam_step(optimizer):
 
 def _on_all_parameters(name, places, grads, states, settings):
     """One launch of the kernel `name` on (parameter, gradient, *states), wherever they lie."""
-    params = [layer.params[key] for layer, key in places]
+    params = [param for param, _, _ in places]
     grads = [xp.ascontiguousarray(grad) for grad in grads]
     starts = np.cumsum([0, *(param.size for param in params)])
     alike = len({array.dtype for arrays in (params, grads) for array in arrays}) == 1
