@@ -1,0 +1,228 @@
+"""A replication is a list of trials: one training each, from one seed, kept in a file of its own.
+
+What ended stays: a second call reads the file. What was interrupted goes on from its checkpoint.
+
+OUT/trials/NAME.json    a finished trial: what it was, what was measured after every epoch
+OUT/trials/NAME.npz     the checkpoint of one that is under way
+OUT/NAME.json           the result: all trials so far, data, machine and versions
+"""
+
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import NamedTuple
+
+from nnref import checkpoint, measure
+from nnref.backend import to_host
+from nnref.data.imageset import ImageSet, batches
+from nnref.doctor import versions
+from nnref.errors import InputError
+from nnref.files import make_folder, read_json, write_whole
+from nnref.losses import softmax_cross_entropy
+from nnref.train import Progress, evaluation, fit
+
+SAVE_EVERY = 60  # seconds between the checkpoints of a trial
+WATCHED = 128  # training images on which angles are measured
+
+
+class Parts(NamedTuple):
+    """What one trial is made of.
+
+    look(model, x, labels) -> a dictionary to add to the history after every epoch, x and labels
+    being some training images; None measures nothing (`by_layer` is the usual one).
+    """
+
+    model: object
+    optimizer: object
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet | None
+    epochs: int
+    batch_size: int
+    schedule: Callable | None = None
+    loss: Callable = softmax_cross_entropy
+    look: Callable | None = None
+
+
+class Study:
+    """One replication under way: its name and tier, its folder, and its trials so far."""
+
+    def __init__(self, name: str, tier: str, out: Path, facts: dict):
+        self.name, self.tier, self.out = name, tier, out
+        self.facts = facts  # settings and data, for the result
+        self.trials, self.missing = [], []
+        make_folder(out / "trials")
+
+    def trial(self, facts: dict, make: Callable[[], Parts]) -> dict:
+        """Carry out one trial, or read it if it has ended before; return its record.
+
+        `facts` (for JSON) say all that sets it apart from others; `make` builds its parts. The
+        record is {**facts, "history", "test", "seconds"}, or has "diverged" in place of "test".
+        """
+        path = self.out / "trials" / f"{file_name(facts)}.json"
+        if path.is_file():
+            record = read_json(path)
+        else:
+            record = facts | _train(make(), path.with_suffix(".npz"), facts)
+            write_whole(path, json.dumps(rounded(record)).encode())
+            path.with_suffix(".npz").unlink(missing_ok=True)
+            print(f"{self.name}: {line_about(record)}", flush=True)
+        self.trials.append(record)
+        self.write()
+        return record
+
+    def best_lr(self, facts: dict, grid, make: Callable[[float], Parts]) -> float:
+        """The learning rate of `grid` with the best validation accuracy at the end of its trial.
+
+        facts, make(lr)    of these trials, which are kept apart from the others by "search": true
+        """
+        found = {}
+        for lr in grid:
+            trial = self.trial(facts | {"search": True, "lr": lr}, lambda lr=lr: make(lr))
+            found[lr] = -1 if "diverged" in trial else trial["history"][-1]["val_accuracy"]
+        return max(found, key=found.get)
+
+    def left_out(self, part: str, reason: InputError):
+        """Note that a part has not been run, and why."""
+        print(f"{self.name}: {part} is left out: {reason}")
+        self.missing.append(part)
+
+    def write(self) -> dict:
+        """The result so far, as OUT/NAME.json."""
+        result = {
+            "name": self.name,
+            "tier": self.tier,
+            "versions": versions(),
+            "not_run": self.missing,
+            **self.facts,
+            "wall_s": round(sum(trial["seconds"] for trial in self.trials)),
+            "trials": self.trials,
+        }
+        write_whole(self.out / f"{self.name}.json", as_lines(rounded(result)).encode())
+        return result
+
+
+def _train(parts: Parts, saved: Path, facts) -> dict:
+    """Train from the start or from the checkpoint `saved`; what was measured."""
+    model, optimizer, progress = parts.model, parts.optimizer, Progress()
+    if saved.is_file():
+        contents = checkpoint.read(saved)
+        progress = checkpoint.restore(contents, model, optimizer)
+        progress.loss_sum = progress.loss_sum[()]
+    last_save = time.monotonic()
+
+    def save(_):
+        nonlocal last_save
+        if time.monotonic() - last_save > SAVE_EVERY:
+            checkpoint.save(saved, model, optimizer, progress, facts)
+            last_save = time.monotonic()
+
+    def look(entry):
+        if "test_accuracy" in entry:  # `fit` calls any held-out images the test
+            entry["val_loss"], entry["val_accuracy"] = (
+                entry.pop("test_loss"),
+                entry.pop("test_accuracy"),
+            )
+        if parts.look:
+            plain = parts.train._replace(transform=parts.val.transform)
+            x, labels = next(batches(plain, min(WATCHED, len(plain.labels))))
+            entry |= parts.look(model, x, labels)
+
+    if not progress.history:
+        progress.history.append({"epoch": 0})
+        look(progress.history[0])
+    try:
+        fit(
+            model, optimizer, parts.train, parts.val, parts.epochs, parts.batch_size,
+            parts.schedule, facts["seed"], save, look, None, progress, parts.loss,
+        )  # fmt: skip
+    except FloatingPointError as error:
+        return {"history": progress.history, "diverged": str(error), "seconds": _seconds(progress)}
+    test = score(model, parts.test, parts.loss) if parts.test else None
+    return {"history": progress.history, "test": test, "seconds": _seconds(progress)}
+
+
+def _seconds(progress) -> float:
+    return progress.seconds + sum(entry.get("seconds", 0) for entry in progress.history)
+
+
+def by_layer(model, x, labels) -> dict:
+    """measure.by_layer, with the kurtosis of W and the angle of W and sign(W) that it predicts."""
+    weights = [layer.params["W"] for layer in measure.weight_layers(model)]
+    return measure.by_layer(model, x, labels) | {
+        "kurtosis": [measure.kurtosis(W) for W in weights],
+        "predicted_sign_angle_deg": [measure.predicted_sign_angle(W) for W in weights],
+    }
+
+
+def score(model, data: ImageSet, loss=softmax_cross_entropy) -> dict:
+    """Loss, accuracy and top-5 accuracy (the label is among the five largest outputs), 0 to 1."""
+    total, first, fifth, seen = 0.0, 0, 0, 0
+    with evaluation(model):
+        for x, labels in batches(data, 500):
+            outputs = model.forward(x)
+            total += float(loss(outputs, labels)[0]) * len(labels)
+            outputs = to_host(outputs)
+            own = outputs[range(len(labels)), labels][:, None]
+            better = (outputs > own).sum(axis=1)
+            first, fifth = first + int((better < 1).sum()), fifth + int((better < 5).sum())
+            seen += len(labels)
+    return {"loss": total / seen, "accuracy": first / seen, "top5": fifth / seen, "images": seen}
+
+
+def spread(values) -> str:
+    """Mean and standard deviation of some values, or the value of one: "52.3 ± 0.4", "52.3"."""
+    if not values:
+        return "-"
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def file_name(facts: dict) -> str:
+    """A readable name for the file of a trial, with a hash of all facts against mix-ups."""
+    readable = "-".join(
+        f"{name}{value}" if isinstance(value, int | float) else str(value)
+        for name, value in facts.items()
+        if value is not True
+    )
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9.]+", "-", f"{readable}-{digest}")[-120:].strip("-")
+
+
+def line_about(record: dict) -> str:
+    """One line on a trial that has just ended."""
+    facts = [
+        f"{name} {value}" if isinstance(value, int | float) else str(value)
+        for name, value in record.items()
+        if name not in ("history", "test", "seconds", "diverged", "search")
+    ]
+    last = record["history"][-1]
+    if "diverged" in record:
+        result = "diverged"
+    elif record["test"]:
+        result = f"test accuracy {record['test']['accuracy']:.1%}"
+    else:
+        result = f"validation accuracy {last['val_accuracy']:.1%}"
+    return f"{', '.join(facts)}: {result}, {record['seconds']:.0f} s"
+
+
+def rounded(value, digits: int = 5):
+    """The same for JSON, every number to so many significant digits; NaN becomes None."""
+    if isinstance(value, dict):
+        return {name: rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(entry) for entry in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
+def as_lines(result: dict) -> str:
+    """JSON with a line for each trial, so that changes to it can be read."""
+    trials = ",\n  ".join(json.dumps(trial) for trial in result["trials"])
+    rest = json.dumps({**result, "trials": []}, indent=1, ensure_ascii=False)
+    return rest.replace('"trials": []', f'"trials": [\n  {trials}\n ]') + "\n"
