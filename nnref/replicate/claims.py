@@ -1,0 +1,51 @@
+"""A claim of a paper, what we measured, and the verdict, by conditions written down beforehand."""
+
+from statistics import mean
+from typing import NamedTuple
+
+
+class Claim(NamedTuple):
+    """One row of the ledger (tutorials/claims.md).
+
+    conditions    what must hold if the claim does, as (words, whether it holds here); their words
+                  were written before the result was known. None in place of the truth: not measured
+    """
+
+    text: str  # what the paper says
+    published: str  # its number and where it is from, or "none in print"
+    setting: str  # what we ran
+    ours: str  # mean ± standard deviation, and over how many seeds
+    conditions: list[tuple[str, bool | None]]
+
+    @property
+    def verdict(self) -> str:
+        """reproduced (all conditions hold), partly, not, or not run yet (some were not measured)."""
+        found = [holds for _, holds in self.conditions]
+        if not found or None in found:
+            return "not run yet"
+        return "reproduced" if all(found) else "partly" if any(found) else "not"
+
+
+def chosen(result: dict | None, **facts) -> list[dict]:
+    """The trials of a result, learning rate searches left out, that these facts hold for."""
+    trials = result["trials"] if result else []
+    return [
+        trial
+        for trial in trials
+        if "search" not in trial and all(trial.get(name) == value for name, value in facts.items())
+    ]
+
+
+def accuracies(trials: list[dict]) -> list[float]:
+    """Test accuracies in %, one for each trial; one that diverged counts as 0."""
+    return [100 * trial["test"]["accuracy"] if "test" in trial else 0.0 for trial in trials]
+
+
+def average(values) -> float | None:
+    """Their mean; None if there are none."""
+    return mean(values) if values else None
+
+
+def holds(condition, *values) -> bool | None:
+    """condition(*values), or None if one of the values was not measured."""
+    return None if None in values else bool(condition(*values))
