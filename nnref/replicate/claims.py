@@ -19,7 +19,7 @@ class Claim(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """reproduced (all conditions hold), partly, not, or not run yet (some were not measured)."""
+        """reproduced (all conditions hold), partly, not; not run yet (some were not measured)."""
         found = [holds for _, holds in self.conditions]
         if not found or None in found:
             return "not run yet"

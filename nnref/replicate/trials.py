@@ -59,16 +59,20 @@ class Study:
         make_folder(out / "trials")
 
     def trial(self, facts: dict, make: Callable[[], Parts]) -> dict:
-        """Carry out one trial, or read it if it has ended before; return its record.
+        """Train a network, or read what was measured if it has ended before; return the record.
 
         `facts` (for JSON) say all that sets it apart from others; `make` builds its parts. The
         record is {**facts, "history", "test", "seconds"}, or has "diverged" in place of "test".
         """
+        return self.measurement(facts, lambda saved: _train(make(), saved, facts))
+
+    def measurement(self, facts: dict, measure: Callable[[Path], dict]) -> dict:
+        """The same for anything else: measure(path of a checkpoint, which nobody has to write)."""
         path = self.out / "trials" / f"{file_name(facts)}.json"
         if path.is_file():
             record = read_json(path)
         else:
-            record = facts | _train(make(), path.with_suffix(".npz"), facts)
+            record = facts | measure(path.with_suffix(".npz"))
             write_whole(path, json.dumps(rounded(record)).encode())
             path.with_suffix(".npz").unlink(missing_ok=True)
             print(f"{self.name}: {line_about(record)}", flush=True)
@@ -151,10 +155,10 @@ def _seconds(progress) -> float:
     return progress.seconds + sum(entry.get("seconds", 0) for entry in progress.history)
 
 
-def by_layer(model, x, labels) -> dict:
+def by_layer(model, x, labels, loss=softmax_cross_entropy) -> dict:
     """measure.by_layer, with the kurtosis of W and the angle of W and sign(W) that it predicts."""
     weights = [layer.params["W"] for layer in measure.weight_layers(model)]
-    return measure.by_layer(model, x, labels) | {
+    return measure.by_layer(model, x, labels, loss) | {
         "kurtosis": [measure.kurtosis(W) for W in weights],
         "predicted_sign_angle_deg": [measure.predicted_sign_angle(W) for W in weights],
     }
@@ -203,10 +207,12 @@ def line_about(record: dict) -> str:
     last = record["history"][-1]
     if "diverged" in record:
         result = "diverged"
-    elif record["test"]:
+    elif record.get("test"):
         result = f"test accuracy {record['test']['accuracy']:.1%}"
-    else:
+    elif "val_accuracy" in last:
         result = f"validation accuracy {last['val_accuracy']:.1%}"
+    else:
+        result = "done"
     return f"{', '.join(facts)}: {result}, {record['seconds']:.0f} s"
 
 
