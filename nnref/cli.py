@@ -5,11 +5,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-from nnref import compare, demo, doctor, gradcheck, plots, run
+from nnref import compare, demo, doctor, gradcheck, plots, replicate, run
 from nnref.backend import describe, xp
 from nnref.data import catalog
 from nnref.errors import InputError
 from nnref.files import check_writable, make_folder, write_whole
+from nnref.replicate.sources import Sources
+from nnref.replicate.trials import Study
 from nnref.settings import FIELDS, MODELS, RULES, Settings, flag, from_text, read_toml
 
 DEMO_RULES = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
@@ -123,6 +125,30 @@ def run_bench(options) -> int:
     return 0
 
 
+def run_replicate(options) -> int:
+    """`python -m nnref replicate`: carry out a replication, print its table, write its result."""
+    name, out = options.name, options.out or Path("replications") / f"{options.name}-{options.tier}"
+    module = replicate.find(name)
+    make_folder(out)
+    flags = "".join(f" --{key.replace('_', '-')} PATH" for key in ("cifar10", "tiny_imagenet")
+                    if getattr(options, key))  # fmt: skip
+    flags += f" --seeds {options.seeds}" if options.seeds else ""
+    command = f"python -m nnref replicate {name} --tier {options.tier}{flags}"
+    print(f"{name}, {options.tier}: takes {module.MINUTES[options.tier]}; {describe()}")
+    print(f"stopped, the same command goes on where it was; results: {out}")
+    study = Study(name, options.tier, out, {"command": command, "data": []})
+    module.run(study, Sources(options.cifar10, options.tiny_imagenet), options.seeds)
+    result = study.write()
+    if not result["trials"]:
+        raise InputError(f"{name}: nothing could be run; {', '.join(study.missing)} left out")
+    print(module.table(result))
+    for claim in module.claims(result) if options.tier != "smoke" else ():
+        print(f"{claim.verdict}: {claim.text}; ours: {claim.ours}")
+    for figure, drawn in module.figures(result).items():
+        plots.save(drawn, out / f"{name}-{figure}.png")
+    return 0
+
+
 def run_doctor(options) -> int:
     """`python -m nnref doctor`: what is here, what works; exit status 0 or 1."""
     return doctor.run()
@@ -190,6 +216,7 @@ def _parser() -> _Parser:
     _add_compare(commands)
     _add_data(commands)
     _add_bench(commands)
+    _add_replicate(commands)
     command = commands.add_parser(
         "doctor", help="say what is installed, test that it works", allow_abbrev=False
     )
@@ -272,6 +299,30 @@ def _add_bench(commands):
     add("--json", type=Path, metavar="PATH", help="write the record there too")
     _add_backend(add)
     command.set_defaults(run=run_bench)
+
+
+def _add_replicate(commands):
+    """The options of `replicate`."""
+    command = commands.add_parser(
+        "replicate",
+        help="carry out the experiments of a paper, scaled down or in full",
+        description="Carry out the experiments of a paper and hold its claims against the result.",
+        allow_abbrev=False,
+    )
+    add = command.add_argument
+    add("name", choices=replicate.REPLICATIONS)
+    add("--tier", choices=["smoke", "small", "full"], default="small", help="default: small")
+    add("--out", type=Path, metavar="DIR", help="default: replications/NAME-TIER")
+    add("--seeds", type=_at_least(1), metavar="N", help="repeat from N seeds; default: the tier's")
+    for name in ("cifar10", "tiny-imagenet"):
+        add(
+            f"--{name}",
+            type=Path,
+            metavar="PATH",
+            help="class folders, if `data fetch` is not used",
+        )
+    _add_backend(add)
+    command.set_defaults(run=run_replicate)
 
 
 def _add_backend(add):

@@ -1,1 +1,17 @@
-"""Replications of papers: one short file each, with the paper's settings beside ours on top."""
+"""Replications of papers: one short file each, with the paper's settings beside ours on top.
+
+A file NAME.py has
+    PAPER                      one sentence: the paper and what it claims
+    TIERS, MINUTES             what smoke, small and full run, and how long that takes
+    run(study, places, seeds)  the experiment (trials.Study, sources.Sources)
+    table(result), figures(result), claims(result)
+"""
+
+import importlib
+
+REPLICATIONS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019"]
+
+
+def find(name: str):
+    """The module of a replication."""
+    return importlib.import_module(f"nnref.replicate.{name}")

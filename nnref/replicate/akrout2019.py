@@ -15,6 +15,8 @@ table because it is what they published.
 import math
 from functools import partial
 
+from matplotlib.figure import Figure
+
 from nnref.backend import to_device
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, KolenPollack, NoFeedback
@@ -22,10 +24,16 @@ from nnref.init import normal, stream
 from nnref.layers import Flatten, Linear, Sequential, Sigmoid
 from nnref.losses import sigmoid_cross_entropy
 from nnref.optim import SGD
+from nnref.replicate import figures as draw
 from nnref.replicate import sources
 from nnref.replicate.claims import Claim, average, chosen, holds
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
+PAPER = (
+    "Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, *Deep learning without weight transport* "
+    "([arXiv 1904.05391](https://arxiv.org/abs/1904.05391)), the MNIST network of their code: a B "
+    "that learns by the same local product as W does as well as W itself."
+)
 BATCH = 128
 PUBLISHED = {  # their logs: test accuracy in % after 30 epochs, and the best of 400
     "BP": (97.1, 98.50),
@@ -34,7 +42,7 @@ PUBLISHED = {  # their logs: test accuracy in % after 30 epochs, and the best of
     "last layer only": (None, None),  # ours
 }
 TIERS = {  # (hidden units, images, {seed: epochs})
-    "smoke": (20, 1000, {0: 2}),
+    "smoke": (20, 300, {0: 2}),
     "small": (500, None, {0: 30, 1: 30, 2: 30}),
     "full": (500, None, {1: 30, 2: 30, 0: 400}),
 }
@@ -132,6 +140,29 @@ def table(result: dict) -> str:
             f"{long or '-':>8}"
         )
     return "\n".join([*lines, "test accuracy in %, mean ± standard deviation over the seeds"])
+
+
+def figures(result: dict) -> dict[str, Figure]:
+    """Test accuracy, theirs as stars, and the angle of the hidden layer's delta."""
+    trials = {rule: [t["history"][1:] for t in chosen(result, rule=rule)] for rule in PUBLISHED}
+    accuracy = {
+        rule: [[(e["epoch"], 100 * e["val_accuracy"]) for e in history] for history in histories]
+        for rule, histories in trials.items()
+    }
+    angle = {
+        rule: [[(e["epoch"], e["delta_angle_deg"][0]) for e in history] for history in histories]
+        for rule, histories in trials.items()
+        if rule in ("FA", "KP")
+    }
+    published = {"accuracy": {}, "angle": {"FA": [(1, 42), (10, 26), (400, 35)]}}
+    for rule, numbers in PUBLISHED.items():
+        known = [point for point in zip((30, 400), numbers, strict=True) if point[1]]
+        published["accuracy"] |= {rule: known} if known else {}
+    return {
+        "accuracy": draw.curves({"MNIST": accuracy}, "test accuracy (%)", published["accuracy"]),
+        "angle": draw.curves({"hidden layer": angle}, "angle of delta and BP's (degrees)",
+                             published["angle"]),
+    }  # fmt: skip
 
 
 def claims(result: dict | None) -> list[Claim]:

@@ -11,6 +11,7 @@ errors travel back through random fixed synapses, because its forward weights al
 from functools import partial
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from nnref import measure
 from nnref.backend import to_device, to_host
@@ -20,11 +21,17 @@ from nnref.init import glorot_uniform, stream, uniform
 from nnref.layers import Flatten, Linear, Sequential, Sigmoid
 from nnref.losses import mean_squared_error, squared_error
 from nnref.optim import SGD
+from nnref.replicate import figures as draw
 from nnref.replicate import sources
 from nnref.replicate.claims import Claim, average, chosen, holds
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 from nnref.train import train_step
 
+PAPER = (
+    "Lillicrap, Cownden, Tweed & Akerman 2016, *Random synaptic feedback weights support error "
+    "backpropagation for deep learning* ([doi](https://doi.org/10.1038/ncomms13276)): W comes to "
+    "align with a fixed random B."
+)
 SIZES = 30, 20, 10
 LR, LOOK_EVERY = 1e-3, 100  # per example; examples
 RULES = {"BP": Backprop(), "FA": FeedbackAlignment(), "last layer only": NoFeedback()}
@@ -165,6 +172,29 @@ def table(result: dict) -> str:
     return "\n".join([*lines, "mean ± standard deviation over the seeds; error in %, angles in °"])
 
 
+def figures(result: dict) -> dict[str, Figure]:
+    """The linear task: error under both rules, and FA's angles, over the examples."""
+
+    def over_time(rule, quantity, factor=1):
+        times = [e["examples"] for e in chosen(result, task="linear")[0]["history"]]
+        values = {t: [factor * v for v in linear(result, rule, quantity, t)] for t in times}
+        return {t: found for t, found in values.items() if found}
+
+    blue, black = draw.STYLES["FA"][0], draw.STYLES["BP"][0]
+    errors = [
+        ("BP", black, "-", over_time("BP", "error", 100)),
+        ("FA", blue, "-", over_time("FA", "error", 100)),
+    ]
+    angles = [
+        ("FA's delta and BP's", blue, "-", over_time("FA", "delta_to_bp")),
+        ("FA's delta and the pseudo-inverse's", blue, "--", over_time("FA", "delta_to_pinv")),
+        ("BP's delta and the pseudo-inverse's", black, "--", over_time("FA", "bp_to_pinv")),
+        ("W and B", blue, ":", over_time("FA", "W_to_B")),
+    ]
+    panels = {"error (% of the target's power)": errors, "angle under FA (degrees)": angles}
+    return {"linear": draw.over_examples(panels)}
+
+
 def claims(result: dict | None) -> list[Claim]:
     """Alignment on the linear task; FA as good as BP on digits."""
     at = {
@@ -212,8 +242,9 @@ def claims(result: dict | None) -> list[Claim]:
             "B comes to act like the pseudo-inverse of W, more than W's transpose does",
             "shown as curves and derived",
             setting,
-            "to the pseudo-inverse's delta: "
-            f"FA {spread(linear(result, 'FA', 'delta_to_pinv', 1000))}, BP {spread(linear(result, 'FA', 'bp_to_pinv', 1000))} degrees after 1000",
+            "to the pseudo-inverse's delta, after 1000: "
+            f"FA {spread(linear(result, 'FA', 'delta_to_pinv', 1000))}, "
+            f"BP {spread(linear(result, 'FA', 'bp_to_pinv', 1000))} degrees",
             [
                 (
                     "FA's delta is closer to it than BP's",

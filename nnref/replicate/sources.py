@@ -59,6 +59,7 @@ def load(name: str, sources: Sources, count=None, classes=None, share: float = 0
         train, test = imagefolder.load(path, classes=classes)
         if test is None:
             raise InputError(f"{path}: expected images in val or test, found none")
+    found = len(np.unique(train.labels))
     if count is not None:
         if count > len(train.labels):
             raise InputError(f"{name}: expected {count} images, found {len(train.labels)}")
@@ -69,7 +70,7 @@ def load(name: str, sources: Sources, count=None, classes=None, share: float = 0
         "name": name if sources == Sources() or name in ("digits", "mnist") else f"{name}, files",
         "train": len(train.labels),
         "test": len(test.labels),
-        "classes": len(np.unique(test.labels)),
+        "classes": found,
         "held_out": share,
     }
     ours, val = split(train, test, share, seed=0)

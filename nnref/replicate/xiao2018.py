@@ -9,16 +9,26 @@ as well as by backpropagation; feedback alignment, which learns digits well, har
 """
 
 from functools import partial
+from statistics import mean
 from typing import NamedTuple
+
+from matplotlib.figure import Figure
 
 from nnref import models
 from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback, SignSymmetry
 from nnref.optim import SGD, cosine, step_decay
+from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.trials import Parts, Study, by_layer
+from nnref.replicate.claims import Claim, accuracies, average, chosen, holds
+from nnref.replicate.trials import Parts, Study, by_layer, spread
 
+PAPER = (
+    "Xiao, Chen, Liao & Poggio 2018, *Biologically-plausible learning algorithms can scale to "
+    "large datasets* ([arXiv 1811.03567](https://arxiv.org/abs/1811.03567)): with the signs of the "
+    "weights alone a network learns ImageNet nearly as well as by backpropagation."
+)
 SETTINGS = {  # name -> (the rule of all layers but the last, the rule of the last)
     "BP": (Backprop(), Backprop()),
     "SS": (SignSymmetry(), SignSymmetry()),
@@ -56,9 +66,8 @@ class Part(NamedTuple):
 
 TIERS = {
     "smoke": [
-        Part("digits", ["mlp"], [0.1], (100, 1), 1, 32, 1, 0.1, 200),
-        Part("digits", ["resnet20"], [0.02, 0.1], (50, 1), 2, 32, 2, 0.25, 100),
-        Part("digits", ["alexnet"], [0.02], (50, 1), 1, 32, 1, 0.06, 100),
+        Part("digits", ["mlp"], [0.03, 0.1], (50, 1), 2, 16, 2, 0.1, 100),
+        Part("digits", ["alexnet"], [0.02], (0, 0), 1, 16, 1, 0.04, 50),
     ],
     "small": [
         Part("mnist", ["mlp"], [0.03, 0.1, 0.3, 1.0], (10_000, 2), 5, 128, 3),
@@ -76,7 +85,7 @@ TIERS = {
         ),
     ],
 }  # fmt: skip
-MINUTES = {"smoke": "half a minute", "small": "2 hours on 2 cores", "full": "hours on a GPU"}
+MINUTES = {"smoke": "a few seconds", "small": "2 hours on 2 cores", "full": "hours on a GPU"}
 
 
 def run(study: Study, places: sources.Sources, seeds: int | None = None):
@@ -142,3 +151,212 @@ def _parts(part, name, setting, images, lr, epochs, seed) -> Parts:
         model, optimizer, images.train, images.val, images.test, epochs, part.batch_size, schedule,
         look=by_layer,
     )  # fmt: skip
+
+
+def trials(result, data, model, setting) -> list[dict]:
+    """The finished trials of one network under one setting, one for each seed."""
+    found = chosen(result, data=data, model=model, setting=setting)
+    return [trial for trial in found if "test" in trial]
+
+
+def networks(result) -> list[tuple[str, str]]:
+    """(data, model) of all that was trained to the end, easiest first."""
+    return list(dict.fromkeys((t["data"], t["model"]) for t in chosen(result)))
+
+
+def table(result: dict) -> str:
+    """Test accuracies under every setting, and the learning rate that each chose."""
+    lines = []
+    for data, model in networks(result):
+        first = chosen(result, data=data, model=model)[0]
+        lines.append(
+            f"{data}, {model} of width {first['width']}, {first['images']} images, "
+            f"{first['epochs']} epochs"
+        )
+        lines.append(f"  {'':<17}{'seeds':>5}{'top 1':>13}{'top 5':>13}{'learning rate':>15}")
+        for setting in SETTINGS:
+            found = trials(result, data, model, setting)
+            top5 = [100 * trial["test"]["top5"] for trial in found]
+            rates = ", ".join(sorted({f"{trial['lr']:g}" for trial in found}))
+            lines.append(
+                f"  {setting:<17}{len(found):>5}{spread(accuracies(found)):>13}{spread(top5):>13}"
+                f"{rates:>15}"
+            )
+        classes = next(d["classes"] for d in result["data"] if d["name"].startswith(data))
+        lines.append(f"  {'a guess':<22}{100 / classes:>13.1f}{500 / classes:>13.1f}")
+    return "\n".join([*lines, "test accuracy in %, mean ± standard deviation over the seeds"])
+
+
+TITLES = {
+    "mlp": "MLP, {data}",
+    "resnet20": "ResNet-20, {data}",
+    "resnet18": "ResNet-18, {data}",
+    "resnet18-cifar": "ResNet-18, {data}",
+    "alexnet": "AlexNet, {data}",
+}
+NAMES = {
+    "digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "tiny-imagenet": "Tiny-ImageNet",
+}  # fmt: skip
+
+
+def figures(result: dict) -> dict[str, Figure]:
+    """Error curves, weight angles, delta angles, and the claim in one plot."""
+    errors, deltas, weights, ratios = {}, {}, {}, {}
+    found = networks(result)
+    for data, model in found:
+        title = TITLES[model].format(data=NAMES[data])
+        by_setting = {setting: trials(result, data, model, setting) for setting in SETTINGS}
+        by_setting = {setting: runs for setting, runs in by_setting.items() if runs}
+        errors[title] = {
+            setting: [
+                [(e["epoch"], 100 - 100 * e["val_accuracy"]) for e in run["history"][1:]]
+                for run in runs
+            ]
+            for setting, runs in by_setting.items()
+        }
+        deltas[title] = {
+            setting: [run["history"][-1]["delta_angle_deg"] for run in runs]
+            for setting, runs in by_setting.items()
+            if setting not in ("BP", "last layer only")
+        }
+        if "SS" in by_setting and model != "mlp":
+            weights[title] = by_setting["SS"][0]["history"]
+        for setting in ("SS", "FA", "last layer only"):
+            ratios.setdefault(setting, []).append(relative_to_bp(result, data, model, setting))
+    titles = [TITLES[model].format(data=NAMES[data]).replace(", ", "\n") for data, model in found]
+    return {
+        "errors": draw.curves(errors, "validation error (%)"),
+        "weights": draw.weights_over_time(weights),
+        "deltas": draw.by_depth(deltas, "angle of delta and BP's (degrees)"),
+        "claim": draw.relative(titles, ratios, "test accuracy / that of BP"),
+    }
+
+
+def relative_to_bp(result, data, model, setting) -> list[float]:
+    """Accuracy as a share of BP's mean accuracy, for every seed."""
+    bp = average(accuracies(trials(result, data, model, "BP")))
+    return [a / bp for a in accuracies(trials(result, data, model, setting))] if bp else []
+
+
+def claims(result: dict | None) -> list[Claim]:
+    """The paper's claims; their numbers are of ImageNet, and of a rerun of their code."""
+    cifar = "resnet18-cifar" if chosen(result, model="resnet18-cifar") else "resnet20"
+    return [
+        _scales(result, cifar),
+        _on_cifar(result, cifar),
+        _last_layer(result, cifar),
+        *(_on_imagenet(result, model, numbers) for model, numbers in IMAGENET_ERRORS.items()),
+        _weights(result),
+    ]
+
+
+IMAGENET_ERRORS = {"resnet18": (36.14, 37.91, 90.52), "alexnet": (49.15, 47.57, 88.08)}
+
+
+def _ours(result, data, model, settings) -> str:
+    """Our accuracies under some settings, and how many seeds."""
+    found = {setting: trials(result, data, model, setting) for setting in settings}
+    seeds = max(map(len, found.values()))
+    numbers = ", ".join(f"{name} {spread(accuracies(runs))}" for name, runs in found.items())
+    return f"{numbers} % ({seeds} seed{'s' if seeds != 1 else ''})" if seeds else "-"
+
+
+def _setting(result, data, model) -> str:
+    """Our setting in words."""
+    title = TITLES[model].format(data=NAMES[data])
+    found = chosen(result, data=data, model=model)
+    if not found:
+        return title
+    first = found[0]
+    return f"{title}, width {first['width']}, {first['images']:,} images, {first['epochs']} epochs"
+
+
+def _scales(result, cifar) -> Claim:
+    tasks = [("mnist", "mlp"), ("cifar10", cifar), ("tiny-imagenet", "resnet18")]
+    ratios = {
+        setting: [average(relative_to_bp(result, *task, setting)) for task in tasks]
+        for setting in ("SS", "FA")
+    }
+    words = [
+        f"{setting} " + ", ".join("-" if r is None else f"{r:.2f}" for r in ratios[setting])
+        for setting in ratios
+    ]
+    return Claim(
+        "SS scales to large tasks, FA does not",
+        "top-1 accuracy as a share of BP's, ResNet-18 on ImageNet: SS 0.97, FA 0.15 (recalled)",
+        "MLP on MNIST, ResNet on CIFAR-10, ResNet-18 on Tiny-ImageNet",
+        "share of BP's accuracy: " + "; ".join(words),
+        [
+            ("SS at least 0.85 on all three", holds(lambda *r: min(r) >= 0.85, *ratios["SS"])),
+            ("FA falls from task to task", holds(lambda a, b, c: a > b > c, *ratios["FA"])),
+            ("FA at most 0.45 on Tiny-ImageNet", holds(lambda r: r <= 0.45, ratios["FA"][2])),
+        ],
+    )
+
+
+def _mean(result, data, model, setting):
+    return average(accuracies(trials(result, data, model, setting)))
+
+
+def _on_cifar(result, cifar) -> Claim:
+    bp, ss, fa = (_mean(result, "cifar10", cifar, setting) for setting in ("BP", "SS", "FA"))
+    return Claim(
+        "On CIFAR-10 SS costs a few points, FA tens of them",
+        "BP 89.2, SS 85.1, FA 51.1 % (rerun of the authors' code, ResNet-18, 25 epochs, one seed)",
+        _setting(result, "cifar10", cifar),
+        _ours(result, "cifar10", cifar, ("BP", "SS", "FA", "last layer only")),
+        [
+            ("SS at most 6 points below BP", holds(lambda a, b: a - b <= 6, bp, ss)),
+            ("FA at least 20 points below BP", holds(lambda a, b: a - b >= 20, bp, fa)),
+        ],
+    )
+
+
+def _last_layer(result, cifar) -> Claim:
+    settings = ("SS", "SS, BP last", "FA", "FA, BP last")
+    ss, ss_last, fa, fa_last = (_mean(result, "cifar10", cifar, setting) for setting in settings)
+    return Claim(
+        "BP in the last layer makes no difference to SS, but helps FA",
+        "SS 85.1 to 86.7, FA 51.1 to 56.8 % (the same rerun)",
+        _setting(result, "cifar10", cifar),
+        _ours(result, "cifar10", cifar, settings),
+        [
+            ("SS moves by at most 2 points", holds(lambda a, b: abs(a - b) <= 2, ss, ss_last)),
+            ("FA gains at least 2 points", holds(lambda a, b: b - a >= 2, fa, fa_last)),
+        ],
+    )
+
+
+def _on_imagenet(result, model, numbers) -> Claim:
+    bp, ss, fa = (_mean(result, "tiny-imagenet", model, name) for name in ("BP", "SS", "FA"))
+    return Claim(
+        f"{TITLES[model].split(',')[0]} learns ImageNet under SS nearly as under BP",
+        "top-1 error BP {}, SS {}, FA {} % (recalled)".format(*numbers),
+        _setting(result, "tiny-imagenet", model),
+        "top-1 accuracy "
+        + _ours(result, "tiny-imagenet", model, ("BP", "SS", "FA", "last layer only")),
+        [
+            ("SS at least 0.85 of BP", holds(lambda a, b: b >= 0.85 * a, bp, ss)),
+            ("FA at most 0.45 of BP", holds(lambda a, b: b <= 0.45 * a, bp, fa)),
+        ],
+    )
+
+
+def _weights(result) -> Claim:
+    """Under SS: angles of W and sign(W), last three layers against the others."""
+    changes = []
+    for trial in trials(result, "tiny-imagenet", "alexnet", "SS"):
+        first, last = (trial["history"][i]["weight_angle_deg"] for i in (0, -1))
+        changes.append([b - a for a, b in zip(first, last, strict=True)])
+    change = [mean(values) for values in zip(*changes, strict=True)] or None
+    return Claim(
+        "Under SS the angle of W and sign(W) falls in the last three layers, rises in the others",
+        "shown as curves (recalled)",
+        _setting(result, "tiny-imagenet", "alexnet"),
+        "change in degrees, bottom to top: "
+        + (", ".join(f"{value:+.1f}" for value in change) if change else "-"),
+        [
+            ("it falls in each of the last three", holds(lambda c: max(c[-3:]) < 0, change)),
+            ("it rises in each of the others", holds(lambda c: min(c[:-3]) > 0, change)),
+        ],
+    )

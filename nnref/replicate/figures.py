@@ -1,0 +1,206 @@
+"""The figures of the replications, in the colors of plots.py: a rule looks the same everywhere.
+
+Every function takes plain numbers, so that a file on a paper says what is shown, and this one how.
+"""
+
+from statistics import mean, stdev
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from nnref.plots import COLORS, layer_colors
+
+STYLES = {  # name of a setting -> (color, line style)
+    "BP": (COLORS["backprop"], "-"),
+    "SS": (COLORS["sign-symmetry"], "-"),
+    "uSF": (COLORS["sign-symmetry"], "-"),
+    "SS, BP last": (COLORS["sign-symmetry"], "--"),
+    "frSF": (COLORS["fixed-magnitudes"], "-"),
+    "brSF": (COLORS["redrawn-magnitudes"], "-"),
+    "FA": (COLORS["feedback-alignment"], "-"),
+    "FA, BP last": (COLORS["feedback-alignment"], "--"),
+    "KP": (COLORS["kolen-pollack"], "-"),
+    "last layer only": (COLORS["last-layer-only"], "-"),
+}
+WIDE = 4.2  # inches for a panel
+
+
+def curves(panels: dict, label: str, published: dict | None = None) -> Figure:
+    """A panel for each task: every setting over its epochs, thin for a seed, thick for the mean.
+
+    panels       title -> name of a setting -> list of curves, one for each seed; a curve is a list
+                 of (epoch, value)
+    published    name of a setting -> list of (epoch, value): shown as stars
+    """
+    figure, all_axes = _panels(panels)
+    for axes, (title, settings) in zip(all_axes, panels.items(), strict=True):
+        for name, lines in settings.items():
+            color, style = STYLES[name]
+            for line in lines if len(lines) > 1 else []:
+                axes.plot(*zip(*line, strict=True), style, color=color, linewidth=0.7, alpha=0.5)
+            shortest = min(map(len, lines))
+            epochs = [epoch for epoch, _ in lines[0][:shortest]]
+            middle = [mean(line[i][1] for line in lines) for i in range(shortest)]
+            axes.plot(epochs, middle, style, color=color, linewidth=2)
+        for name, points in (published or {}).items():
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, "*", color=STYLES[name][0], markersize=13, markeredgecolor="white")
+        axes.set(title=title, xlabel="epochs")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    all_axes[0].set_ylabel(label)
+    names = list(dict.fromkeys(name for settings in panels.values() for name in settings))
+    _legend(figure, names, "stars: as published" if published else None)
+    return figure
+
+
+def weights_over_time(histories: dict) -> Figure:
+    """For each network, over its epochs and layers: the angle of W and sign(W), and the kurtosis.
+
+    histories    title -> the history of a trial under sign-symmetry (trials.by_layer). Dots are
+                 what the histogram of the weights predicts for the angle.
+    """
+    figure = Figure(figsize=(2 * WIDE + 1, 3.4 * len(histories)), layout="constrained")
+    rows = figure.subplots(len(histories), 2, squeeze=False)
+    for (angle, kurtosis), (title, history) in zip(rows, histories.items(), strict=True):
+        epochs = [entry["epoch"] for entry in history]
+        count = len(history[0]["kurtosis"])
+        for layer, color in enumerate(layer_colors(count)):
+            for axes, key, style in (
+                (angle, "weight_angle_deg", "-"),
+                (angle, "predicted_sign_angle_deg", "."),
+                (kurtosis, "kurtosis", "-"),
+            ):
+                axes.plot(epochs, [entry[key][layer] for entry in history], style, color=color)
+            if layer in (0, count - 1):
+                axes.plot([], [], color=color, label=f"layer {layer + 1}")
+        angle.set(ylabel="angle of W and sign(W) (degrees)", title=title)
+        kurtosis.set(ylabel="kurtosis of W", title="3: Gaussian, 1.8: uniform", yscale="log")
+        kurtosis.legend(frameon=False, title="colors: from", title_fontsize="small")
+        for axes in (angle, kurtosis):
+            axes.set_xlabel("epochs")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _open(axes)
+    return figure
+
+
+def by_depth(panels: dict, label: str) -> Figure:
+    """A panel for each network: a number for every layer, bottom first, under every setting.
+
+    panels    title -> name of a setting -> list of lists, one for each seed; None: undefined
+    """
+    figure, all_axes = _panels(panels)
+    for axes, (title, settings) in zip(all_axes, panels.items(), strict=True):
+        for name, seeds in settings.items():
+            color, style = STYLES[name]
+            table = np.array(seeds, dtype=float)
+            layers = range(1, table.shape[1] + 1)
+            axes.plot(layers, table.mean(axis=0), style, color=color, marker="o", ms=3)
+        axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
+        axes.set(title=title, xlabel="layer, bottom to top", ylim=(-4, 104))
+        axes.set_yticks(range(0, 91, 30))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    all_axes[0].set_ylabel(label)
+    _legend(figure, dict.fromkeys(name for settings in panels.values() for name in settings))
+    return figure
+
+
+def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
+    """Accuracy as a share of BP's, from the easiest task to the hardest: the claim in one plot.
+
+    ratios    name of a setting -> a list of numbers for every task, one for each seed
+    """
+    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(1, color=COLORS["backprop"], linewidth=1.5)
+    axes.text(-0.32, 1.012, "BP", va="bottom")
+    for number, (name, values) in enumerate(ratios.items()):
+        color, style = STYLES[name]
+        shift = 0.03 * (number - len(ratios) / 2)
+        places = [place + shift for place, found in enumerate(values) if found]
+        known = [found for found in values if found]
+        axes.plot(places, [mean(found) for found in known], style, color=color, marker="o")
+        for place, found in zip(places, known, strict=True):
+            axes.plot([place] * len(found), found, "_", color=color, markersize=10)
+            if len(found) > 1:
+                axes.errorbar(place, mean(found), stdev(found), color=color, capsize=3)
+    axes.set_xticks(range(len(tasks)), tasks)
+    axes.set(ylabel=label, ylim=(0, 1.1), xlim=(-0.4, len(tasks) - 0.6))
+    _open(axes)
+    _legend(figure, ratios)
+    return figure
+
+
+def dots(groups: dict, label: str, marks: dict | None = None) -> Figure:
+    """A panel for each group: for every row the values under every setting, side by side.
+
+    groups    title -> row -> name of a setting -> list of values, one for each seed
+    marks     title -> row -> name of a setting -> a published value, shown as a star
+    """
+    tallest = max(len(rows) for rows in groups.values())
+    figure = Figure(figsize=(WIDE * len(groups) + 1.2, 1.4 + 0.75 * tallest), layout="constrained")
+    for axes, (title, rows) in zip(
+        np.atleast_1d(figure.subplots(1, len(groups))), groups.items(), strict=True
+    ):
+        for y, (row, settings) in enumerate(rows.items()):
+            for number, (name, values) in enumerate(settings.items()):
+                place = y + 0.11 * (number - (len(settings) - 1) / 2)
+                color = STYLES[name][0]
+                axes.plot(values, [place] * len(values), "o", color=color, ms=4, alpha=0.5)
+                if values:
+                    axes.plot(mean(values), place, "|", color=color, ms=13, markeredgewidth=2.5)
+                known = (marks or {}).get(title, {}).get(row, {}).get(name)
+                if known is not None:
+                    axes.plot(
+                        known, place, "*", color=color, ms=12, markeredgecolor="white", zorder=4
+                    )
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set(title=title, xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+        _open(axes)
+    names = dict.fromkeys(n for rows in groups.values() for row in rows.values() for n in row)
+    _legend(figure, names, "stars: as published" if marks else None)
+    return figure
+
+
+def over_examples(panels: dict) -> Figure:
+    """Panels of labeled lines with their spread over the seeds, on one axis of examples seen.
+
+    panels    label of the axis -> list of (name, color, style, {examples: values of the seeds})
+    """
+    figure, all_axes = _panels(panels)
+    for axes, (label, lines) in zip(all_axes, panels.items(), strict=True):
+        for name, color, style, values in lines:
+            middle = np.array([mean(found) for found in values.values()])
+            wide = np.array([stdev(f) if len(f) > 1 else 0 for f in values.values()])
+            axes.plot(list(values), middle, style, color=color, label=name)
+            axes.fill_between(list(values), middle - wide, middle + wide, color=color, alpha=0.15)
+        axes.set(xlabel="examples", ylabel=label)
+        axes.legend(frameon=False)
+    return figure
+
+
+def _panels(panels):
+    """A figure with a panel for each of them, side by side."""
+    figure = Figure(figsize=(WIDE * len(panels) + 0.4, 4.4), layout="constrained")
+    all_axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    for axes in all_axes:
+        _open(axes)
+    return figure, all_axes
+
+
+def _legend(figure, names, remark=None):
+    """What the colors and styles mean, below the panels."""
+    handles = [
+        Line2D([], [], color=STYLES[name][0], linestyle=STYLES[name][1], label=name)
+        for name in names
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False,
+        title=remark, title_fontsize="small",
+    )  # fmt: skip
+
+
+def _open(axes):
+    """No box around a panel."""
+    axes.spines[["top", "right"]].set_visible(False)

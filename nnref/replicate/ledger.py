@@ -1,0 +1,83 @@
+"""tutorials/claims.md: every claim, the published number, ours, the verdict; made from results.
+
+    python -m nnref.replicate.ledger
+
+reads tutorials/results/NAME.json, as `python -m nnref replicate NAME` wrote them, and writes the
+page beside that folder. What has no result there is "not run yet".
+"""
+
+import sys
+from pathlib import Path
+
+from nnref.files import read_json, write_whole
+from nnref.replicate import REPLICATIONS, find
+
+TITLE = """# What holds, and what does not
+
+Every claim of the papers that nnref replicates: the published number, what we measured with the
+setting it was measured in, and a verdict. The conditions of a verdict stand in the code of each
+replication, and were written before its result was known; failures stay. **Reproduced**: all
+conditions hold. **Partly**: some do. **Not**: none does. "Recalled" marks a published number that
+was not read again at its source. Numbers are means ± standard deviations over so many seeds; the
+learning rate was chosen for every rule by itself on validation images, unless a line says that it
+is the paper's.
+
+This page is made from the files in [results/](results) by `python -m nnref.replicate.ledger`.
+"""
+
+
+def page(results: Path) -> str:
+    """The page for the results in a folder, in the order of REPLICATIONS."""
+    parts, counts = [], {}
+    for name in REPLICATIONS:
+        path = results / f"{name}.json"
+        result = read_json(path) if path.is_file() else None
+        for claim in find(name).claims(result):
+            counts[claim.verdict] = counts.get(claim.verdict, 0) + 1
+        parts.append(_part(name, result, results))
+    total = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    return "\n".join([TITLE, f"So far: {total}.\n", *parts])
+
+
+def _part(name, result, results) -> str:
+    """The claims of one paper, what was run for them, and the figures."""
+    module = find(name)
+    lines = [f"## {name}\n", f"{module.PAPER}\n"]
+    lines += ["| claim | published | ours | verdict |", "|---|---|---|---|"]
+    for claim in module.claims(result):
+        why = "; ".join(f"{words}: {_ANSWER[answer]}" for words, answer in claim.conditions)
+        lines.append(
+            f"| {claim.text} | {claim.published} | {claim.ours} ({claim.setting}) "
+            f"| **{claim.verdict}**: {why} |"
+        )
+    if result is None:
+        return "\n".join([*lines, "\nNot run yet.\n"])
+    data = "; ".join(
+        f"{d['name']}, {d['train']:,} training images (a share of {d['held_out']:g} held out), "
+        f"{d['test']:,} test images"
+        for d in result["data"]
+    )
+    versions = result["versions"]
+    lines += [
+        "",
+        f"Tier `{result['tier']}`; {data}. {len(result['trials'])} trainings, "
+        f"{result['wall_s'] / 3600:.1f} hours in all ({versions['computes']}; nnref "
+        f"{versions['nnref']}, Python {versions['python']}). Again: `{result['command']}`.",
+        "",
+    ]
+    lines += ["```text", module.table(result), "```", ""]
+    figures = sorted((results.parent / "figures").glob(f"{name}-*.png"))
+    lines += [f"![{name}: {path.stem[len(name) + 1 :]}](figures/{path.name})\n" for path in figures]
+    return "\n".join(lines)
+
+
+_ANSWER = {True: "yes", False: "no", None: "not measured"}
+
+
+def main(folder: Path):
+    """Write claims.md in the folder of the tutorials."""
+    write_whole(folder / "claims.md", page(folder / "results").encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "tutorials"))
