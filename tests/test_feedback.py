@@ -16,6 +16,7 @@ from nnref.feedback import (
     Feedback,
     FeedbackAlignment,
     FixedMagnitudes,
+    KolenPollack,
     NoFeedback,
     RedrawnMagnitudes,
     Sham,
@@ -35,8 +36,8 @@ from nnref.layers import (
 )
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import angle, weight_layers
-from nnref.optim import SGD, Adam
-from nnref.train import fit
+from nnref.optim import SGD, Adam, BatchManhattan
+from nnref.train import fit, train_step
 
 
 class Opposite(Feedback):
@@ -58,6 +59,7 @@ RULES = {
     "redrawn-magnitudes": RedrawnMagnitudes(),
     "signed-init": SignedInit(),
     "feedback-alignment": FeedbackAlignment(),
+    "kolen-pollack": KolenPollack(),
     "no-feedback": NoFeedback(),
     "user": Opposite(),
 }
@@ -136,7 +138,8 @@ def test_which_rules_follow_W_and_which_stay(rng):
             assert_same(np.sign(after), -np.sign(before))
             assert not np.isin(abs(after), abs(before)).any()
         else:
-            sign = 1 if name in ("signed-init", "feedback-alignment", "no-feedback") else -1
+            fixed = ("signed-init", "feedback-alignment", "kolen-pollack", "no-feedback")
+            sign = 1 if name in fixed else -1
             assert_same(after, sign * before)
 
 
@@ -297,6 +300,27 @@ def test_dale_trap_signs_per_neuron_give_rank_one_and_no_error_below_softmax(rng
     assert np.linalg.matrix_rank(to_host(layer.feedback(W))) == 1
     _, delta = softmax_cross_entropy(layer.forward(normal(rng, (6, 7))), np.arange(6) % 5)
     assert_close(layer.backward(delta), 0, atol=1e-16)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, BatchManhattan, Adam])
+def test_kolen_pollack_changes_B_exactly_as_W(optimizer, rng):
+    """Without decay W - B stays; the decay of one step shrinks it by the same factor as W."""
+    model = Sequential(*(Linear(6, 6, stream(3, "init"), feedback=KolenPollack()) for _ in "ab"))
+    layer, step = model.layers[1], optimizer(model, 0.01)
+    before = layer.params["W"] - layer.feedback.B
+    for _ in range(5):
+        train_step(model, step, normal(rng, (8, 6), "float32"), np.arange(8) % 6)
+    assert_close(layer.params["W"] - layer.feedback.B, before, atol=1e-6)
+    assert angle(layer.params["W"], before + layer.feedback.B) < 0.1
+
+
+def test_weight_decay_makes_kolen_pollacks_B_equal_W(rng):
+    model = Sequential(*(Linear(6, 6, stream(3, "init"), feedback=KolenPollack()) for _ in "ab"))
+    layer, step = model.layers[1], SGD(model, 0.1, momentum=0, weight_decay=0.1)
+    before = layer.params["W"] - layer.feedback.B
+    for _ in range(100):
+        train_step(model, step, normal(rng, (8, 6), "float32"), np.arange(8) % 6)
+    assert_close(layer.params["W"] - layer.feedback.B, before * 0.99**100, atol=1e-6)
 
 
 def test_a_rule_that_does_not_say_what_B_is():

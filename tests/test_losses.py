@@ -8,7 +8,12 @@ from oracles import assert_same, frozen, normal
 
 from nnref.backend import xp
 from nnref.errors import InputError
-from nnref.losses import mean_squared_error, softmax_cross_entropy
+from nnref.losses import (
+    mean_squared_error,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+    squared_error,
+)
 
 
 def numeric_slope(loss, z, direction, h=1e-6):
@@ -22,11 +27,27 @@ def test_cross_entropy_is_minus_the_log_of_the_softmax_of_the_label():
     assert float(loss) == pytest.approx((first + math.log(3)) / 2)
 
 
-def test_both_gradients_are_exact(rng):
+def test_sigmoid_cross_entropy_asks_yes_or_no_of_every_class():
+    z, labels = xp.asarray([[2.0, -1.0], [0.0, 0.0]]), np.array([0, 1])
+    first = math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1))
+    loss, _ = sigmoid_cross_entropy(z, labels)
+    assert float(loss) == pytest.approx((first + 2 * math.log(2)) / 2)
+
+
+def test_squared_error_is_the_mean_squared_error_to_one_hot_labels(rng):
+    z, labels = normal(rng, (3, 4)), np.array([1, 0, 3])
+    ours, theirs = squared_error(z, labels), mean_squared_error(z, xp.asarray(np.eye(4)[labels]))
+    assert float(ours[0]) == float(theirs[0])
+    assert_same(ours[1], theirs[1])
+
+
+def test_all_gradients_are_exact(rng):
     z, direction, labels = *normal(rng, (2, 6, 4)), rng.integers(0, 4, 6)
     target = normal(rng, (6, 4))
     for loss in (
         lambda z: softmax_cross_entropy(z, labels),
+        lambda z: sigmoid_cross_entropy(z, labels),
+        lambda z: squared_error(z, labels),
         lambda z: mean_squared_error(z, target),
     ):
         exact = float((loss(z)[1] * direction).sum())
@@ -36,8 +57,11 @@ def test_both_gradients_are_exact(rng):
 def test_cross_entropy_survives_huge_logits_and_its_delta_rows_sum_to_zero():
     with np.errstate(all="raise", under="ignore"):
         loss, delta = softmax_cross_entropy(xp.asarray([[1e4, 0.0, -1e4]]), np.array([1]))
-    assert loss == 1e4
-    assert delta.tolist() == [[1, -1, 0]]
+        assert loss == 1e4
+        assert delta.tolist() == [[1, -1, 0]]
+        loss, delta = sigmoid_cross_entropy(xp.asarray([[1e4, 0.0, -1e4]]), np.array([2]))
+        assert float(loss) == pytest.approx(2e4 + math.log(2))
+        assert delta.tolist() == [[1, 0.5, -1]]
 
 
 def test_mean_squared_error_is_half_the_squared_length_per_sample():
@@ -55,6 +79,7 @@ def test_no_argument_is_written_into(rng):
     assert_same(goal, target)
 
 
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, sigmoid_cross_entropy, squared_error])
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -66,9 +91,9 @@ def test_no_argument_is_written_into(rng):
         ([0, 1, 2], "labels: expected a NumPy array of integers, found list"),
     ],
 )
-def test_labels_that_cannot_be_are_one_line(labels, message):
+def test_labels_that_cannot_be_are_one_line(loss, labels, message):
     with pytest.raises(InputError) as caught:
-        softmax_cross_entropy(xp.zeros((3, 4)), labels)
+        loss(xp.zeros((3, 4)), labels)
     assert str(caught.value) == message
 
 
