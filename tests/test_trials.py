@@ -1,0 +1,120 @@
+"""Trials: finished ones are read, interrupted ones go on bit for bit, learning rates are chosen."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from nnref import models
+from nnref.data.imageset import ImageSet
+from nnref.optim import SGD
+from nnref.replicate import trials
+from nnref.replicate.trials import Parts, Study, by_layer, file_name, rounded, score, spread
+from nnref.train import evaluate
+
+FACTS = {"rule": "BP", "seed": 0}
+
+
+def images(count, seed=0):
+    """Random images of 4 x 4 pixels whose brightest quarter is their class."""
+    rng = np.random.default_rng(seed)
+    x, labels = rng.normal(size=(count, 4, 4, 1)).astype("float32"), rng.integers(0, 4, count)
+    for image, label in zip(x, labels, strict=True):
+        image[label] += 2
+    return ImageSet(x, labels)
+
+
+def parts(lr=0.05, epochs=3, look=by_layer):
+    model = models.mlp([8], (4, 4, 1), 4)
+    return Parts(
+        model, SGD(model, lr), images(64), images(20, 1), images(40, 2), epochs, 8, look=look
+    )
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study("paper", "smoke", tmp_path / "out", {"data": []})
+
+
+def test_a_finished_trial_is_read_and_not_trained_again(study):
+    first = study.trial(FACTS, parts)
+    assert study.trial(FACTS, pytest.fail) == rounded(first)
+    saved = json.loads((study.out / "paper.json").read_text())
+    assert saved["trials"] == [rounded(first)] * 2
+    assert [path.suffix for path in (study.out / "trials").iterdir()] == [".json"]
+
+
+def test_other_facts_are_another_trial(study):
+    study.trial(FACTS, parts)
+    study.trial(FACTS | {"lr": 0.1}, lambda: parts(0.1))
+    assert len(list((study.out / "trials").iterdir())) == 2
+
+
+def test_an_interrupted_trial_goes_on_bit_for_bit(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+    looks = []
+
+    def interrupted(model, x, labels):
+        looks.append(1)
+        if len(looks) == 3:  # at birth, after epochs 1 and 2
+            raise KeyboardInterrupt
+        return by_layer(model, x, labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        study.trial(FACTS, lambda: parts(look=interrupted))
+    assert [path.suffix for path in (study.out / "trials").iterdir()] == [".npz"]
+    resumed = study.trial(FACTS, parts)
+    whole = Study("paper", "smoke", tmp_path / "other", {"data": []}).trial(FACTS, parts)
+
+    def without_times(record):
+        history = [{k: v for k, v in e.items() if k != "seconds"} for e in record["history"]]
+        return record | {"history": history, "seconds": 0}
+
+    assert without_times(resumed) == without_times(whole)
+
+
+def test_the_history_holds_validation_and_what_was_looked_at_from_birth_on(study):
+    record = study.trial(FACTS, parts)
+    assert [entry["epoch"] for entry in record["history"]] == [0, 1, 2, 3]
+    assert "val_accuracy" not in record["history"][0]
+    for entry in record["history"]:
+        assert len(entry["weight_angle_deg"]) == len(entry["kurtosis"]) == 2
+    assert record["test"]["accuracy"] > 0.5
+    assert record["test"]["images"] == 40
+
+
+def test_the_best_learning_rate_is_that_of_the_best_validation_accuracy(study):
+    with np.errstate(all="ignore"):
+        lr = study.best_lr(FACTS, [1e-6, 0.05, 1e9], lambda lr: parts(lr, look=None))
+    assert lr == 0.05
+    assert ["diverged" in trial for trial in study.trials] == [False, False, True]
+    assert all(trial["search"] for trial in study.trials)
+
+
+def test_score_counts_top_1_and_top_5_as_sorting_does(rng):
+    model, data = models.mlp([8], (4, 4, 1), 9), images(50)
+    found = score(model, data)
+    order = np.argsort(-model.forward(data.images), axis=1)
+    assert found["accuracy"] == np.mean(order[:, 0] == data.labels)
+    assert found["top5"] == np.mean((order[:, :5] == data.labels[:, None]).any(axis=1))
+    loss, accuracy = evaluate(model, data)
+    assert (found["loss"], found["accuracy"]) == pytest.approx((loss, accuracy))
+
+
+def test_numbers_are_rounded_to_significant_digits_and_nan_is_none():
+    assert rounded({"a": [1 / 3, (1e-9 / 3,)], "b": math.nan, "c": 7, "d": "x"}) == {
+        "a": [0.33333, [3.3333e-10]], "b": None, "c": 7, "d": "x",
+    }  # fmt: skip
+
+
+def test_spread_is_the_mean_and_the_standard_deviation_of_a_sample():
+    assert (spread([]), spread([1.25]), spread([1, 2, 3])) == ("-", "1.2", "2.0 ± 1.0")
+
+
+def test_names_of_files_are_short_plain_and_different():
+    facts = {"data": "a/b c", "setting": "SS, BP last", "lr": 0.1, "search": True}
+    name = file_name(facts)
+    assert name.startswith("a-b-c-SS-BP-last-lr0.1-")
+    assert name != file_name(facts | {"search": False})
+    assert len(file_name({"x": "y" * 500})) <= 120
