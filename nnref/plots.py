@@ -109,6 +109,29 @@ def alignment(watched: dict) -> Figure:
     return figure
 
 
+def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
+    """Angles over time, and beside them what the network makes of them (tutorial 3).
+
+    Both map a name to (times, values). A name is a rule, alone or with a remark ("backprop, W
+    frozen"): the rule gives the color, and each remark of a panel has a line style of its own.
+    """
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, curves in ((left, angles), (right, outcomes)):
+        remarks = list(dict.fromkeys(name.partition(", ")[2] for name in curves))
+        for name, (times, values) in curves.items():
+            rule, _, remark = name.partition(", ")
+            style = LAYER_STYLES[::-1][remarks.index(remark) % len(LAYER_STYLES)]
+            axes.plot(times, values, color=COLORS.get(rule), linestyle=style, label=name)
+        axes.set_xlabel(time)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        _open(axes)
+    left.set(title="Which way does the error point?", ylabel="angle (degrees)")
+    right.set(title="What does the network learn from it?", ylabel=outcome)
+    _angle_axis(left, max(times[-1] for times, _ in angles.values()), below=True)
+    return figure
+
+
 def comparison(groups: list[dict]) -> Figure:
     """Groups of runs (compare.py) over their epochs: every seed thin, their mean thick."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
@@ -345,10 +368,14 @@ def _rule_legend(figure, rules):
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
-def _angle_axis(axes, right):
-    """Degrees from 0 to 90, and what the two ends mean, written up to x = `right`."""
+def _angle_axis(axes, right, below=False):
+    """Degrees from 0 to 90, and what the two ends mean, written up to x = `right`.
+
+    `below` writes "unrelated" under its line, where curves may run above it.
+    """
     axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
-    axes.text(right, 91.5, "unrelated", ha="right", va="bottom", color="#666666")
+    y, side = (88.5, "top") if below else (91.5, "bottom")
+    axes.text(right, y, "unrelated", ha="right", va=side, color="#666666")
     axes.text(right, -1.5, "the same", ha="right", va="top", color="#666666")
     axes.set(ylim=(-8, 100), yticks=range(0, 91, 15))
 

@@ -83,6 +83,30 @@ def test_the_alignment_figure_takes_a_rule_of_ones_own():
     assert [list(line.get_ydata()) for line in delta.lines[:2]] == [[91, 50]] * 2
 
 
+def test_a_figure_of_turning_angles_tells_rules_by_color_and_remarks_by_style():
+    angles = {"feedback-alignment": ([0, 1], [95, 50]), "my rule, W frozen": ([0, 1], [91, 92])}
+    outcomes = {
+        "backprop": ([0, 2], [10, 91]),
+        "backprop, W frozen": ([0, 2], [11, 90]),
+        "feedback-alignment, W frozen": ([0, 2], [12, 13]),
+    }
+    left, right = plots.turning(angles, outcomes, "epochs", "test accuracy (%)").axes
+    black, blue = plots.COLORS["backprop"], plots.COLORS["feedback-alignment"]
+    assert list(curves(left).values()) == [[95, 50], [91, 92]]
+    assert [line.get_linestyle() for line in left.lines[:2]] == ["-", "--"]
+    assert left.lines[0].get_color() == blue
+    assert curves(right) == {
+        (black, "-"): [10, 91],
+        (black, "--"): [11, 90],
+        (blue, "--"): [12, 13],
+    }
+    for axes, shown in ((left, angles), (right, outcomes)):
+        assert axes.get_xlabel() == "epochs" and axes.get_ylabel() and axes.get_title()
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(shown)
+    low, high = left.get_ylim()
+    assert low < 50 and high > 95
+
+
 HISTORY = [
     {"epoch": 0, "norm_ratio": [0.1, 0.0, 4.0], "weight_angle_deg": [10, 20, 30]},
     {
