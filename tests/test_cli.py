@@ -149,7 +149,7 @@ HELP = "(try python -m nnref demo --help)"
         (
             ["fly"],
             "argument COMMAND: invalid choice: 'fly' (choose from demo, train, compare, gradcheck, "
-            "data, bench, doctor) (try python -m nnref --help)",
+            "data, bench, replicate, doctor) (try python -m nnref --help)",
         ),
         (["--json"], f"argument --json: expected one argument {HELP}"),
         (
@@ -169,7 +169,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, message, tmp_pa
     result = nnref_command(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     unquoted = re.sub(
-        r"'(demo|train|compare|gradcheck|data|bench|doctor)'", r"\1", result.stderr
+        r"'(demo|train|compare|gradcheck|data|bench|replicate|doctor)'", r"\1", result.stderr
     )  # as Python's version likes
     assert unquoted == f"nnref: error: {message}\n"
     assert result.stdout == ""

@@ -34,7 +34,9 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.checkpoint", "nnref.settings"],
     [f"nnref.{name}" for name in ("bench", "doctor", "report", "compare", "gradcheck")],
     ["nnref.demo"],
-    ["nnref.run"],
+    ["nnref.run", "nnref.replicate", "nnref.replicate.claims", "nnref.replicate.figures"],
+    ["nnref.replicate.sources", "nnref.replicate.trials", "nnref.replicate.ledger"],
+    [f"nnref.replicate.{paper}" for paper in ("akrout2019", "lillicrap2016", "xiao2018")],
     ["nnref.cli"],
     ["nnref.__main__"],
 ]

@@ -35,7 +35,7 @@ PAPER = (
 SIZES = 30, 20, 10
 LR, LOOK_EVERY = 1e-3, 100  # per example; examples
 RULES = {"BP": Backprop(), "FA": FeedbackAlignment(), "last layer only": NoFeedback()}
-GRID = [0.1, 0.3, 1.0, 3.0]  # on MNIST
+GRID = [0.003, 0.01, 0.03, 0.1, 0.3]  # on MNIST
 BATCH = 32
 TIERS = {  # examples and seeds of the linear task; hidden units, images, epochs, seeds on MNIST
     "smoke": (400, 2, 20, 300, 1, 1),
