@@ -132,6 +132,43 @@ def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
     return figure
 
 
+def kernels(angles: dict, changes: dict) -> Figure:
+    """How wrong each layer's delta is, and what it taught the lowest convolution (tutorial 4).
+
+    angles maps the name of a rule to two lists of delta angles (degrees, one per layer, bottom
+    first): at birth, and after training. changes maps it to how much every weight of the kernels
+    has changed, (k, k, number of kernels).
+    """
+    figure = Figure(figsize=(11, 4.3), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.1), wspace=0.05)
+    delta = left.subplots()
+    for name, (birth, after) in angles.items():
+        layers = range(1, len(birth) + 1)
+        (line,) = delta.plot(layers, birth, "--", color=COLORS.get(name), label=f"{name}, at birth")
+        line.set(marker="o", markersize=9, markerfacecolor="white")
+        color = line.get_color()
+        delta.plot(layers, after, color=color, marker="o", markersize=5, label=f"{name}, trained")
+        delta.set_xticks(layers)
+    _angle_axis(delta, delta.get_xticks()[-1])
+    delta.set(title="Is the error like backprop's?", xlabel="layer with weights (1: the lowest)")
+    delta.set_ylabel(MEASURES["delta_angle_deg"])
+    delta.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 0.1))
+    _open(delta)
+    right.suptitle("How the kernels of layer 1 have changed", fontsize="large")
+    remark = "red: up, blue: down, white: not at all; each row in its own scale"
+    right.supxlabel(remark, fontsize="medium")
+    columns = max(change.shape[-1] for change in changes.values())
+    panels = right.subplots(len(changes), columns, squeeze=False)
+    for (name, change), row in zip(changes.items(), panels, strict=True):
+        largest = abs(change).max() or 1
+        for i, axes in enumerate(row):
+            axes.set(xticks=[], yticks=[])
+            axes.imshow(change[:, :, i], cmap="RdBu_r", vmin=-largest, vmax=largest)
+        label, color = name.replace("-", "-\n"), COLORS.get(name, "black")
+        row[0].set_ylabel(label, color=color, rotation=0, ha="right", va="center")
+    return figure
+
+
 def comparison(groups: list[dict]) -> Figure:
     """Groups of runs (compare.py) over their epochs: every seed thin, their mean thick."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")

@@ -107,6 +107,31 @@ def test_a_figure_of_turning_angles_tells_rules_by_color_and_remarks_by_style():
     assert low < 50 and high > 95
 
 
+def test_the_figure_of_the_kernels_shows_angles_and_changes():
+    angles = {"sign-symmetry": ([60, 30, 0], [50, 20, 0]), "my rule": ([90, 91, 0], [80, 70, 0])}
+    rng = np.random.default_rng(0)
+    changes = {name: rng.normal(size=(5, 5, 2)) for name in ("backprop", "my rule")}
+    changes["last-layer-only"] = np.zeros((5, 5, 2))  # no change is white, not a division by 0
+    figure = plots.kernels(angles, changes)
+    delta, *panels = figure.axes
+    shown = curves(delta)
+    assert len(shown) == 4
+    color = plots.COLORS["sign-symmetry"]
+    assert shown[color, "--"] == [60, 30, 0] and shown[color, "-"] == [50, 20, 0]
+    assert delta.get_xlabel() and delta.get_ylabel() and delta.get_title()
+    assert [text.get_text() for text in delta.get_legend().get_texts()] == [
+        f"{name}, {when}" for name in angles for when in ("at birth", "trained")
+    ]
+    assert len(panels) == 6
+    for i, (name, change) in enumerate(changes.items()):
+        row = panels[2 * i : 2 * i + 2]
+        assert row[0].get_ylabel().replace("\n", "") == name
+        for j, axes in enumerate(row):
+            (image,) = axes.images
+            np.testing.assert_array_equal(image.get_array(), change[:, :, j])
+            assert image.get_clim() == (-(abs(change).max() or 1), abs(change).max() or 1)
+
+
 HISTORY = [
     {"epoch": 0, "norm_ratio": [0.1, 0.0, 4.0], "weight_angle_deg": [10, 20, 30]},
     {
