@@ -50,8 +50,8 @@ def sigmoid_cross_entropy(logits, labels):
     Shapes and errors as in softmax_cross_entropy; delta = (sigmoid(logits) - one_hot) / N. In nats.
     """
     targets = one_hot(logits, labels)
-    # -log sigmoid(a) = log(1 + exp(-a)), which logaddexp computes without an overflow
-    losses = xp.logaddexp(0, logits) - targets * logits
+    # log(1 + exp(a)) = max(a, 0) + log(1 + exp(-|a|)), written so that exp cannot overflow
+    losses = xp.maximum(logits, 0) + xp.log(1 + xp.exp(-abs(logits))) - targets * logits
     yes = 0.5 + 0.5 * xp.tanh(0.5 * logits)
     return losses.sum(axis=1).mean(), (yes - targets) / len(logits)
 
