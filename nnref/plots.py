@@ -284,7 +284,7 @@ def by_layer(history: list, measure: str, layers: range, count: int) -> Figure:
             axes.text(right, 181.5, "opposite", ha="right", va="bottom", color="#666666")
     if not known.size:
         axes.text(0.5, 0.6, "nothing to measure", ha="center", transform=axes.transAxes)
-    _layer_bar(figure, axes, colors)
+    layer_bar(figure, axes, colors)
     return figure
 
 
@@ -350,7 +350,7 @@ def _ratio_axis(axes, ratios):
     axes.axhline(1, color="#999999", linewidth=1.2, zorder=0)
 
 
-def _layer_bar(figure, axes, colors):
+def layer_bar(figure, axes, colors):
     """Which color is which layer, however many there are."""
     norm = BoundaryNorm(np.arange(0.5, len(colors) + 1), len(colors))
     shown = ScalarMappable(norm, ListedColormap(colors))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnref.replicate.claims import Claim, accuracies, chosen, holds
+from nnref.replicate.claims import Claim, accuracies, at_edge, chosen, errors, holds, measured
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,17 @@ def test_searches_are_no_results_and_a_diverged_trial_scores_nothing():
     }
     assert accuracies(chosen(result, rule="BP")) == [50, 0]
     assert accuracies(chosen(result, rule="KP")) == chosen(None, rule="BP") == []
+    assert errors(chosen(result, rule="FA")) == [75]
+
+
+def test_a_number_is_given_with_the_count_of_its_seeds():
+    assert measured([1.0, 2.0, 3.0]) == "2.0 ± 1.0 (3)"
+    assert (measured([2.5]), measured([])) == ("2.5 (1)", "-")
+
+
+def test_a_learning_rate_is_at_the_edge_of_those_that_were_tried_for_its_setting():
+    searches = [{"rule": "BP", "search": True, "lr": lr} for lr in (0.1, 0.2, 0.4)]
+    result = {"trials": [*searches, {"rule": "FA", "search": True, "lr": 0.8}]}
+    edges = [at_edge(result, {"rule": "BP", "lr": lr}, "rule") for lr in (0.1, 0.2, 0.4)]
+    assert edges == [True, False, True]
+    assert not at_edge(result, {"rule": "FA", "lr": 0.8}, "rule")  # there was nothing to choose

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import nnref
+from nnref.replicate import REPLICATIONS
 
 PACKAGE = Path(nnref.__file__).parent
 ROOT = PACKAGE.parent
@@ -34,9 +35,10 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.checkpoint", "nnref.settings"],
     [f"nnref.{name}" for name in ("bench", "doctor", "report", "compare", "gradcheck")],
     ["nnref.demo"],
-    ["nnref.run", "nnref.replicate", "nnref.replicate.claims", "nnref.replicate.figures"],
+    ["nnref.run", "nnref.replicate", "nnref.replicate.figures"],
     ["nnref.replicate.sources", "nnref.replicate.trials", "nnref.replicate.ledger"],
-    [f"nnref.replicate.{paper}" for paper in ("akrout2019", "lillicrap2016", "xiao2018")],
+    ["nnref.replicate.claims"],
+    [f"nnref.replicate.{paper}" for paper in REPLICATIONS],
     ["nnref.cli"],
     ["nnref.__main__"],
 ]

@@ -10,6 +10,7 @@ from nnref import models
 from nnref.data.imageset import ImageSet
 from nnref.optim import SGD
 from nnref.replicate import trials
+from nnref.replicate.sources import Images
 from nnref.replicate.trials import Parts, Study, by_layer, file_name, rounded, score, spread
 from nnref.train import evaluate
 
@@ -85,11 +86,19 @@ def test_the_history_holds_validation_and_what_was_looked_at_from_birth_on(study
 
 
 def test_the_best_learning_rate_is_that_of_the_best_validation_accuracy(study):
+    def make(images, lr, epochs, seed):
+        return parts(lr, epochs)._replace(train=images.train, test=images.test)
+
+    drawn = parts()
+    few = Images(drawn.train, drawn.val, drawn.test, {})
     with np.errstate(all="ignore"):
-        lr = study.best_lr(FACTS, [1e-6, 0.05, 1e9], lambda lr: parts(lr, look=None))
-    assert lr == 0.05
-    assert ["diverged" in trial for trial in study.trials] == [False, False, True]
-    assert all(trial["search"] for trial in study.trials)
+        study.compare([({"rule": "BP"}, [1e-6, 0.05, 1e9], make)], few, (40, 2), 3, 2)
+    searches, trials = study.trials[:3], study.trials[3:]
+    assert ["diverged" in trial for trial in searches] == [False, False, True]
+    assert all(trial["search"] and not trial.get("test") for trial in searches)
+    assert [(t["images"], t["epochs"]) for t in searches] == [(40, 2)] * 3
+    assert [(t["lr"], t["seed"], t["images"]) for t in trials] == [(0.05, 0, 64), (0.05, 1, 64)]
+    assert all(trial["test"] and "search" not in trial for trial in trials)
 
 
 def test_score_counts_top_1_and_top_5_as_sorting_does(rng):

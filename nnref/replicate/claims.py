@@ -3,6 +3,8 @@
 from statistics import mean
 from typing import NamedTuple
 
+from nnref.replicate.trials import spread
+
 
 class Claim(NamedTuple):
     """One row of the ledger (tutorials/claims.md).
@@ -36,9 +38,32 @@ def chosen(result: dict | None, **facts) -> list[dict]:
     ]
 
 
-def accuracies(trials: list[dict]) -> list[float]:
-    """Test accuracies in %, one for each trial; one that diverged counts as 0."""
-    return [100 * trial["test"]["accuracy"] if "test" in trial else 0.0 for trial in trials]
+def accuracies(trials: list[dict], kind: str = "accuracy") -> list[float]:
+    """Test accuracies (or "top5") in %, one for each trial; one that diverged counts as 0."""
+    return [100 * trial["test"][kind] if "test" in trial else 0.0 for trial in trials]
+
+
+def errors(trials: list[dict]) -> list[float]:
+    """Test errors in %, one for each trial."""
+    return [100 - accuracy for accuracy in accuracies(trials)]
+
+
+def measured(values: list[float]) -> str:
+    """Mean, standard deviation and, in brackets, number of seeds: "97.1 ± 0.2 (3)", "97.1 (1)"."""
+    return f"{spread(values)} ({len(values)})" if values else "-"
+
+
+def at_edge(result: dict, trial: dict, *names: str) -> bool:
+    """Was its learning rate the smallest or largest tried? Then a better one may lie outside.
+
+    names    the facts that make its setting, and so tell which others were tried for it
+    """
+    tried = [
+        other["lr"]
+        for other in result["trials"]
+        if "search" in other and all(other[name] == trial[name] for name in names)
+    ]
+    return len(tried) > 1 and trial["lr"] in (min(tried), max(tried))
 
 
 def average(values) -> float | None:

@@ -3,19 +3,21 @@
 Every function takes plain numbers, so that a file on a paper says what is shown, and this one how.
 """
 
+import math
 from statistics import mean, stdev
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from nnref.plots import COLORS, layer_colors
+from nnref.plots import COLORS, layer_bar, layer_colors
 
 STYLES = {  # name of a setting -> (color, line style)
     "BP": (COLORS["backprop"], "-"),
     "SS": (COLORS["sign-symmetry"], "-"),
     "uSF": (COLORS["sign-symmetry"], "-"),
+    "uSF, bare": (COLORS["sign-symmetry"], ":"),
     "SS, BP last": (COLORS["sign-symmetry"], "--"),
     "frSF": (COLORS["fixed-magnitudes"], "-"),
     "brSF": (COLORS["redrawn-magnitudes"], "-"),
@@ -48,8 +50,8 @@ def curves(panels: dict, label: str, published: dict | None = None) -> Figure:
             x, y = zip(*points, strict=True)
             axes.plot(x, y, "*", color=STYLES[name][0], markersize=13, markeredgecolor="white")
         axes.set(title=title, xlabel="epochs")
+        axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    all_axes[0].set_ylabel(label)
     names = list(dict.fromkeys(name for settings in panels.values() for name in settings))
     _legend(figure, names, "stars: as published" if published else None)
     return figure
@@ -66,22 +68,32 @@ def weights_over_time(histories: dict) -> Figure:
     for (angle, kurtosis), (title, history) in zip(rows, histories.items(), strict=True):
         epochs = [entry["epoch"] for entry in history]
         count = len(history[0]["kurtosis"])
-        for layer, color in enumerate(layer_colors(count)):
+        colors = layer_colors(count)
+        for layer, color in enumerate(colors):
             for axes, key, style in (
                 (angle, "weight_angle_deg", "-"),
                 (angle, "predicted_sign_angle_deg", "."),
                 (kurtosis, "kurtosis", "-"),
             ):
                 axes.plot(epochs, [entry[key][layer] for entry in history], style, color=color)
-            if layer in (0, count - 1):
-                axes.plot([], [], color=color, label=f"layer {layer + 1}")
         angle.set(ylabel="angle of W and sign(W) (degrees)", title=title)
-        kurtosis.set(ylabel="kurtosis of W", title="3: Gaussian, 1.8: uniform", yscale="log")
-        kurtosis.legend(frameon=False, title="colors: from", title_fontsize="small")
+        kurtosis.set(ylabel="kurtosis of W (3: Gaussian)", title=title, yscale="log")
+        kurtosis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        kurtosis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        kurtosis.yaxis.set_minor_locator(NullLocator())
+        layer_bar(figure, kurtosis, colors)
         for axes in (angle, kurtosis):
             axes.set_xlabel("epochs")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _open(axes)
+    _below(
+        figure,
+        [
+            Line2D([], [], color="black", label="measured"),
+            Line2D([], [], color="black", ls="none", marker=".",
+                   label="angle that the histogram of W predicts"),
+        ],
+    )  # fmt: skip
     return figure
 
 
@@ -100,8 +112,8 @@ def by_depth(panels: dict, label: str) -> Figure:
         axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
         axes.set(title=title, xlabel="layer, bottom to top", ylim=(-4, 104))
         axes.set_yticks(range(0, 91, 30))
+        axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    all_axes[0].set_ylabel(label)
     _legend(figure, dict.fromkeys(name for settings in panels.values() for name in settings))
     return figure
 
@@ -146,10 +158,11 @@ def dots(groups: dict, label: str, marks: dict | None = None) -> Figure:
         for y, (row, settings) in enumerate(rows.items()):
             for number, (name, values) in enumerate(settings.items()):
                 place = y + 0.11 * (number - (len(settings) - 1) / 2)
-                color = STYLES[name][0]
-                axes.plot(values, [place] * len(values), "o", color=color, ms=4, alpha=0.5)
+                color, style = STYLES[name]
+                inside = color if style == "-" else "white"
+                axes.plot(values, [place] * len(values), "o", color=color, ms=4, mfc=inside)
                 if values:
-                    axes.plot(mean(values), place, "|", color=color, ms=13, markeredgewidth=2.5)
+                    axes.plot(mean(values), place, "|", color=color, ms=9, markeredgewidth=2.5)
                 known = (marks or {}).get(title, {}).get(row, {}).get(name)
                 if known is not None:
                     axes.plot(
@@ -159,44 +172,59 @@ def dots(groups: dict, label: str, marks: dict | None = None) -> Figure:
         axes.set(title=title, xlabel=label, ylim=(len(rows) - 0.5, -0.5))
         _open(axes)
     names = dict.fromkeys(n for rows in groups.values() for row in rows.values() for n in row)
-    _legend(figure, names, "stars: as published" if marks else None)
+    remark = "dots: single seeds, bars: their mean" + (", stars: as published" if marks else "")
+    _legend(figure, names, remark, marker="o")
     return figure
 
 
-def over_examples(panels: dict) -> Figure:
-    """Panels of labeled lines with their spread over the seeds, on one axis of examples seen.
+def against(label: str, panels: dict) -> Figure:
+    """Panels of labeled lines with their spread over the seeds, on one kind of axis.
 
-    panels    label of the axis -> list of (name, color, style, {examples: values of the seeds})
+    label     of that axis
+    panels    label of the other -> list of (name, color, style, {place: values of the seeds})
     """
     figure, all_axes = _panels(panels)
-    for axes, (label, lines) in zip(all_axes, panels.items(), strict=True):
+    for axes, (other, lines) in zip(all_axes, panels.items(), strict=True):
         for name, color, style, values in lines:
+            values = {place: found for place, found in values.items() if found}
             middle = np.array([mean(found) for found in values.values()])
             wide = np.array([stdev(f) if len(f) > 1 else 0 for f in values.values()])
             axes.plot(list(values), middle, style, color=color, label=name)
             axes.fill_between(list(values), middle - wide, middle + wide, color=color, alpha=0.15)
-        axes.set(xlabel="examples", ylabel=label)
+        axes.set(xlabel=label, ylabel=other)
         axes.legend(frameon=False)
     return figure
 
 
 def _panels(panels):
-    """A figure with a panel for each of them, side by side."""
-    figure = Figure(figsize=(WIDE * len(panels) + 0.4, 4.4), layout="constrained")
-    all_axes = np.atleast_1d(figure.subplots(1, len(panels)))
-    for axes in all_axes:
+    """A figure with a panel for each of them, two in a row."""
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(WIDE * columns + 0.4, 3.7 * rows + 0.6), layout="constrained")
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in all_axes[len(panels) :]:
+        axes.remove()
+    for axes in all_axes[: len(panels)]:
         _open(axes)
-    return figure, all_axes
+    return figure, all_axes[: len(panels)]
 
 
-def _legend(figure, names, remark=None):
-    """What the colors and styles mean, below the panels."""
-    handles = [
-        Line2D([], [], color=STYLES[name][0], linestyle=STYLES[name][1], label=name)
-        for name in names
-    ]
+def _legend(figure, names, remark=None, marker=None):
+    """What the colors and styles mean, below the panels; with a marker, that in place of a line."""
+    handles = []
+    for name in names:
+        color, style = STYLES[name]
+        inside = color if style == "-" else "white"
+        line = "none" if marker else style
+        handles.append(Line2D([], [], color=color, ls=line, marker=marker, mfc=inside, label=name))
+    _below(figure, handles, remark)
+
+
+def _below(figure, handles, remark=None):
+    """A legend below the panels, as wide as the figure allows."""
+    columns = min(len(handles), int(figure.get_figwidth() / 1.5))
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False,
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False,
         title=remark, title_fontsize="small",
     )  # fmt: skip
 

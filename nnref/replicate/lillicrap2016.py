@@ -66,18 +66,11 @@ def run(study: Study, places: sources.Sources, seeds: int | None = None):
         study.left_out("mnist", error)
         return
     study.facts["data"].append(images.facts)
-    few, facts = images.fewer(10_000)._replace(test=None), {"task": "mnist", "hidden": hidden}
-    search = {rule: facts | {"rule": rule, "epochs": min(3, epochs), "seed": 0} for rule in RULES}
-    rates = {
-        rule: study.best_lr(
-            search[rule], GRID, partial(_parts, few, hidden, rule, search[rule]["epochs"], 0)
-        )
+    settings = [
+        ({"task": "mnist", "hidden": hidden, "rule": rule}, GRID, partial(_parts, hidden, rule))
         for rule in RULES
-    }
-    for seed in range(seeds or mnist_seeds):
-        for rule, lr in rates.items():
-            each = facts | {"rule": rule, "epochs": epochs, "seed": seed, "lr": lr}
-            study.trial(each, partial(_parts, images, hidden, rule, epochs, seed, lr))
+    ]
+    study.compare(settings, images, (10_000, min(3, epochs)), epochs, seeds or mnist_seeds)
 
 
 def _learn_linear_map(rule, examples, seed, _) -> dict:
@@ -125,7 +118,7 @@ def _angles(model, x, target) -> dict:
     }
 
 
-def _parts(images, hidden, rule, epochs, seed, lr) -> Parts:
+def _parts(hidden, rule, images, lr, epochs, seed) -> Parts:
     """One training on digits, 784-hidden-10, sigmoid units up to the outputs."""
     options = {"rng": stream(seed, "init"), "init": glorot_uniform, "feedback": RULES[rule]}
     model = Sequential(
@@ -177,8 +170,7 @@ def figures(result: dict) -> dict[str, Figure]:
 
     def over_time(rule, quantity, factor=1):
         times = [e["examples"] for e in chosen(result, task="linear")[0]["history"]]
-        values = {t: [factor * v for v in linear(result, rule, quantity, t)] for t in times}
-        return {t: found for t, found in values.items() if found}
+        return {t: [factor * v for v in linear(result, rule, quantity, t)] for t in times}
 
     blue, black = draw.STYLES["FA"][0], draw.STYLES["BP"][0]
     errors = [
@@ -192,7 +184,7 @@ def figures(result: dict) -> dict[str, Figure]:
         ("W and B", blue, ":", over_time("FA", "W_to_B")),
     ]
     panels = {"error (% of the target's power)": errors, "angle under FA (degrees)": angles}
-    return {"linear": draw.over_examples(panels)}
+    return {"linear": draw.against("examples", panels)}
 
 
 def claims(result: dict | None) -> list[Claim]:

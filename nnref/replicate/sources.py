@@ -36,6 +36,21 @@ class Images(NamedTuple):
         return self._replace(train=choose(self.train, np.sort(drawn)))
 
 
+def each(study, parts: list, places: Sources):
+    """(part, its images) of every part of a tier; one whose images are not to be had is left out.
+
+    A part names its `data`, and in `take` how many images, of how many classes (`load`).
+    """
+    for part in parts:
+        try:
+            images = load(part.data, places, *part.take)
+        except InputError as error:
+            study.left_out(part.data, error)
+            continue
+        study.facts["data"].append(images.facts)
+        yield part, images
+
+
 def load(name: str, sources: Sources, count=None, classes=None, share: float = 0.1) -> Images:
     """Images by name, the same for every seed: a `share` of the training set is held out.
 

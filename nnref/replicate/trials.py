@@ -13,6 +13,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
@@ -80,14 +81,41 @@ class Study:
         self.write()
         return record
 
-    def best_lr(self, facts: dict, grid, make: Callable[[float], Parts]) -> float:
-        """The learning rate of `grid` with the best validation accuracy at the end of its trial.
+    def compare(self, settings: list[tuple], images, search: tuple, epochs: int, seeds: int):
+        """Train under every setting from every seed, each at the learning rate that suits it.
 
-        facts, make(lr)    of these trials, which are kept apart from the others by "search": true
+        settings    a tuple for each: facts that set it apart, the grid of learning rates to choose
+                    from, make(images, lr, epochs, seed) -> Parts
+        images      sources.Images
+        search      how many training images and epochs the choice of a learning rate takes
+
+        It goes seed by seed, so that one comparison of all settings is there early.
         """
-        found = {}
+        rates = [self._best_lr(*setting, images, *search) for setting in settings]
+        for seed in range(seeds):
+            for (facts, _, make), lr in zip(settings, rates, strict=True):
+                each = {
+                    "images": len(images.train.labels),
+                    "epochs": epochs,
+                    "seed": seed,
+                    "lr": lr,
+                }
+                self.trial(facts | each, partial(make, images, lr, epochs, seed))
+
+    def _best_lr(self, facts, grid, make, images, count, epochs) -> float:
+        """The learning rate with the best validation accuracy after a short training.
+
+        These trials are kept apart by "search": true, look at no angles and at no test images.
+        """
+        if len(grid) == 1:
+            return grid[0]
+        few, found = images.fewer(count)._replace(test=None), {}
+        facts = facts | {"images": len(few.train.labels), "epochs": epochs, "seed": 0}
         for lr in grid:
-            trial = self.trial(facts | {"search": True, "lr": lr}, lambda lr=lr: make(lr))
+            trial = self.trial(
+                facts | {"search": True, "lr": lr},
+                lambda lr=lr: make(few, lr, epochs, 0)._replace(look=None),
+            )
             found[lr] = -1 if "diverged" in trial else trial["history"][-1]["val_accuracy"]
         return max(found, key=found.get)
 

@@ -8,6 +8,7 @@ as well as by backpropagation; feedback alignment, which learns digits well, har
               Tiny-ImageNet, scaled down, the learning rate chosen for every setting by itself
 """
 
+from collections.abc import Callable
 from functools import partial
 from statistics import mean
 from typing import NamedTuple
@@ -16,12 +17,11 @@ from matplotlib.figure import Figure
 
 from nnref import models
 from nnref.data.imageset import batches
-from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback, SignSymmetry
 from nnref.optim import SGD, cosine, step_decay
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, accuracies, average, chosen, holds
+from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
 PAPER = (
@@ -59,83 +59,46 @@ class Part(NamedTuple):
     batch_size: int
     seeds: int
     width: float = 1
-    images: int | None = None  # held-out ones included; None: all
-    classes: int | None = None
-    as_published: bool = False  # learning rate 0.1, divided by 10 after every 10 epochs
+    take: tuple = ()  # how many images, of how many classes (sources.load); all
+    schedule: Callable = cosine  # (learning rate, epochs) -> epoch -> learning rate
 
 
+def as_published(lr, epochs):
+    """Divided by 10 after every 10 epochs."""
+    return step_decay(lr, 10)
+
+
+GRID, LOWER = [0.02, 0.06, 0.2, 0.6], [0.003, 0.01, 0.03, 0.1]
+IMAGENET = ["resnet18", "alexnet"]
 TIERS = {
     "smoke": [
-        Part("digits", ["mlp"], [0.03, 0.1], (50, 1), 2, 16, 2, 0.1, 100),
-        Part("digits", ["alexnet"], [0.02], (0, 0), 1, 16, 1, 0.04, 50),
+        Part("digits", ["mlp"], [0.03, 0.1], (50, 1), 2, 16, 2, 0.1, (100,)),
+        Part("digits", ["alexnet"], [0.02], (0, 0), 1, 16, 1, 0.04, (50,)),
     ],
     "small": [
         Part("mnist", ["mlp"], [0.03, 0.1, 0.3, 1.0], (10_000, 2), 5, 128, 3),
-        Part("cifar10", ["resnet20"], [0.02, 0.06, 0.2], (5_000, 2), 6, 100, 3, 0.5, 20_000),
-        Part(
-            "tiny-imagenet", ["resnet18", "alexnet"], [0.01, 0.03, 0.1], (4_000, 2), 8, 64, 1, 0.25,
-            classes=20,
-        ),
+        Part("cifar10", ["resnet20"], GRID, (5_000, 2), 6, 100, 3, 0.5, (20_000,)),
+        Part("tiny-imagenet", IMAGENET, LOWER, (10_000, 3), 8, 64, 1, 0.25, (None, 20)),
     ],
     "full": [
         Part("mnist", ["mlp"], [0.03, 0.1, 0.3, 1.0], (10_000, 2), 20, 128, 3),
-        Part("cifar10", ["resnet18-cifar"], [], (0, 0), 30, 256, 3, as_published=True),
-        Part(
-            "tiny-imagenet", ["resnet18", "alexnet"], [0.01, 0.03, 0.1], (20_000, 3), 30, 128, 3,
-        ),
+        Part("cifar10", ["resnet18-cifar"], [0.1], (0, 0), 30, 256, 3, schedule=as_published),
+        Part("tiny-imagenet", IMAGENET, LOWER, (20_000, 3), 30, 128, 3),
     ],
-}  # fmt: skip
+}
 MINUTES = {"smoke": "a few seconds", "small": "2 hours on 2 cores", "full": "hours on a GPU"}
 
 
 def run(study: Study, places: sources.Sources, seeds: int | None = None):
-    """Carry out all parts whose images are to be had; seed by seed, so that one is whole early."""
-    for part in TIERS[study.tier]:
-        try:
-            images = sources.load(part.data, places, part.images, part.classes)
-        except InputError as error:
-            study.left_out(part.data, error)
-            continue
-        study.facts["data"].append(images.facts)
+    """Train every network of every part under the five settings and the baseline."""
+    for part, images in sources.each(study, TIERS[study.tier], places):
         for name in part.models:
-            rates = {
-                setting: _learning_rate(study, part, name, setting, images) for setting in SETTINGS
-            }
-            for seed in range(seeds or part.seeds):
-                for setting, lr in rates.items():
-                    facts = _facts(part, name, setting, seed, images) | {"lr": lr}
-                    make = partial(_parts, part, name, setting, images, lr, part.epochs, seed)
-                    study.trial(facts, make)
-
-
-def _facts(part, name, setting, seed, images) -> dict:
-    """What sets one trial apart."""
-    return {
-        "data": part.data,
-        "model": name,
-        "width": part.width,
-        "setting": setting,
-        "images": len(images.train.labels),
-        "epochs": part.epochs,
-        "seed": seed,
-    }
-
-
-def _learning_rate(study, part, name, setting, images) -> float:
-    """The one with the best validation accuracy after a short training, on fewer images."""
-    if part.as_published:
-        return 0.1
-    if len(part.grid) == 1:
-        return part.grid[0]
-    count, epochs = part.search
-
-    few = images.fewer(count)._replace(test=None)
-
-    def make(lr):
-        return _parts(part, name, setting, few, lr, epochs, 0)._replace(look=None)
-
-    facts = _facts(part, name, setting, 0, few) | {"epochs": epochs}
-    return study.best_lr(facts, part.grid, make)
+            fixed = {"data": part.data, "model": name, "width": part.width}
+            settings = [
+                (fixed | {"setting": setting}, part.grid, partial(_parts, part, name, setting))
+                for setting in SETTINGS
+            ]
+            study.compare(settings, images, part.search, part.epochs, seeds or part.seeds)
 
 
 def _parts(part, name, setting, images, lr, epochs, seed) -> Parts:
@@ -145,18 +108,10 @@ def _parts(part, name, setting, images, lr, epochs, seed) -> Parts:
         input_shape=x.shape[1:], classes=images.facts["classes"], width=part.width, seed=seed,
         feedback=feedback, last_feedback=last_feedback,
     )  # fmt: skip
-    optimizer = SGD(model, lr, MOMENTUM, WEIGHT_DECAY)
-    schedule = step_decay(lr, 10) if part.as_published else cosine(lr, epochs)
     return Parts(
-        model, optimizer, images.train, images.val, images.test, epochs, part.batch_size, schedule,
-        look=by_layer,
+        model, SGD(model, lr, MOMENTUM, WEIGHT_DECAY), images.train, images.val, images.test,
+        epochs, part.batch_size, part.schedule(lr, epochs), look=by_layer,
     )  # fmt: skip
-
-
-def trials(result, data, model, setting) -> list[dict]:
-    """The finished trials of one network under one setting, one for each seed."""
-    found = chosen(result, data=data, model=model, setting=setting)
-    return [trial for trial in found if "test" in trial]
 
 
 def networks(result) -> list[tuple[str, str]]:
@@ -175,16 +130,17 @@ def table(result: dict) -> str:
         )
         lines.append(f"  {'':<17}{'seeds':>5}{'top 1':>13}{'top 5':>13}{'learning rate':>15}")
         for setting in SETTINGS:
-            found = trials(result, data, model, setting)
-            top5 = [100 * trial["test"]["top5"] for trial in found]
-            rates = ", ".join(sorted({f"{trial['lr']:g}" for trial in found}))
+            found = chosen(result, data=data, model=model, setting=setting)
+            rate = found[0]["lr"] if found else "-"
+            edge = found and at_edge(result, found[0], "data", "model", "setting")
             lines.append(
-                f"  {setting:<17}{len(found):>5}{spread(accuracies(found)):>13}{spread(top5):>13}"
-                f"{rates:>15}"
+                f"  {setting:<17}{len(found):>5}{spread(accuracies(found)):>13}"
+                f"{spread(accuracies(found, 'top5')):>13}{rate:>15}{'*' if edge else ''}"
             )
         classes = next(d["classes"] for d in result["data"] if d["name"].startswith(data))
         lines.append(f"  {'a guess':<22}{100 / classes:>13.1f}{500 / classes:>13.1f}")
-    return "\n".join([*lines, "test accuracy in %, mean ± standard deviation over the seeds"])
+    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
+    return "\n".join([*lines, "*: the smallest or largest learning rate that was tried"])
 
 
 TITLES = {
@@ -205,7 +161,9 @@ def figures(result: dict) -> dict[str, Figure]:
     found = networks(result)
     for data, model in found:
         title = TITLES[model].format(data=NAMES[data])
-        by_setting = {setting: trials(result, data, model, setting) for setting in SETTINGS}
+        by_setting = {
+            setting: chosen(result, data=data, model=model, setting=setting) for setting in SETTINGS
+        }
         by_setting = {setting: runs for setting, runs in by_setting.items() if runs}
         errors[title] = {
             setting: [
@@ -234,8 +192,9 @@ def figures(result: dict) -> dict[str, Figure]:
 
 def relative_to_bp(result, data, model, setting) -> list[float]:
     """Accuracy as a share of BP's mean accuracy, for every seed."""
-    bp = average(accuracies(trials(result, data, model, "BP")))
-    return [a / bp for a in accuracies(trials(result, data, model, setting))] if bp else []
+    bp = _mean(result, data, model, "BP")
+    ours = chosen(result, data=data, model=model, setting=setting)
+    return [accuracy / bp for accuracy in accuracies(ours)] if bp else []
 
 
 def claims(result: dict | None) -> list[Claim]:
@@ -254,11 +213,15 @@ IMAGENET_ERRORS = {"resnet18": (36.14, 37.91, 90.52), "alexnet": (49.15, 47.57, 
 
 
 def _ours(result, data, model, settings) -> str:
-    """Our accuracies under some settings, and how many seeds."""
-    found = {setting: trials(result, data, model, setting) for setting in settings}
-    seeds = max(map(len, found.values()))
-    numbers = ", ".join(f"{name} {spread(accuracies(runs))}" for name, runs in found.items())
-    return f"{numbers} % ({seeds} seed{'s' if seeds != 1 else ''})" if seeds else "-"
+    """Our accuracies under some settings."""
+    return (
+        ", ".join(
+            f"{setting} "
+            + measured(accuracies(chosen(result, data=data, model=model, setting=setting)))
+            for setting in settings
+        )
+        + " %"
+    )
 
 
 def _setting(result, data, model) -> str:
@@ -295,7 +258,7 @@ def _scales(result, cifar) -> Claim:
 
 
 def _mean(result, data, model, setting):
-    return average(accuracies(trials(result, data, model, setting)))
+    return average(accuracies(chosen(result, data=data, model=model, setting=setting)))
 
 
 def _on_cifar(result, cifar) -> Claim:
@@ -345,7 +308,7 @@ def _on_imagenet(result, model, numbers) -> Claim:
 def _weights(result) -> Claim:
     """Under SS: angles of W and sign(W), last three layers against the others."""
     changes = []
-    for trial in trials(result, "tiny-imagenet", "alexnet", "SS"):
+    for trial in chosen(result, data="tiny-imagenet", model="alexnet", setting="SS"):
         first, last = (trial["history"][i]["weight_angle_deg"] for i in (0, -1))
         changes.append([b - a for a, b in zip(first, last, strict=True)])
     change = [mean(values) for values in zip(*changes, strict=True)] or None

@@ -1,0 +1,228 @@
+"""Bartunov, Santoro, Richards, Marris, Hinton & Lillicrap 2018, "Assessing the scalability of
+biologically-motivated deep learning algorithms and architectures" (NeurIPS, arXiv 1807.04587):
+feedback alignment (FA) learns digits well, but falls behind backpropagation (BP) on photographs,
+most of all where neurons see only a part of the image and share no weights.
+
+    theirs    fully and locally connected networks on MNIST and CIFAR-10 (larger ones on ImageNet),
+              trained to the end; target propagation beside FA, which is not done here
+    ours      below: networks of these kinds and a convolutional one, scaled down, few epochs of
+              SGD with momentum, the learning rate chosen for every network and rule by itself
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from nnref import models
+from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
+from nnref.optim import SGD, cosine
+from nnref.replicate import figures as draw
+from nnref.replicate import sources
+from nnref.replicate.claims import Claim, at_edge, average, chosen, errors, holds, measured
+from nnref.replicate.trials import Parts, Study, by_layer, spread
+
+PAPER = (
+    "Bartunov, Santoro, Richards, Marris, Hinton & Lillicrap 2018, *Assessing the scalability of "
+    "biologically-motivated deep learning algorithms and architectures* "
+    "([arXiv 1807.04587](https://arxiv.org/abs/1807.04587)), its rows of BP and FA: FA learns "
+    "digits well, and falls behind where images are harder."
+)
+PUBLISHED = {  # test error in %, their table of MNIST and CIFAR-10
+    ("mnist", "fully connected", "BP"): 1.48,
+    ("mnist", "fully connected", "FA"): 1.85,
+    ("mnist", "locally connected", "BP"): 1.17,
+    ("mnist", "locally connected", "FA"): 1.26,
+    ("cifar10", "fully connected", "BP"): 41.3,
+    ("cifar10", "fully connected", "FA"): 42.0,
+}
+RULES = {
+    "BP": Backprop(),
+    "FA": FeedbackAlignment(),
+    "last layer only": NoFeedback(),  # the baseline
+}
+NETWORKS = {
+    "fully connected": partial(models.mlp, [1024, 1024, 1024]),
+    "locally connected": models.locally_connected,
+    "convolutional": models.cifar_cnn,
+}
+MOMENTUM = 0.9
+
+
+GRID = [0.002, 0.01, 0.03, 0.1, 0.3]  # of learning rates, for every network and rule by itself
+
+
+class Part(NamedTuple):
+    """One data set, and how the three networks are trained on it."""
+
+    data: str
+    search: tuple  # training images and epochs of that choice
+    epochs: int
+    batch_size: int
+    seeds: int
+    width: float = 1
+    take: tuple = ()  # how many images, of how many classes (sources.load); all
+    grid: list = GRID
+
+
+TIERS = {
+    "smoke": [Part("digits", (50, 1), 1, 25, 2, 0.05, (60,), [0.02, 0.1])],
+    "small": [
+        Part("mnist", (3_000, 2), 3, 32, 3, 0.25),
+        Part("cifar10", (3_000, 2), 6, 32, 2, 0.25, (8_000,)),
+    ],
+    "full": [
+        Part("mnist", (10_000, 2), 20, 100, 3),
+        Part("cifar10", (10_000, 3), 60, 100, 3),
+    ],
+}
+MINUTES = {"smoke": "5 seconds", "small": "20 minutes on one core", "full": "hours on a GPU"}
+
+
+def run(study: Study, places: sources.Sources, seeds: int | None = None):
+    """Train every network under every rule."""
+    for part, images in sources.each(study, TIERS[study.tier], places):
+        settings = [
+            (
+                {"data": part.data, "network": network, "width": part.width, "rule": rule},
+                part.grid,
+                partial(_parts, part, network, rule),
+            )
+            for network in NETWORKS
+            for rule in RULES
+        ]
+        study.compare(settings, images, part.search, part.epochs, seeds or part.seeds)
+
+
+def _parts(part, network, rule, images, lr, epochs, seed) -> Parts:
+    model = NETWORKS[network](
+        input_shape=images.train.images[0].shape,
+        classes=10,
+        width=part.width,
+        seed=seed,
+        feedback=RULES[rule],
+    )
+    return Parts(
+        model, SGD(model, lr, MOMENTUM), images.train, images.val, images.test, epochs,
+        part.batch_size, cosine(lr, epochs), look=by_layer,
+    )  # fmt: skip
+
+
+def found(result, data, network, rule) -> list[float]:
+    """Test errors in %, one for each seed."""
+    return errors(chosen(result, data=data, network=network, rule=rule))
+
+
+def table(result: dict) -> str:
+    """Test errors in %, theirs beside ours."""
+    lines = []
+    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+        first = chosen(result, data=data)[0]
+        lines.append(
+            f"{data}, width {first['width']}, {first['images']} images, {first['epochs']} epochs"
+        )
+        lines.append(f"  {'':<37}{'ours':>13}{'theirs':>8}")
+        for network in NETWORKS:
+            for rule in RULES:
+                trials = chosen(result, data=data, network=network, rule=rule)
+                edge = trials and at_edge(result, trials[0], "data", "network", "rule")
+                lines.append(
+                    f"  {network:<20}{rule:<17}{spread(errors(trials)):>12}{'*' if edge else ' '}"
+                    f"{PUBLISHED.get((data, network, rule), '-'):>8}"
+                )
+    lines.append("test error in %, mean ± standard deviation over the seeds")
+    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+
+
+def figures(result: dict) -> dict[str, Figure]:
+    """Test errors of every network under every rule, theirs as stars."""
+    groups, stars = {}, {}
+    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+        groups[data] = {
+            network: {rule: found(result, data, network, rule) for rule in RULES}
+            for network in NETWORKS
+        }
+        stars[data] = {
+            network: {rule: PUBLISHED.get((data, network, rule)) for rule in RULES}
+            for network in NETWORKS
+        }
+    return {"errors": draw.dots(groups, "test error (%)", stars)}
+
+
+def claims(result: dict | None) -> list[Claim]:
+    """FA beside BP on digits and on photographs, and in which networks it falls behind."""
+    gaps = {
+        (data, network): gap_of_fa(result, data, network)
+        for data in ("mnist", "cifar10")
+        for network in NETWORKS
+    }
+    small = "a quarter as wide as models.py has them, few epochs"
+    return [
+        Claim(
+            "On MNIST FA is less than half a point behind BP",
+            "test error, fully connected BP 1.48, FA 1.85; locally connected 1.17, 1.26 %",
+            f"MNIST, all images; {small}",
+            _numbers(result, "mnist", ("fully connected", "locally connected")),
+            [
+                (f"{network}: FA at most 1 point above BP", holds(lambda gap: gap <= 1, gap))
+                for network in ("fully connected", "locally connected")
+                for gap in [gaps["mnist", network]]
+            ],
+        ),
+        Claim(
+            "On CIFAR-10 a fully connected network learns under FA as under BP",
+            "test error BP 41.3, FA 42.0 %",
+            f"CIFAR-10, 8,000 images; {small}",
+            _numbers(result, "cifar10", ("fully connected",)),
+            [
+                (
+                    "FA at most 2 points above BP",
+                    holds(lambda gap: gap <= 2, gaps["cifar10", "fully connected"]),
+                )
+            ],
+        ),
+        Claim(
+            "FA falls behind as images get harder, most in networks that see them patch by patch",
+            "ImageNet, locally connected: top-1 error BP 71.4, FA 93.1 %",
+            f"MNIST and CIFAR-10 in place of ImageNet; {small}",
+            _numbers(result, "cifar10", NETWORKS),
+            [
+                (
+                    f"{network}: the gap is wider on CIFAR-10 than on MNIST",
+                    holds(
+                        lambda hard, easy: hard > easy,
+                        gaps["cifar10", network],
+                        gaps["mnist", network],
+                    ),
+                )
+                for network in NETWORKS
+            ]
+            + [
+                (
+                    f"CIFAR-10: the gap is wider in the {network} than in the fully connected one",
+                    holds(
+                        lambda a, b: a > b,
+                        gaps["cifar10", network],
+                        gaps["cifar10", "fully connected"],
+                    ),
+                )
+                for network in ("locally connected", "convolutional")
+            ],
+        ),
+    ]
+
+
+def gap_of_fa(result, data, network) -> float | None:
+    """How many points of error FA is above BP."""
+    bp, fa = (average(found(result, data, network, rule)) for rule in ("BP", "FA"))
+    return None if None in (bp, fa) else fa - bp
+
+
+def _numbers(result, data, networks) -> str:
+    """Our errors of some networks under BP and FA."""
+    return "; ".join(
+        f"{network} "
+        + ", ".join(f"{rule} {measured(found(result, data, network, rule))}" for rule in RULES)
+        + " %"
+        for network in networks
+    )

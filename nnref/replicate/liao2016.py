@@ -1,0 +1,294 @@
+"""Liao, Leibo & Poggio 2016, "How important is weight symmetry in backpropagation?" (AAAI, arXiv
+1510.05067): the magnitudes of the feedback do not matter, its signs do, and without BatchNorm (BN)
+or "Batch Manhattan" (BM: only the sign of a gradient is used) no asymmetric feedback works.
+
+    theirs    15 data sets; B = sign(W) itself in uSF ("bare" below), others with random magnitudes
+    ours      below: an MLP on MNIST and a small convolutional network on CIFAR-10, every rule with
+              and without BN and BM; where B is not bare, with the lambda of Xiao et al. 2018, which
+              keeps it as large as W. The learning rate is chosen for every setting by itself
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from nnref.backend import to_device, xp
+from nnref.feedback import (
+    Backprop,
+    Feedback,
+    FeedbackAlignment,
+    FixedMagnitudes,
+    NoFeedback,
+    RedrawnMagnitudes,
+    SignSymmetry,
+)
+from nnref.init import stream
+from nnref.layers import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from nnref.optim import SGD, BatchManhattan, cosine
+from nnref.replicate import figures as draw
+from nnref.replicate import sources
+from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
+from nnref.replicate.trials import Parts, Study, spread
+
+PAPER = (
+    "Liao, Leibo & Poggio 2016, *How important is weight symmetry in backpropagation?* "
+    "([arXiv 1510.05067](https://arxiv.org/abs/1510.05067)): the signs of the feedback matter, its "
+    "magnitudes do not, if there is BatchNorm (BN) or Batch Manhattan (BM). uSF: B = sign(W) with "
+    "the lambda of Xiao et al., frSF and brSF: random magnitudes, fixed or drawn for every batch."
+)
+
+
+class PartialConcordance(Feedback):
+    """B = lambda * mask * sign(W), the mask fixed: +1 with probability p, else -1.
+
+    So a share p of the synapses has a feedback of the sign of W, also after W has changed its sign.
+    """
+
+    def __init__(self, p: float):
+        self.p = p
+
+    def born(self, W, scale, draw):
+        agrees = to_device(self.rng.random(W.shape) < self.p)
+        self.signed_scale = xp.where(agrees, scale, -scale).astype(W.dtype)
+
+    def __call__(self, W):
+        return self.signed_scale * xp.sign(W)
+
+
+RULES = {
+    "BP": Backprop(),
+    "uSF": SignSymmetry(),
+    "frSF": FixedMagnitudes(),
+    "brSF": RedrawnMagnitudes(),
+    "uSF, bare": SignSymmetry(scale=1),
+    "FA": FeedbackAlignment(),
+}
+PARTIAL = {f"p = {p}": PartialConcordance(p) for p in (0.9, 0.75, 0.5)}  # uSF is p = 1
+BASELINE = {"last layer only": NoFeedback()}
+VARIANTS = {  # name -> (BatchNorm before every ReLU?, optimizer)
+    "SGD": (False, SGD),
+    "BM": (False, BatchManhattan),
+    "BN": (True, SGD),
+    "BN + BM": (True, BatchManhattan),
+}
+SETTINGS = [(rule, variant) for rule in RULES for variant in VARIANTS]
+SETTINGS += [(rule, "BN") for rule in (*PARTIAL, *BASELINE)]
+MOMENTUM = 0.9
+
+WIDE = {  # learning rates to choose from, for every setting by itself
+    "SGD": [1e-4, 1e-3, 0.01, 0.05, 0.25],
+    "BM": [4e-5, 2e-4, 1e-3, 5e-3],
+    "BN": [1e-3, 0.01, 0.05, 0.25, 1.0],
+    "BN + BM": [2e-4, 1e-3, 5e-3, 0.02],
+}
+ONE = {"SGD": [0.05], "BM": [0.001], "BN": [0.05], "BN + BM": [0.001]}
+
+
+class Part(NamedTuple):
+    """One data set, and the network that is trained on it."""
+
+    data: str
+    kernels: list  # of the convolutions; none: a multi-layer perceptron
+    units: list  # of the hidden layers above
+    grids: dict  # the learning rates of every variant
+    search: tuple  # training images and epochs of that choice
+    epochs: int
+    batch_size: int
+    seeds: int
+    take: tuple = ()  # how many images, of how many classes (sources.load); all
+
+
+TIERS = {
+    "smoke": [Part("digits", [2, 3], [5], ONE, (0, 0), 1, 25, 2, (60,))],
+    "small": [
+        Part("mnist", [], [256, 256, 256], WIDE, (8_000, 1), 5, 100, 3),
+        Part("cifar10", [16, 32], [64], WIDE, (4_000, 1), 4, 32, 2, (6_000,)),
+    ],
+    "full": [
+        Part("mnist", [], [500, 500, 500], WIDE, (10_000, 2), 20, 100, 3),
+        Part("cifar10", [64, 128], [256], WIDE, (10_000, 2), 60, 100, 3),
+    ],
+}
+MINUTES = {"smoke": "5 seconds", "small": "25 minutes on one core", "full": "hours on a GPU"}
+
+
+def network(input_shape, part: Part, norm: bool, feedback: Feedback, seed: int) -> Sequential:
+    """Convolutions of 5 x 5 pixels, each with a pool, the first with stride 2; then hidden layers.
+
+    ReLU after all but the last layer, and if `norm` a BatchNorm in front of it in place of a bias.
+    """
+    rest = {"rng": stream(seed, "init"), "feedback": feedback}
+
+    def then(count):
+        return [BatchNorm(count), ReLU()] if norm else [ReLU()]
+
+    layers, (H, W, C) = [], input_shape
+    for i, count in enumerate(part.kernels):
+        stride = 2 if i == 0 else 1
+        layers += [Conv2d(C, count, 5, stride=stride, padding=2, bias=not norm, **rest)]
+        layers += [*then(count), MaxPool2d(2)]
+        H, W, C = H // (2 * stride), W // (2 * stride), count
+    layers.append(Flatten())
+    n = H * W * C
+    for count in part.units:
+        layers += [Linear(n, count, bias=not norm, **rest), *then(count)]
+        n = count
+    model = Sequential(*layers, Linear(n, 10, **rest))
+    model.send_no_error_below()
+    return model
+
+
+def run(study: Study, places: sources.Sources, seeds: int | None = None):
+    """Train the network of every part under every rule, with and without BN and BM."""
+    for part, images in sources.each(study, TIERS[study.tier], places):
+        shape = "-".join(str(count) for count in (*part.kernels, *part.units))
+        settings = [
+            (
+                {"data": part.data, "network": shape, "rule": rule, "variant": variant},
+                part.grids[variant],
+                partial(_parts, part, rule, variant),
+            )
+            for rule, variant in SETTINGS
+        ]
+        study.compare(settings, images, part.search, part.epochs, seeds or part.seeds)
+
+
+def _parts(part, rule, variant, images, lr, epochs, seed) -> Parts:
+    norm, optimizer = VARIANTS[variant]
+    feedback = {**RULES, **PARTIAL, **BASELINE}[rule]
+    model = network(images.train.images[0].shape, part, norm, feedback, seed)
+    return Parts(
+        model, optimizer(model, lr, MOMENTUM), images.train, images.val, images.test, epochs,
+        part.batch_size, cosine(lr, epochs),
+    )  # fmt: skip
+
+
+def found(result, data, rule, variant) -> list[float]:
+    """Test accuracies in %, one for each seed."""
+    return accuracies(chosen(result, data=data, rule=rule, variant=variant))
+
+
+def table(result: dict) -> str:
+    """Test accuracy of every rule without and with BatchNorm and Batch Manhattan."""
+    lines = []
+    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+        first = chosen(result, data=data)[0]
+        lines.append(
+            f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
+        )
+        lines.append(f"  {'':<17}" + "".join(f"{variant:>14}" for variant in VARIANTS))
+        for rule in (*RULES, *PARTIAL, *BASELINE):
+            cells = [_cell(result, data, rule, variant) for variant in VARIANTS]
+            lines.append(f"  {rule:<17}" + "".join(f"{cell:>14}" for cell in cells))
+    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
+    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+
+
+def _cell(result, data, rule, variant) -> str:
+    trials = chosen(result, data=data, rule=rule, variant=variant)
+    edge = trials and at_edge(result, trials[0], "data", "rule", "variant")
+    return spread(accuracies(trials)) + ("*" if edge else " ")
+
+
+def figures(result: dict) -> dict[str, Figure]:
+    """Accuracy under every rule in each of the four variants, and against the concordance."""
+    everywhere, concordance = {}, {}
+    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+        everywhere[data] = {
+            variant: {rule: found(result, data, rule, variant) for rule in RULES}
+            for variant in VARIANTS
+        }
+        signs = {1: found(result, data, "uSF", "BN")}
+        signs |= {float(p[4:]): found(result, data, p, "BN") for p in PARTIAL}
+        lines = [("signs that agree with W, share p", *draw.STYLES["uSF"], signs)]
+        for rule in ("BP", "FA", "last layer only"):
+            level = found(result, data, rule, "BN")
+            lines.append((rule, *draw.STYLES[rule], {0.5: level, 1: level}))
+        concordance[f"test accuracy on {data} (%)"] = lines
+    return {
+        "rules": draw.dots(everywhere, "test accuracy (%)"),
+        "concordance": draw.against("share p of the feedback signs that agree", concordance),
+    }
+
+
+def claims(result: dict | None) -> list[Claim]:
+    """The three sentences of their abstract."""
+    return [_magnitudes(result), _concordance(result), _indispensable(result)]
+
+
+SIGNS = ("uSF", "frSF", "brSF")
+SETTING = "an MLP on MNIST, a small convolutional network on CIFAR-10"
+
+
+def _numbers(result, data, settings) -> str:
+    """Our accuracies under some (rule, variant)."""
+    return ", ".join(
+        f"{rule} {variant} {measured(found(result, data, rule, variant))}"
+        for rule, variant in settings
+    )
+
+
+def _mean(result, data, rule, variant):
+    return average(found(result, data, rule, variant))
+
+
+def _magnitudes(result) -> Claim:
+    settings = [(rule, "BN + BM") for rule in ("BP", *SIGNS)]
+
+    def close(data, points):
+        bp, *signs = (_mean(result, data, *setting) for setting in settings)
+        return holds(lambda *values: min(values[1:]) >= values[0] - points, bp, *signs)
+
+    return Claim(
+        "The magnitudes of the feedback do not matter: with the right signs it matches BP",
+        "stated in the abstract",
+        SETTING,
+        f"MNIST {_numbers(result, 'mnist', settings)}; "
+        f"CIFAR-10 {_numbers(result, 'cifar10', settings)}",
+        [
+            ("MNIST: all three within 1 point of BP, or above", close("mnist", 1)),
+            ("CIFAR-10: within 3 points", close("cifar10", 3)),
+        ],
+    )
+
+
+def _concordance(result) -> Claim:
+    settings = [("uSF", "BN"), *((p, "BN") for p in PARTIAL)]
+
+    def falls(data):
+        values = [_mean(result, data, *setting) for setting in settings]
+        return holds(lambda a, b, c, d: a > b > c > d, *values)
+
+    return Claim(
+        "The signs matter: the more of them agree, the better",
+        "stated in the abstract",
+        SETTING + ", with BN",
+        f"MNIST {_numbers(result, 'mnist', settings)}; "
+        f"CIFAR-10 {_numbers(result, 'cifar10', settings)}",
+        [
+            ("MNIST: falls from p = 1 over 0.9 and 0.75 to 0.5", falls("mnist")),
+            ("CIFAR-10: the same", falls("cifar10")),
+        ],
+    )
+
+
+def _indispensable(result) -> Claim:
+    settings = [(rule, variant) for rule in ("uSF, bare", *SIGNS) for variant in ("SGD", "BN + BM")]
+
+    def gains(rule):
+        return holds(
+            lambda without, both: both >= without + 5,
+            *(_mean(result, "cifar10", rule, variant) for variant in ("SGD", "BN + BM")),
+        )
+
+    return Claim(
+        "BatchNorm and/or Batch Manhattan are indispensable for asymmetric feedback",
+        "stated in the abstract",
+        "the convolutional network on CIFAR-10",
+        _numbers(result, "cifar10", settings),
+        [
+            (f"{rule} gains at least 5 points from them", gains(rule))
+            for rule in ("uSF, bare", *SIGNS)
+        ],
+    )
