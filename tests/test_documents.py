@@ -30,8 +30,9 @@ def unlike(drawn, kept):
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """An empty folder to run in, with a place for figures."""
+    """A folder to run in, with a place for figures and, as in tutorials/, the results."""
     (tmp_path / "figures").mkdir()
+    (tmp_path / "results").symlink_to(ROOT / "tutorials" / "results")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -101,6 +101,16 @@ def test_the_best_learning_rate_is_that_of_the_best_validation_accuracy(study):
     assert all(trial["test"] and "search" not in trial for trial in trials)
 
 
+def test_a_result_holds_all_accuracies_of_a_long_history_and_the_rest_now_and_then(study):
+    history = [{"epoch": i, "val_accuracy": i / 400, "angle": 1.0} for i in range(401)]
+    study.measurement(FACTS, lambda _: {"history": history, "seconds": 0.0})
+    kept = study.write()["trials"][0]["history"]
+    assert [(e["epoch"], e["val_accuracy"]) for e in kept] == [(i, i / 400) for i in range(401)]
+    assert [e["epoch"] for e in kept if "angle" in e] == [*range(31), *range(40, 401, 10)]
+    on_disk = json.loads(next((study.out / "trials").iterdir()).read_text())
+    assert all("angle" in entry for entry in on_disk["history"])
+
+
 def test_score_counts_top_1_and_top_5_as_sorting_does(rng):
     model, data = models.mlp([8], (4, 4, 1), 9), images(50)
     found = score(model, data)

@@ -150,7 +150,10 @@ def figures(result: dict) -> dict[str, Figure]:
         for rule, histories in trials.items()
     }
     angle = {
-        rule: [[(e["epoch"], e["delta_angle_deg"][0]) for e in history] for history in histories]
+        rule: [
+            [(e["epoch"], e["delta_angle_deg"][0]) for e in history if "delta_angle_deg" in e]
+            for history in histories
+        ]
         for rule, histories in trials.items()
         if rule in ("FA", "KP")
     }

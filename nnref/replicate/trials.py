@@ -29,6 +29,7 @@ from nnref.train import Progress, evaluation, fit
 
 SAVE_EVERY = 60  # seconds between the checkpoints of a trial
 WATCHED = 128  # training images on which angles are measured
+LONG = 30  # epochs; of what comes later, a result holds every 10th in full
 
 
 class Parts(NamedTuple):
@@ -133,7 +134,7 @@ class Study:
             "not_run": self.missing,
             **self.facts,
             "wall_s": round(sum(trial["seconds"] for trial in self.trials)),
-            "trials": self.trials,
+            "trials": [_brief(trial) for trial in self.trials],
         }
         write_whole(self.out / f"{self.name}.json", as_lines(rounded(result)).encode())
         return result
@@ -177,6 +178,17 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
         return {"history": progress.history, "diverged": str(error), "seconds": _seconds(progress)}
     test = score(model, parts.test, parts.loss) if parts.test else None
     return {"history": progress.history, "test": test, "seconds": _seconds(progress)}
+
+
+def _brief(trial: dict) -> dict:
+    """The same for the result: of a long history, all accuracies, but the rest now and then."""
+    history = trial["history"]
+    if len(history) <= 2 * LONG:
+        return trial
+    short = [{key: entry.get(key) for key in ("epoch", "val_accuracy")} for entry in history]
+    whole = [i <= LONG or i % 10 == 0 for i in range(len(history))]
+    chosen = zip(whole, history, short, strict=True)
+    return trial | {"history": [entry if keep else brief for keep, entry, brief in chosen]}
 
 
 def _seconds(progress) -> float:
