@@ -143,29 +143,35 @@ def table(result: dict) -> str:
 
 
 def figures(result: dict) -> dict[str, Figure]:
-    """Test accuracy, theirs as stars, and the angle of the hidden layer's delta."""
+    """Test error, theirs as stars, and the angle of the hidden layer's delta."""
     trials = {rule: [t["history"][1:] for t in chosen(result, rule=rule)] for rule in PUBLISHED}
-    accuracy = {
-        rule: [[(e["epoch"], 100 * e["val_accuracy"]) for e in history] for history in histories]
-        for rule, histories in trials.items()
+    error = {
+        rule: [[(e["epoch"], 100 - 100 * e["val_accuracy"]) for e in history] for history in runs]
+        for rule, runs in trials.items()
     }
     angle = {
         rule: [
             [(e["epoch"], e["delta_angle_deg"][0]) for e in history if "delta_angle_deg" in e]
-            for history in histories
+            for history in trials[rule]
         ]
-        for rule, histories in trials.items()
-        if rule in ("FA", "KP")
+        for rule in ("FA", "KP")
     }
-    published = {"accuracy": {}, "angle": {"FA": [(1, 42), (10, 26), (400, 35)]}}
-    for rule, numbers in PUBLISHED.items():
-        known = [point for point in zip((30, 400), numbers, strict=True) if point[1]]
-        published["accuracy"] |= {rule: known} if known else {}
-    return {
-        "accuracy": draw.curves({"MNIST": accuracy}, "test accuracy (%)", published["accuracy"]),
-        "angle": draw.curves({"hidden layer": angle}, "angle of delta and BP's (degrees)",
-                             published["angle"]),
+    stars = {
+        rule: [(epochs, 100 - accuracy) for epochs, accuracy in zip((30, 400), known, strict=True)
+               if accuracy]
+        for rule, known in PUBLISHED.items()
     }  # fmt: skip
+    theirs = {"FA": [(1, 42), (10, 26), (400, 35)]}
+    drawn = {
+        "error": draw.curves({"MNIST": error}, "test error (%)", stars),
+        "angle": draw.curves({"hidden layer": angle}, "angle of delta and BP's (degrees)", theirs),
+    }
+    for axes in (drawn["error"].axes[0], drawn["angle"].axes[0]):
+        axes.set_xscale("log")
+        draw.plain_ticks(axes.xaxis)
+    drawn["error"].axes[0].set_yscale("log")
+    draw.plain_ticks(drawn["error"].axes[0].yaxis)
+    return drawn
 
 
 def claims(result: dict | None) -> list[Claim]:

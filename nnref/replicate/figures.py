@@ -47,7 +47,7 @@ def curves(panels: dict, label: str, published: dict | None = None) -> Figure:
             middle = [mean(line[i][1] for line in lines) for i in range(shortest)]
             axes.plot(epochs, middle, style, color=color, linewidth=2)
         for name, points in (published or {}).items():
-            x, y = zip(*points, strict=True)
+            x, y = [x for x, _ in points], [y for _, y in points]
             axes.plot(x, y, "*", color=STYLES[name][0], markersize=13, markeredgecolor="white")
         axes.set(title=title, xlabel="epochs")
         axes.set_ylabel(label)
@@ -78,9 +78,7 @@ def weights_over_time(histories: dict) -> Figure:
                 axes.plot(epochs, [entry[key][layer] for entry in history], style, color=color)
         angle.set(ylabel="angle of W and sign(W) (degrees)", title=title)
         kurtosis.set(ylabel="kurtosis of W (3: Gaussian)", title=title, yscale="log")
-        kurtosis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        kurtosis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        kurtosis.yaxis.set_minor_locator(NullLocator())
+        plain_ticks(kurtosis.yaxis)
         layer_bar(figure, kurtosis, colors)
         for axes in (angle, kurtosis):
             axes.set_xlabel("epochs")
@@ -95,6 +93,13 @@ def weights_over_time(histories: dict) -> Figure:
         ],
     )  # fmt: skip
     return figure
+
+
+def plain_ticks(axis):
+    """On a log axis, numbers as one would write them."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def by_depth(panels: dict, label: str) -> Figure:
