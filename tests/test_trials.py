@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nnref import models
+from nnref.backend import to_device, to_host
 from nnref.data.imageset import ImageSet
 from nnref.optim import SGD
 from nnref.replicate import trials
@@ -114,7 +115,7 @@ def test_a_result_holds_all_accuracies_of_a_long_history_and_the_rest_now_and_th
 def test_score_counts_top_1_and_top_5_as_sorting_does(rng):
     model, data = models.mlp([8], (4, 4, 1), 9), images(50)
     found = score(model, data)
-    order = np.argsort(-model.forward(data.images), axis=1)
+    order = np.argsort(-to_host(model.forward(to_device(data.images))), axis=1)
     assert found["accuracy"] == np.mean(order[:, 0] == data.labels)
     assert found["top5"] == np.mean((order[:, :5] == data.labels[:, None]).any(axis=1))
     loss, accuracy = evaluate(model, data)
