@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from tqdm import tqdm
@@ -40,12 +41,12 @@ def start(folder: Path | None, settings: Settings, save_every: float = 60) -> di
     """Train from the beginning, in a new folder (None: write nothing); return the result."""
     names = ("config.toml", "result.json", "checkpoints/*.npz")
     if folder is not None and any(any(folder.glob(name)) for name in names):
-        raise InputError(f"{folder}: holds a run; --resume {folder} goes on with it")
+        raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} goes on with it")
     parts = _Parts(settings)
     if folder is not None:
         make_folder(folder / "checkpoints")
         facts = {
-            "command": f"python -m nnref train {as_flags(settings)} --out {folder}",
+            "command": f"python -m nnref train {as_flags(settings)} --out {quote(str(folder))}",
             "versions": versions(),
             "data": parts.facts,
         }
@@ -127,6 +128,8 @@ class _Parts:
         self.settings = settings
         train, self.test = load_data(settings)
         self.train, self.val = split(train, self.test, settings.val, settings.seed)
+        if not len(self.train.labels):
+            raise InputError(f"--val: expected to leave images to train on, found {settings.val}")
         if settings.batch_size > len(self.train.labels):
             raise InputError(
                 f"--batch-size: expected at most the {len(self.train.labels)} images to train on, "
@@ -212,10 +215,8 @@ class _Run:
             self.save()
             self.log("interrupted", epoch=self.progress.epoch, step=self.progress.step)
             if self.folder:
-                print(
-                    f"\nsaved; go on with: python -m nnref train --resume {self.folder}",
-                    file=sys.stderr,
-                )
+                command = f"python -m nnref train --resume {quote(str(self.folder))}"
+                print(f"\nsaved; go on with: {command}", file=sys.stderr)
             raise KeyboardInterrupt
         if time.monotonic() - self.saved > self.save_every:
             self.save()

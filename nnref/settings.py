@@ -7,6 +7,7 @@ a feedback rule or an optimizer. What cannot be is one line that names it and sa
 import dataclasses
 import json
 import math
+import shlex
 import tomllib
 from dataclasses import dataclass, field
 from functools import partial
@@ -86,6 +87,7 @@ def _setting(default, about, check):
 
 
 POSITIVE = number("a number above 0", lambda value: value > 0)
+WIDTH = number("a number above 0, at most 1000", lambda value: 0 < value <= 1000)
 SHARE = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 SCHEDULE = "constant, cosine, or step:EPOCHS"
 
@@ -104,7 +106,7 @@ class Settings:
     per_class: int | None = _setting(None, "imagefolder: so many images of each", whole(1))
     val: float = _setting(0.1, "share of the training images to choose by, not trained on", SHARE)
     model: str = _setting("lenet", "the network", one_of(MODELS))
-    width: float = _setting(1.0, "multiplies all numbers of channels and units", POSITIVE)
+    width: float = _setting(1.0, "multiplies all numbers of channels and units", WIDTH)
     feedback: str = _setting("backprop", "which B", one_of(RULES))
     last_feedback: str | None = _setting(None, "of the last layer, if another", one_of(RULES))
     optimizer: str = _setting("sgd", "how weights change", one_of(OPTIMIZERS))
@@ -147,7 +149,7 @@ def checked(name: str, value):
     """A value in the type of its setting; InputError if it cannot be one."""
     what, kind, holds = FIELDS[name].metadata["check"]
     if kind is float and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 1e300 else math.inf
     if type(value) is not kind or not holds(value):
         raise InputError(f"{flag(name)}: expected {what}, found {value!r}")
     return value
@@ -171,7 +173,7 @@ def read_toml(path: Path) -> dict:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"{path}: cannot be read: {reason}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML: {error}") from None
     for name, value in given.items():
         if name not in FIELDS:
@@ -199,7 +201,9 @@ def as_flags(settings: Settings) -> str:
     """What to type after `python -m nnref train` for such a run: all that is not default."""
     given = dataclasses.asdict(settings).items()
     return " ".join(
-        f"{flag(name)} {value}" for name, value in given if value != FIELDS[name].default
+        f"{flag(name)} {shlex.quote(str(value))}"
+        for name, value in given
+        if value != FIELDS[name].default
     )
 
 

@@ -277,6 +277,7 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--val", "1"], "--val: expected a number from 0 to below 1, found 1.0"),
         (["--schedule", "step:0"], "--schedule: expected constant, cosine, or step:EPOCHS"),
         (["--optimizer", "adam", "--momentum", "0.5"], "--momentum: only for --optimizer sgd"),
+        (["--val", "0.99999"], "--val: expected to leave images to train on, found 0.99999"),
         (["--batch-size", "20000"], "--batch-size: expected at most the 9000 images to train on"),
         (["--resume", "."], ".: expected the folder of a run, found no config.toml in it"),
         (["--resume", "a", "--out", "b"], "--resume: a run goes on in its own folder"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 
 import pytest
 
@@ -30,6 +31,8 @@ def test_flags_give_back_what_they_say():
     found = Settings(**{name: from_text(name, text) for name, text in given.items()})
     assert found == dataclasses.replace(OTHER, data="imagefolder:a.zip")
     assert as_flags(Settings()) == ""
+    spaced = as_flags(Settings(data="imagefolder:my photos"))
+    assert shlex.split(spaced) == ["--data", "imagefolder:my photos"]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,9 @@ def test_flags_give_back_what_they_say():
         ("lr = '0.1'", "--lr: expected a number above 0, found '0.1'"),
         ("lr = true", "--lr: expected a number above 0, found True"),
         ("lr = inf", "--lr: expected a number above 0, found inf"),
+        ("lr = " + "9" * 400, "--lr: expected a number above 0, found inf"),
+        ("lr = " + "[" * 3000, "not TOML: "),
+        ("width = 1e300", "--width: expected a number above 0, at most 1000, found 1e+300"),
         ("epochs = 2.0", "--epochs: expected a whole number of at least 1, found 2.0"),
         ("epochs = true", "--epochs: expected a whole number of at least 1, found True"),
         ("model = ['mlp']", "--model: expected one of mlp, "),
