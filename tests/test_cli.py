@@ -269,7 +269,7 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--size", "32"], "--size: only for --data imagefolder:PATH"),
         (["--model", "vgg"], "--model: expected one of mlp, lenet, "),
         (["--feedback", "magic"], "--feedback: expected one of backprop, sham, "),
-        (["--width", "0"], "--width: expected a number above 0, found 0.0"),
+        (["--width", "0"], "--width: expected a number above 0, at most 1000, found 0.0"),
         (["--lr", "-1"], "--lr: expected a number above 0, found -1.0"),
         (["--lr", "nan"], "--lr: expected a number above 0, found nan"),
         (["--lr", "fast"], "--lr: expected a number above 0, found 'fast'"),
