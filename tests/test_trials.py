@@ -102,6 +102,13 @@ def test_the_best_learning_rate_is_that_of_the_best_validation_accuracy(study):
     assert all(trial["test"] and "search" not in trial for trial in trials)
 
 
+def test_outputs_that_are_not_numbers_are_wrong():
+    model = models.mlp([8], (4, 4, 1), 9)
+    model.layers[1].params["W"][:] = math.nan
+    found = score(model, images(10))
+    assert (found["accuracy"], found["top5"]) == (0, 0)
+
+
 def test_a_result_holds_all_accuracies_of_a_long_history_and_the_rest_now_and_then(study):
     history = [{"epoch": i, "val_accuracy": i / 400, "angle": 1.0} for i in range(401)]
     study.measurement(FACTS, lambda _: {"history": history, "seconds": 0.0})

@@ -138,11 +138,12 @@ def figures(result: dict) -> dict[str, Figure]:
     """Test errors of every network under every rule, theirs as stars."""
     groups, stars = {}, {}
     for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
-        groups[data] = {
+        title = sources.TITLES[data]
+        groups[title] = {
             network: {rule: found(result, data, network, rule) for rule in RULES}
             for network in NETWORKS
         }
-        stars[data] = {
+        stars[title] = {
             network: {rule: PUBLISHED.get((data, network, rule)) for rule in RULES}
             for network in NETWORKS
         }

@@ -197,7 +197,7 @@ def against(label: str, panels: dict) -> Figure:
             axes.plot(list(values), middle, style, color=color, label=name)
             axes.fill_between(list(values), middle - wide, middle + wide, color=color, alpha=0.15)
         axes.set(xlabel=label, ylabel=other)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return figure
 
 

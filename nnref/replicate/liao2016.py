@@ -195,17 +195,17 @@ def figures(result: dict) -> dict[str, Figure]:
     """Accuracy under every rule in each of the four variants, and against the concordance."""
     everywhere, concordance = {}, {}
     for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
-        everywhere[data] = {
+        everywhere[sources.TITLES[data]] = {
             variant: {rule: found(result, data, rule, variant) for rule in RULES}
             for variant in VARIANTS
         }
         signs = {1: found(result, data, "uSF", "BN")}
         signs |= {float(p[4:]): found(result, data, p, "BN") for p in PARTIAL}
-        lines = [("signs that agree with W, share p", *draw.STYLES["uSF"], signs)]
+        lines = [("a share p of W's signs", *draw.STYLES["uSF"], signs)]
         for rule in ("BP", "FA", "last layer only"):
             level = found(result, data, rule, "BN")
             lines.append((rule, *draw.STYLES[rule], {0.5: level, 1: level}))
-        concordance[f"test accuracy on {data} (%)"] = lines
+        concordance[f"test accuracy on {sources.TITLES[data]} (%)"] = lines
     return {
         "rules": draw.dots(everywhere, "test accuracy (%)"),
         "concordance": draw.against("share p of the feedback signs that agree", concordance),

@@ -14,6 +14,10 @@ from nnref.data.imageset import ImageSet, choose, split
 from nnref.errors import InputError
 from nnref.init import stream
 
+TITLES = {
+    "digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "tiny-imagenet": "Tiny-ImageNet",
+}  # fmt: skip
+
 
 class Sources(NamedTuple):
     """Class folders (or a .zip, .tar of them) to take in place of what `data fetch` gets."""

@@ -213,7 +213,7 @@ def score(model, data: ImageSet, loss=softmax_cross_entropy) -> dict:
             total += float(loss(outputs, labels)[0]) * len(labels)
             outputs = to_host(outputs)
             own = outputs[range(len(labels)), labels][:, None]
-            better = (outputs > own).sum(axis=1)
+            better = (~(outputs <= own)).sum(axis=1)  # so NaN is never right
             first, fifth = first + int((better < 1).sum()), fifth + int((better < 5).sum())
             seen += len(labels)
     return {"loss": total / seen, "accuracy": first / seen, "top5": fifth / seen, "images": seen}

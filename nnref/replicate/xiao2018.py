@@ -77,7 +77,7 @@ TIERS = {
     ],
     "small": [
         Part("mnist", ["mlp"], [0.03, 0.1, 0.3, 1.0], (10_000, 2), 5, 128, 3),
-        Part("cifar10", ["resnet20"], GRID, (5_000, 2), 6, 100, 3, 0.5, (20_000,)),
+        Part("cifar10", ["resnet20"], GRID, (5_000, 2), 6, 100, 1, 0.5, (20_000,)),
         Part("tiny-imagenet", IMAGENET, LOWER, (10_000, 3), 8, 64, 1, 0.25, (None, 20)),
     ],
     "full": [
@@ -86,7 +86,11 @@ TIERS = {
         Part("tiny-imagenet", IMAGENET, LOWER, (20_000, 3), 30, 128, 3),
     ],
 }
-MINUTES = {"smoke": "a few seconds", "small": "2 hours on 2 cores", "full": "hours on a GPU"}
+MINUTES = {
+    "smoke": "a few seconds",
+    "small": "an hour and a half on 2 cores, from one seed",
+    "full": "hours on a GPU",
+}
 
 
 def run(study: Study, places: sources.Sources, seeds: int | None = None):
@@ -150,9 +154,6 @@ TITLES = {
     "resnet18-cifar": "ResNet-18, {data}",
     "alexnet": "AlexNet, {data}",
 }
-NAMES = {
-    "digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "tiny-imagenet": "Tiny-ImageNet",
-}  # fmt: skip
 
 
 def figures(result: dict) -> dict[str, Figure]:
@@ -160,7 +161,7 @@ def figures(result: dict) -> dict[str, Figure]:
     errors, deltas, weights, ratios = {}, {}, {}, {}
     found = networks(result)
     for data, model in found:
-        title = TITLES[model].format(data=NAMES[data])
+        title = TITLES[model].format(data=sources.TITLES[data])
         by_setting = {
             setting: chosen(result, data=data, model=model, setting=setting) for setting in SETTINGS
         }
@@ -181,7 +182,9 @@ def figures(result: dict) -> dict[str, Figure]:
             weights[title] = by_setting["SS"][0]["history"]
         for setting in ("SS", "FA", "last layer only"):
             ratios.setdefault(setting, []).append(relative_to_bp(result, data, model, setting))
-    titles = [TITLES[model].format(data=NAMES[data]).replace(", ", "\n") for data, model in found]
+    titles = [
+        TITLES[model].format(data=sources.TITLES[data]).replace(", ", "\n") for data, model in found
+    ]
     return {
         "errors": draw.curves(errors, "validation error (%)"),
         "weights": draw.weights_over_time(weights),
@@ -226,7 +229,7 @@ def _ours(result, data, model, settings) -> str:
 
 def _setting(result, data, model) -> str:
     """Our setting in words."""
-    title = TITLES[model].format(data=NAMES[data])
+    title = TITLES[model].format(data=sources.TITLES[data])
     found = chosen(result, data=data, model=model)
     if not found:
         return title
