@@ -156,12 +156,16 @@ TITLES = {
 }
 
 
+def _title(data, model) -> str:
+    return TITLES[model].format(data=sources.TITLES[data])
+
+
 def figures(result: dict) -> dict[str, Figure]:
     """Error curves, weight angles, delta angles, and the claim in one plot."""
     errors, deltas, weights, ratios = {}, {}, {}, {}
     found = networks(result)
     for data, model in found:
-        title = TITLES[model].format(data=sources.TITLES[data])
+        title = _title(data, model)
         by_setting = {
             setting: chosen(result, data=data, model=model, setting=setting) for setting in SETTINGS
         }
@@ -182,9 +186,7 @@ def figures(result: dict) -> dict[str, Figure]:
             weights[title] = by_setting["SS"][0]["history"]
         for setting in ("SS", "FA", "last layer only"):
             ratios.setdefault(setting, []).append(relative_to_bp(result, data, model, setting))
-    titles = [
-        TITLES[model].format(data=sources.TITLES[data]).replace(", ", "\n") for data, model in found
-    ]
+    titles = [_title(data, model).replace(", ", "\n") for data, model in found]
     return {
         "errors": draw.curves(errors, "validation error (%)"),
         "weights": draw.weights_over_time(weights),
@@ -229,7 +231,7 @@ def _ours(result, data, model, settings) -> str:
 
 def _setting(result, data, model) -> str:
     """Our setting in words."""
-    title = TITLES[model].format(data=sources.TITLES[data])
+    title = _title(data, model)
     found = chosen(result, data=data, model=model)
     if not found:
         return title
