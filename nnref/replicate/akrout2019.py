@@ -26,7 +26,7 @@ from nnref.losses import sigmoid_cross_entropy
 from nnref.optim import SGD
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, average, chosen, holds
+from nnref.replicate.claims import Claim, average, chosen, holds, measured
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
 PAPER = (
@@ -185,8 +185,8 @@ def claims(result: dict | None) -> list[Claim]:
             "After 30 epochs FA is 4 points behind BP",
             "BP 97.1, FA 93.3 % (logs of their code)",
             setting,
-            ", ".join(f"{rule} {spread(after(result, rule, 30))}" for rule in ("BP", "FA"))
-            + f" % ({len(after(result, 'BP', 30))} seeds)",
+            ", ".join(f"{rule} {measured(after(result, rule, 30))}" for rule in ("BP", "FA"))
+            + " %",
             [
                 (
                     "BP within 0.7 points of theirs",
@@ -202,8 +202,8 @@ def claims(result: dict | None) -> list[Claim]:
             "In the end FA comes close, and Kolen-Pollack matches BP",
             "best of 400 epochs: BP 98.50, FA 97.80, KP 98.47 % (logs of their code)",
             setting,
-            ", ".join(f"{rule} {spread(best(result, rule, 400))}" for rule in ("BP", "FA", "KP"))
-            + f" % ({len(best(result, 'BP', 400))} seed)",
+            ", ".join(f"{rule} {measured(best(result, rule, 400))}" for rule in ("BP", "FA", "KP"))
+            + " %",
             [
                 (
                     "KP within 0.2 points of BP",
@@ -220,7 +220,7 @@ def claims(result: dict | None) -> list[Claim]:
             "42 degrees after epoch 1, 26 after 10, 35 after 400 (logs of their code, one digit)",
             setting + ", 128 digits",
             ", ".join(
-                f"{spread(delta_angle(result, 'FA', epochs))} after {epochs}" for epochs in angles
+                f"{measured(delta_angle(result, 'FA', epochs))} after {epochs}" for epochs in angles
             ),
             [
                 ("within 10 degrees after epoch 1", holds(lambda a: abs(a - 42) < 10, angles[1])),

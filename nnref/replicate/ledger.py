@@ -18,9 +18,9 @@ Every claim of the papers that nnref replicates: the published number, what we m
 setting it was measured in, and a verdict. The conditions of a verdict stand in the code of each
 replication, and were written before its result was known; failures stay. **Reproduced**: all
 conditions hold. **Partly**: some do. **Not**: none does. "Recalled" marks a published number that
-was not read again at its source. Numbers are means ± standard deviations over so many seeds; the
-learning rate was chosen for every rule by itself on validation images, unless a line says that it
-is the paper's.
+was not read again at its source. Numbers are means ± standard deviations, with the number of seeds
+in brackets; the learning rate was chosen for every rule by itself on validation images, unless a
+line says that it is the paper's.
 
 This page is made from the files in [results/](results) by `python -m nnref.replicate.ledger`.
 """

@@ -28,7 +28,7 @@ from nnref.losses import mean_squared_error, squared_error
 from nnref.optim import SGD
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, average, chosen, holds
+from nnref.replicate.claims import Claim, at_edge, average, chosen, errors, holds, measured
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 from nnref.train import train_step
 
@@ -149,10 +149,9 @@ def linear(result, rule, quantity, examples) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def errors(result, rule) -> list[float]:
+def on_mnist(result, rule) -> list[float]:
     """Test errors on MNIST in %, for every seed."""
-    trials = chosen(result, task="mnist", rule=rule)
-    return [100 - 100 * trial["test"]["accuracy"] for trial in trials if "test" in trial]
+    return errors(chosen(result, task="mnist", rule=rule))
 
 
 def table(result: dict) -> str:
@@ -167,9 +166,15 @@ def table(result: dict) -> str:
         factor = 100 if quantity == "error" else 1
         values = [[factor * v for v in linear(result, rule, quantity, t)] for t in times]
         lines.append(f"{rule + ' ' + quantity:<34}" + "".join(f"{spread(v):>13}" for v in values))
-    lines.append("\nMNIST, 784-1000-10: test error in %")
-    lines += [f"{rule:<17}{spread(errors(result, rule)):>12}" for rule in RULES]
-    return "\n".join([*lines, "mean ± standard deviation over the seeds; error in %, angles in °"])
+    lines.append(f"\n{'MNIST, 784-1000-10, test error':<34}{'':>13}{'learning rate':>15}")
+    for rule in RULES:
+        found = chosen(result, task="mnist", rule=rule)
+        rate = (
+            f"{found[0]['lr']}{'*' * at_edge(result, found[0], 'task', 'rule')}" if found else "-"
+        )
+        lines.append(f"{rule:<34}{spread(on_mnist(result, rule)):>13}{rate:>15}")
+    lines.append("mean ± standard deviation over the seeds; error in %, angles in °")
+    return "\n".join([*lines, "*: the smallest or largest learning rate that was tried"])
 
 
 def figures(result: dict) -> dict[str, Figure]:
@@ -180,7 +185,7 @@ def figures(result: dict) -> dict[str, Figure]:
         return {t: [factor * v for v in linear(result, rule, quantity, t)] for t in times}
 
     blue, black = draw.STYLES["FA"][0], draw.STYLES["BP"][0]
-    errors = [
+    error = [
         ("BP", black, "-", over_time("BP", "error", 100)),
         ("FA", blue, "-", over_time("FA", "error", 100)),
     ]
@@ -190,7 +195,7 @@ def figures(result: dict) -> dict[str, Figure]:
         ("BP's delta and the pseudo-inverse's", black, "--", over_time("FA", "bp_to_pinv")),
         ("W and B", blue, ":", over_time("FA", "W_to_B")),
     ]
-    panels = {"error (% of the target's power)": errors, "angle under FA (degrees)": angles}
+    panels = {"error (% of the target's power)": error, "angle under FA (degrees)": angles}
     return {"linear": draw.against("examples", panels)}
 
 
@@ -202,7 +207,7 @@ def claims(result: dict | None) -> list[Claim]:
         for t in (0, 300, 1000, 5000)
     }
     bp_error = average(linear(result, "BP", "error", 5000))
-    ours = {rule: average(errors(result, rule)) for rule in RULES}
+    ours = {rule: average(on_mnist(result, rule)) for rule in RULES}
     seeds = len(chosen(result, task="linear", rule="FA"))
     setting = "linear 30-20-10, learning rate 0.001, online"
     return [
@@ -256,8 +261,7 @@ def claims(result: dict | None) -> list[Claim]:
             "On MNIST FA errs no more than BP",
             "FA 2.1, BP 2.4 % test error (recalled, not read again)",
             "MNIST, 784-1000-10, batches of 32, 30 epochs",
-            ", ".join(f"{rule} {spread(errors(result, rule))}" for rule in RULES)
-            + f" % ({len(errors(result, 'FA'))} seeds)",
+            ", ".join(f"{rule} {measured(on_mnist(result, rule))}" for rule in RULES) + " %",
             [
                 (
                     "FA at most 0.3 points above BP",

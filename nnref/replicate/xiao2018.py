@@ -68,7 +68,7 @@ def as_published(lr, epochs):
     return step_decay(lr, 10)
 
 
-GRID, LOWER = [0.02, 0.06, 0.2, 0.6], [0.003, 0.01, 0.03, 0.1]
+GRID, LOWER = [0.02, 0.06, 0.2, 0.6], [0.001, 0.003, 0.01, 0.03, 0.1]
 IMAGENET = ["resnet18", "alexnet"]
 TIERS = {
     "smoke": [
