@@ -48,18 +48,27 @@ MODELS = {
 }
 
 
+RATES = {  # to choose from, for every setting by itself
+    "mlp": [0.03, 0.1, 0.3, 1.0],
+    "resnet20": [0.02, 0.06, 0.2, 0.6],
+    "resnet18": [0.003, 0.01, 0.03, 0.1],
+    "resnet18-cifar": [0.1],  # as published
+    "alexnet": [0.001, 0.003, 0.01, 0.03, 0.1],
+}
+
+
 class Part(NamedTuple):
     """One data set, and what is trained on it."""
 
     data: str
     models: list
-    grid: list  # learning rates to choose from, for every setting by itself
-    search: tuple  # training images and epochs of that choice
+    search: tuple  # training images and epochs that the choice of a learning rate takes
     epochs: int
     batch_size: int
     seeds: int
     width: float = 1
     take: tuple = ()  # how many images, of how many classes (sources.load); all
+    rates: dict = RATES
     schedule: Callable = cosine  # (learning rate, epochs) -> epoch -> learning rate
 
 
@@ -68,22 +77,21 @@ def as_published(lr, epochs):
     return step_decay(lr, 10)
 
 
-GRID, LOWER = [0.02, 0.06, 0.2, 0.6], [0.001, 0.003, 0.01, 0.03, 0.1]
 IMAGENET = ["resnet18", "alexnet"]
 TIERS = {
     "smoke": [
-        Part("digits", ["mlp"], [0.03, 0.1], (50, 1), 2, 16, 2, 0.1, (100,)),
-        Part("digits", ["alexnet"], [0.02], (0, 0), 1, 16, 1, 0.04, (50,)),
+        Part("digits", ["mlp"], (50, 1), 2, 16, 2, 0.1, (100,), {"mlp": [0.03, 0.1]}),
+        Part("digits", ["alexnet"], (0, 0), 1, 16, 1, 0.04, (50,), {"alexnet": [0.02]}),
     ],
     "small": [
-        Part("mnist", ["mlp"], [0.03, 0.1, 0.3, 1.0], (10_000, 2), 5, 128, 3),
-        Part("cifar10", ["resnet20"], GRID, (5_000, 2), 6, 100, 1, 0.5, (20_000,)),
-        Part("tiny-imagenet", IMAGENET, LOWER, (10_000, 3), 8, 64, 1, 0.25, (None, 20)),
+        Part("mnist", ["mlp"], (10_000, 2), 5, 128, 3),
+        Part("cifar10", ["resnet20"], (5_000, 2), 6, 100, 1, 0.5, (20_000,)),
+        Part("tiny-imagenet", IMAGENET, (10_000, 3), 8, 64, 1, 0.25, (None, 20)),
     ],
     "full": [
-        Part("mnist", ["mlp"], [0.03, 0.1, 0.3, 1.0], (10_000, 2), 20, 128, 3),
-        Part("cifar10", ["resnet18-cifar"], [0.1], (0, 0), 30, 256, 3, schedule=as_published),
-        Part("tiny-imagenet", IMAGENET, LOWER, (20_000, 3), 30, 128, 3),
+        Part("mnist", ["mlp"], (10_000, 2), 20, 128, 3),
+        Part("cifar10", ["resnet18-cifar"], (0, 0), 30, 256, 3, schedule=as_published),
+        Part("tiny-imagenet", IMAGENET, (20_000, 3), 30, 128, 3),
     ],
 }
 MINUTES = {
@@ -99,7 +107,11 @@ def run(study: Study, places: sources.Sources, seeds: int | None = None):
         for name in part.models:
             fixed = {"data": part.data, "model": name, "width": part.width}
             settings = [
-                (fixed | {"setting": setting}, part.grid, partial(_parts, part, name, setting))
+                (
+                    fixed | {"setting": setting},
+                    part.rates[name],
+                    partial(_parts, part, name, setting),
+                )
                 for setting in SETTINGS
             ]
             study.compare(settings, images, part.search, part.epochs, seeds or part.seeds)
