@@ -9,6 +9,7 @@ import pytest
 from nnref import models
 from nnref.backend import to_device, to_host
 from nnref.data.imageset import ImageSet
+from nnref.errors import InputError
 from nnref.optim import SGD
 from nnref.replicate import trials
 from nnref.replicate.sources import Images
@@ -39,12 +40,65 @@ def study(tmp_path):
     return Study("paper", "smoke", tmp_path / "out", {"data": []})
 
 
-def test_a_finished_trial_is_read_and_not_trained_again(study):
+def test_a_finished_trial_is_read_and_not_trained_again(study, monkeypatch):
     first = study.trial(FACTS, parts)
-    assert study.trial(FACTS, pytest.fail) == rounded(first)
+    monkeypatch.setattr(trials, "_train", pytest.fail)
+    assert study.trial(FACTS, parts) == rounded(first)
     saved = json.loads((study.out / "paper.json").read_text())
     assert saved["trials"] == [rounded(first)] * 2
     assert [path.suffix for path in (study.out / "trials").iterdir()] == [".json"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p._replace(batch_size=4),
+        lambda p: p._replace(train=images(64, 5)),
+        lambda p: p._replace(schedule=lambda epoch: 0.05 / (1 + epoch)),
+        lambda p: p._replace(optimizer=SGD(p.model, 0.05, momentum=0)),
+        lambda p: p._replace(model=models.mlp([9], (4, 4, 1), 4)),
+    ],
+)
+def test_what_has_the_same_name_but_is_another_training_is_an_error(study, change):
+    study.trial(FACTS, parts)
+    with pytest.raises(InputError, match=r"\.json: other data or settings"):
+        study.trial(FACTS, lambda: change(parts()))
+
+
+def test_a_checkpoint_of_another_training_is_an_error(study, monkeypatch):
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    looks = iter([by_layer, by_layer, interrupted])
+    with pytest.raises(KeyboardInterrupt):
+        study.trial(FACTS, lambda: parts(look=lambda *given: next(looks)(*given)))
+    with pytest.raises(InputError, match=r"\.npz: other data or settings"):
+        study.trial(FACTS, lambda: parts()._replace(batch_size=4))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]"])
+def test_a_damaged_record_is_one_line(study, text):
+    study.trial(FACTS, parts)
+    path = next((study.out / "trials").iterdir())
+    path.write_text(text)
+    with pytest.raises(InputError, match="is damaged; delete it to train again"):
+        study.trial(FACTS, parts)
+
+
+def test_a_folder_holds_one_tier(study):
+    study.write()
+    with pytest.raises(InputError, match="holds tier smoke; --tier full needs another --out"):
+        Study("paper", "full", study.out, {"data": []})
+
+
+def test_angles_are_measured_on_images_of_all_classes():
+    given = images(200)
+    order = np.argsort(given.labels, kind="stable")
+    given = given._replace(images=given.images[order], labels=given.labels[order])
+    _, labels = trials._drawn(given, 40)
+    assert set(labels.tolist()) == {0, 1, 2, 3}
 
 
 def test_other_facts_are_another_trial(study):
@@ -104,9 +158,10 @@ def test_the_best_learning_rate_is_that_of_the_best_validation_accuracy(study):
 
 def test_outputs_that_are_not_numbers_are_wrong():
     model = models.mlp([8], (4, 4, 1), 9)
-    model.layers[1].params["W"][:] = math.nan
-    found = score(model, images(10))
-    assert (found["accuracy"], found["top5"]) == (0, 0)
+    for value in (math.nan, 0):  # zero: all outputs are equal, and none is ahead
+        model.layers[-1].params["W"][:] = value
+        found = score(model, images(10))
+        assert (found["accuracy"], found["top5"]) == (0, 0)
 
 
 def test_a_result_holds_all_accuracies_of_a_long_history_and_the_rest_now_and_then(study):

@@ -18,12 +18,15 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
+import numpy as np
+
 from nnref import checkpoint, measure
 from nnref.backend import to_host
-from nnref.data.imageset import ImageSet, batches
+from nnref.data.imageset import ImageSet, batches, choose
 from nnref.doctor import versions
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
+from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 from nnref.train import Progress, evaluation, fit
 
@@ -59,6 +62,9 @@ class Study:
         self.facts = facts  # settings and data, for the result
         self.trials, self.missing = [], []
         make_folder(out / "trials")
+        earlier = out / f"{name}.json"
+        if earlier.is_file() and (found := read_json(earlier).get("tier")) != tier:
+            raise InputError(f"{earlier}: holds tier {found}; --tier {tier} needs another --out")
 
     def trial(self, facts: dict, make: Callable[[], Parts]) -> dict:
         """Train a network, or read what was measured if it has ended before; return the record.
@@ -66,15 +72,27 @@ class Study:
         `facts` (for JSON) say all that sets it apart from others; `make` builds its parts. The
         record is {**facts, "history", "test", "seconds"}, or has "diverged" in place of "test".
         """
-        return self.measurement(facts, lambda saved: _train(make(), saved, facts))
+        parts = make()
+        known = facts | {"fingerprint": fingerprint(parts)}
+        return self.measurement(facts, lambda saved: _train(parts, saved, known), known)
 
-    def measurement(self, facts: dict, measure: Callable[[Path], dict]) -> dict:
-        """The same for anything else: measure(path of a checkpoint, which nobody has to write)."""
-        path = self.out / "trials" / f"{file_name(facts)}.json"
+    def measurement(self, facts: dict, carry_out: Callable[[Path], dict], known=None) -> dict:
+        """The same for anything else: carry_out(path of a checkpoint, which nobody has to write).
+
+        known    more that a record of the same facts must agree with. Raises InputError if the file
+                 is damaged, or of another training.
+        """
+        path, known = self.out / "trials" / f"{file_name(facts)}.json", known or facts
         if path.is_file():
             record = read_json(path)
+            if not isinstance(record, dict) or "seconds" not in record:
+                raise InputError(f"{path}: is damaged; delete it to train again")
+            if rounded({name: record.get(name) for name in known}) != rounded(known):
+                raise InputError(
+                    f"{path}: other data or settings; take another --out, or delete it"
+                )
         else:
-            record = facts | measure(path.with_suffix(".npz"))
+            record = known | carry_out(path.with_suffix(".npz"))
             write_whole(path, json.dumps(rounded(record)).encode())
             path.with_suffix(".npz").unlink(missing_ok=True)
             print(f"{self.name}: {line_about(record)}", flush=True)
@@ -140,11 +158,44 @@ class Study:
         return result
 
 
+def fingerprint(parts: Parts) -> str:
+    """A hash of the data, the network, the optimizer and the schedule that a trial is made of.
+
+    What has the same facts but another fingerprint is another experiment.
+    """
+    optimizer, schedule = parts.optimizer, parts.schedule or (lambda epoch: None)
+    settings = {
+        "layers": [(str(layer), _kind(getattr(layer, "feedback", None))) for layer in _all(parts)],
+        "optimizer": (_kind(optimizer), {k: v for k, v in vars(optimizer).items() if k in NUMBERS}),
+        "schedule": [schedule(parts.epochs * i / 8) for i in range(8)],
+        "rest": (parts.epochs, parts.batch_size, parts.loss.__name__),
+    }
+    digest = hashlib.sha256(repr(settings).encode())
+    for images in filter(None, (parts.train, parts.val, parts.test)):
+        digest.update(np.ascontiguousarray(images.labels).tobytes())
+        x, _ = next(batches(images._replace(transform=parts.val.transform), 20))
+        digest.update(to_host(x).tobytes())
+    return digest.hexdigest()[:12]
+
+
+NUMBERS = ("lr", "momentum", "weight_decay", "beta1", "beta2")
+
+
+def _kind(thing) -> str:
+    return type(thing).__name__
+
+
+def _all(parts):
+    return [layer for layer in parts.model.walk() if not layer.layers]
+
+
 def _train(parts: Parts, saved: Path, facts) -> dict:
     """Train from the start or from the checkpoint `saved`; what was measured."""
     model, optimizer, progress = parts.model, parts.optimizer, Progress()
     if saved.is_file():
         contents = checkpoint.read(saved)
+        if checkpoint.facts_of(contents) != facts:
+            raise InputError(f"{saved}: other data or settings; take another --out, or delete it")
         progress = checkpoint.restore(contents, model, optimizer)
         progress.loss_sum = progress.loss_sum[()]
     last_save = time.monotonic()
@@ -162,10 +213,9 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
                 entry.pop("test_accuracy"),
             )
         if parts.look:
-            plain = parts.train._replace(transform=parts.val.transform)
-            x, labels = next(batches(plain, min(WATCHED, len(plain.labels))))
-            entry |= parts.look(model, x, labels)
+            entry |= parts.look(model, *watched)
 
+    watched = _drawn(parts.train._replace(transform=parts.val.transform), WATCHED)
     if not progress.history:
         progress.history.append({"epoch": 0})
         look(progress.history[0])
@@ -176,8 +226,17 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
         )  # fmt: skip
     except FloatingPointError as error:
         return {"history": progress.history, "diverged": str(error), "seconds": _seconds(progress)}
+    seconds = _seconds(progress)
     test = score(model, parts.test, parts.loss) if parts.test else None
-    return {"history": progress.history, "test": test, "seconds": _seconds(progress)}
+    if test and not math.isfinite(test["loss"]):
+        return {"history": progress.history, "diverged": "in the last step", "seconds": seconds}
+    return {"history": progress.history, "test": test, "seconds": seconds}
+
+
+def _drawn(images: ImageSet, count: int):
+    """(x, labels) of some images of all classes: stored, they may be sorted by class."""
+    drawn = stream(0, "watched").permutation(len(images.labels))[:count]
+    return next(batches(choose(images, np.sort(drawn)), count))
 
 
 def _brief(trial: dict) -> dict:
@@ -213,8 +272,8 @@ def score(model, data: ImageSet, loss=softmax_cross_entropy) -> dict:
             total += float(loss(outputs, labels)[0]) * len(labels)
             outputs = to_host(outputs)
             own = outputs[range(len(labels)), labels][:, None]
-            better = (~(outputs <= own)).sum(axis=1)  # so NaN is never right
-            first, fifth = first + int((better < 1).sum()), fifth + int((better < 5).sum())
+            ahead = (~(outputs < own)).sum(axis=1)  # with itself, ties and what is not a number
+            first, fifth = first + int((ahead == 1).sum()), fifth + int((ahead <= 5).sum())
             seen += len(labels)
     return {"loss": total / seen, "accuracy": first / seen, "top5": fifth / seen, "images": seen}
 
@@ -242,7 +301,7 @@ def line_about(record: dict) -> str:
     facts = [
         f"{name} {value}" if isinstance(value, int | float) else str(value)
         for name, value in record.items()
-        if name not in ("history", "test", "seconds", "diverged", "search")
+        if name not in ("history", "test", "seconds", "diverged", "search", "fingerprint")
     ]
     last = record["history"][-1]
     if "diverged" in record:
@@ -256,14 +315,14 @@ def line_about(record: dict) -> str:
     return f"{', '.join(facts)}: {result}, {record['seconds']:.0f} s"
 
 
-def rounded(value, digits: int = 5):
-    """The same for JSON, every number to so many significant digits; NaN becomes None."""
+def rounded(value):
+    """The same for JSON, every number to five significant digits; NaN becomes None."""
     if isinstance(value, dict):
         return {name: rounded(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [rounded(entry) for entry in value]
     if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+        return float(f"{value:.5g}") if math.isfinite(value) else None
     return value
 
 
