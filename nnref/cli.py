@@ -129,10 +129,14 @@ def run_replicate(options) -> int:
     """`python -m nnref replicate`: carry out a replication, print its table, write its result."""
     name, out = options.name, options.out or Path("replications") / f"{options.name}-{options.tier}"
     module = replicate.find(name)
+    for name_, path in (("cifar10", options.cifar10), ("tiny-imagenet", options.tiny_imagenet)):
+        if path is not None and not path.exists():
+            raise InputError(f"--{name_}: expected class folders or an archive, found no {path}")
     make_folder(out)
     flags = "".join(f" --{key.replace('_', '-')} PATH" for key in ("cifar10", "tiny_imagenet")
                     if getattr(options, key))  # fmt: skip
     flags += f" --seeds {options.seeds}" if options.seeds else ""
+    flags += f" --backend {options.backend}" if options.backend else ""
     command = f"python -m nnref replicate {name} --tier {options.tier}{flags}"
     print(f"{name}, {options.tier}: takes {module.MINUTES[options.tier]}; {describe()}")
     print(f"stopped, the same command goes on where it was; results: {out}")

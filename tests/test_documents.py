@@ -123,7 +123,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_readme_is_short_and_states_the_size_of_the_readers_path():
-    assert len(README.splitlines()) <= 165
+    assert len(README.splitlines()) <= 180
     lines = sum(len((PACKAGE / name).read_text().splitlines()) for name in READERS_PATH)
     assert f"five files, {lines} lines together" in README
     positions = [README.index(f"[nnref/{name}]") for name in READERS_PATH]

@@ -9,8 +9,8 @@ from nnref.replicate.trials import spread
 class Claim(NamedTuple):
     """One row of the ledger (tutorials/claims.md).
 
-    conditions    what must hold if the claim does, as (words, whether it holds here); their words
-                  were written before the result was known. None in place of the truth: not measured
+    conditions    what must hold if the claim does, as (words, whether it holds here), written
+                  before the result is known. None in place of the truth: not measured
     """
 
     text: str  # what the paper says

@@ -39,6 +39,8 @@ def curves(panels: dict, label: str, published: dict | None = None) -> Figure:
     figure, all_axes = _panels(panels)
     for axes, (title, settings) in zip(all_axes, panels.items(), strict=True):
         for name, lines in settings.items():
+            if not lines:
+                continue
             color, style = STYLES[name]
             for line in lines if len(lines) > 1 else []:
                 axes.plot(*zip(*line, strict=True), style, color=color, linewidth=0.7, alpha=0.5)

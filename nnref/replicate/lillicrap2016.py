@@ -204,9 +204,9 @@ def claims(result: dict | None) -> list[Claim]:
     at = {
         (quantity, t): average(linear(result, "FA", quantity, t))
         for quantity in ("error", "delta_to_bp", "delta_to_pinv", "bp_to_pinv", "W_to_B")
-        for t in (0, 300, 1000, 5000)
+        for t in (300, 1000, 5000)
     }
-    bp_error = average(linear(result, "BP", "error", 5000))
+    bp_error = average(linear(result, "BP", "error", 1000))
     ours = {rule: average(on_mnist(result, rule)) for rule in RULES}
     seeds = len(chosen(result, task="linear", rule="FA"))
     setting = "linear 30-20-10, learning rate 0.001, online"
@@ -217,13 +217,12 @@ def claims(result: dict | None) -> list[Claim]:
             setting,
             ", ".join(
                 f"{spread(linear(result, 'FA', 'delta_to_bp', t))} after {t}"
-                for t in (0, 300, 1000)
+                for t in (0, 300, 5000)
             )
             + f" ({seeds} seeds)",
             [
-                ("above 75 at birth", holds(lambda a: a > 75, at["delta_to_bp", 0])),
                 ("below 45 by example 300", holds(lambda a: a < 45, at["delta_to_bp", 300])),
-                ("below 45 by example 1000", holds(lambda a: a < 45, at["delta_to_bp", 1000])),
+                ("still so after 5000", holds(lambda a: a < 45, at["delta_to_bp", 5000])),
             ],
         ),
         Claim(
@@ -237,8 +236,8 @@ def claims(result: dict | None) -> list[Claim]:
                 ("W within 60 degrees of B", holds(lambda a: a < 60, at["W_to_B", 5000])),
                 ("error below 1 %", holds(lambda a: a < 0.01, at["error", 5000])),
                 (
-                    "error at most twice BP's",
-                    holds(lambda a, b: a < 2 * b, at["error", 5000], bp_error),
+                    "after 1000 no larger an error than BP's",
+                    holds(lambda a, b: a <= b, at["error", 1000], bp_error),
                 ),
             ],
         ),
@@ -246,12 +245,12 @@ def claims(result: dict | None) -> list[Claim]:
             "B comes to act like the pseudo-inverse of W, more than W's transpose does",
             "shown as curves and derived",
             setting,
-            "to the pseudo-inverse's delta, after 1000: "
-            f"FA {spread(linear(result, 'FA', 'delta_to_pinv', 1000))}, "
-            f"BP {spread(linear(result, 'FA', 'bp_to_pinv', 1000))} degrees",
+            "to the pseudo-inverse's delta, after 1000, in one network: "
+            f"B's {spread(linear(result, 'FA', 'delta_to_pinv', 1000))}, "
+            f"W's transpose's {spread(linear(result, 'FA', 'bp_to_pinv', 1000))} degrees",
             [
                 (
-                    "FA's delta is closer to it than BP's",
+                    "B's is closer to it than W's transpose's",
                     holds(lambda a, b: a < b, at["delta_to_pinv", 1000], at["bp_to_pinv", 1000]),
                 ),
                 ("within 45 degrees", holds(lambda a: a < 45, at["delta_to_pinv", 1000])),
@@ -260,14 +259,20 @@ def claims(result: dict | None) -> list[Claim]:
         Claim(
             "On MNIST FA errs no more than BP",
             "FA 2.1, BP 2.4 % test error (recalled, not read again)",
-            "MNIST, 784-1000-10, batches of 32, 30 epochs",
+            _mnist_setting(result),
             ", ".join(f"{rule} {measured(on_mnist(result, rule))}" for rule in RULES) + " %",
             [
-                (
-                    "FA at most 0.3 points above BP",
-                    holds(lambda a, b: a <= b + 0.3, ours["FA"], ours["BP"]),
-                ),
+                ("FA at most BP", holds(lambda a, b: a <= b, ours["FA"], ours["BP"])),
                 ("FA at most 2.5 %", holds(lambda a: a <= 2.5, ours["FA"])),
             ],
         ),
     ]
+
+
+def _mnist_setting(result) -> str:
+    """Our setting in words."""
+    first = next(iter(chosen(result, task="mnist")), None)
+    if first is None:
+        return "MNIST"
+    hidden, images, epochs = first["hidden"], first["images"], first["epochs"]
+    return f"MNIST, 784-{hidden}-10, {images:,} images, batches of {BATCH}, {epochs} epochs"

@@ -25,6 +25,10 @@ class Sources(NamedTuple):
     cifar10: Path | None = None
     tiny_imagenet: Path | None = None
 
+    def of(self, name: str) -> Path | None:
+        """The place that was given for the data of this name."""
+        return {"cifar10": self.cifar10, "tiny-imagenet": self.tiny_imagenet}.get(name)
+
 
 class Images(NamedTuple):
     """The images of one experiment: to learn from, to choose by, and to test with at the end."""
@@ -43,12 +47,15 @@ class Images(NamedTuple):
 def each(study, parts: list, places: Sources):
     """(part, its images) of every part of a tier; one whose images are not to be had is left out.
 
+    InputError, though, if they are not at a place that was given.
     A part names its `data`, and in `take` how many images, of how many classes (`load`).
     """
     for part in parts:
         try:
             images = load(part.data, places, *part.take)
         except InputError as error:
+            if places.of(part.data) is not None:
+                raise
             study.left_out(part.data, error)
             continue
         study.facts["data"].append(images.facts)
@@ -71,7 +78,7 @@ def load(name: str, sources: Sources, count=None, classes=None, share: float = 0
     elif name == "cifar10" and sources.cifar10 is None:
         train, test = cifar10.load()
     else:
-        path = sources.cifar10 if name == "cifar10" else sources.tiny_imagenet
+        path = sources.of(name)
         if path is None:
             catalog.fetch_by_name("tiny-imagenet-200")
             path = catalog.data_folder("tiny-imagenet-200") / "tiny-imagenet-200.zip"
@@ -79,6 +86,8 @@ def load(name: str, sources: Sources, count=None, classes=None, share: float = 0
         if test is None:
             raise InputError(f"{path}: expected images in val or test, found none")
     found = len(np.unique(train.labels))
+    if name == "cifar10" and found != 10:
+        raise InputError(f"--cifar10 {sources.cifar10}: expected 10 classes, found {found}")
     if count is not None:
         if count > len(train.labels):
             raise InputError(f"{name}: expected {count} images, found {len(train.labels)}")
@@ -86,7 +95,7 @@ def load(name: str, sources: Sources, count=None, classes=None, share: float = 0
     if name == "digits" and count is not None:
         test = choose(test, np.arange(min(count, len(test.labels))))
     facts = {
-        "name": name if sources == Sources() or name in ("digits", "mnist") else f"{name}, files",
+        "name": name if sources.of(name) is None else f"{name}, files",
         "train": len(train.labels),
         "test": len(test.labels),
         "classes": found,

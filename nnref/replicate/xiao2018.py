@@ -2,10 +2,11 @@
 datasets" (arXiv 1811.03567): with the signs of the weights alone, a network learns ImageNet nearly
 as well as by backpropagation; feedback alignment, which learns digits well, hardly does.
 
-    theirs    ResNet-18 and AlexNet on ImageNet, 50 epochs of SGD, momentum 0.9, weight decay 1e-4,
-              batch 256, learning rate 0.1, divided by 10 after every 10 epochs; 224 pixels
+    theirs    ResNet-18 and AlexNet on ImageNet, 50 epochs (recalled) of SGD, momentum 0.9, weight
+              decay 1e-4, batch 256, 224 pixels, learning rate 0.1, divided by 10 every 10 epochs
     ours      below: an MLP on MNIST, a ResNet on CIFAR-10, both their networks on classes of
-              Tiny-ImageNet, scaled down, the learning rate chosen for every setting by itself
+              Tiny-ImageNet, scaled down, with smaller batches; the learning rate, chosen for every
+              setting by itself, falls along a cosine
 """
 
 from collections.abc import Callable
@@ -84,12 +85,12 @@ TIERS = {
         Part("digits", ["alexnet"], (0, 0), 1, 16, 1, 0.04, (50,), {"alexnet": [0.02]}),
     ],
     "small": [
-        Part("mnist", ["mlp"], (10_000, 2), 5, 128, 3),
+        Part("mnist", ["mlp"], (60_000, 5), 5, 128, 3),
         Part("cifar10", ["resnet20"], (5_000, 2), 6, 100, 1, 0.5, (20_000,)),
         Part("tiny-imagenet", IMAGENET, (10_000, 3), 8, 64, 1, 0.25, (None, 20)),
     ],
     "full": [
-        Part("mnist", ["mlp"], (10_000, 2), 20, 128, 3),
+        Part("mnist", ["mlp"], (60_000, 5), 20, 128, 3),
         Part("cifar10", ["resnet18-cifar"], (0, 0), 30, 256, 3, schedule=as_published),
         Part("tiny-imagenet", IMAGENET, (20_000, 3), 30, 128, 3),
     ],
@@ -199,12 +200,12 @@ def figures(result: dict) -> dict[str, Figure]:
         for setting in ("SS", "FA", "last layer only"):
             ratios.setdefault(setting, []).append(relative_to_bp(result, data, model, setting))
     titles = [_title(data, model).replace(", ", "\n") for data, model in found]
-    return {
+    drawn = {
         "errors": draw.curves(errors, "validation error (%)"),
-        "weights": draw.weights_over_time(weights),
         "deltas": draw.by_depth(deltas, "angle of delta and BP's (degrees)"),
         "claim": draw.relative(titles, ratios, "test accuracy / that of BP"),
     }
+    return drawn | ({"weights": draw.weights_over_time(weights)} if weights else {})
 
 
 def relative_to_bp(result, data, model, setting) -> list[float]:
@@ -278,14 +279,24 @@ def _mean(result, data, model, setting):
     return average(accuracies(chosen(result, data=data, model=model, setting=setting)))
 
 
+def _bp_learns(result, data, model):
+    """Without this condition, a network that learns nothing would fulfil others."""
+    bp, last = (_mean(result, data, model, setting) for setting in ("BP", "last layer only"))
+    return (
+        "BP at least 10 points above the last layer alone",
+        holds(lambda a, b: a >= b + 10, bp, last),
+    )
+
+
 def _on_cifar(result, cifar) -> Claim:
     bp, ss, fa = (_mean(result, "cifar10", cifar, setting) for setting in ("BP", "SS", "FA"))
     return Claim(
         "On CIFAR-10 SS costs a few points, FA tens of them",
-        "BP 89.2, SS 85.1, FA 51.1 % (rerun of the authors' code, ResNet-18, 25 epochs, one seed)",
+        "BP 89.2, SS 85.1, FA 51.1 % (rerun of the authors' code, ResNet-18, best epoch, one seed)",
         _setting(result, "cifar10", cifar),
         _ours(result, "cifar10", cifar, ("BP", "SS", "FA", "last layer only")),
         [
+            _bp_learns(result, "cifar10", cifar),
             ("SS at most 6 points below BP", holds(lambda a, b: a - b <= 6, bp, ss)),
             ("FA at least 20 points below BP", holds(lambda a, b: a - b >= 20, bp, fa)),
         ],
@@ -316,6 +327,7 @@ def _on_imagenet(result, model, numbers) -> Claim:
         "top-1 accuracy "
         + _ours(result, "tiny-imagenet", model, ("BP", "SS", "FA", "last layer only")),
         [
+            _bp_learns(result, "tiny-imagenet", model),
             ("SS at least 0.85 of BP", holds(lambda a, b: b >= 0.85 * a, bp, ss)),
             ("FA at most 0.45 of BP", holds(lambda a, b: b <= 0.45 * a, bp, fa)),
         ],
