@@ -116,7 +116,7 @@ def found(result, data, network, rule) -> list[float]:
 def table(result: dict) -> str:
     """Test errors in %, theirs beside ours."""
     lines = []
-    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         first = chosen(result, data=data)[0]
         lines.append(
             f"{data}, width {first['width']}, {first['images']} images, {first['epochs']} epochs"
@@ -137,7 +137,7 @@ def table(result: dict) -> str:
 def figures(result: dict) -> dict[str, Figure]:
     """Test errors of every network under every rule, theirs as stars."""
     groups, stars = {}, {}
-    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         title = sources.TITLES[data]
         groups[title] = {
             network: {rule: found(result, data, network, rule) for rule in RULES}
@@ -147,7 +147,7 @@ def figures(result: dict) -> dict[str, Figure]:
             network: {rule: PUBLISHED.get((data, network, rule)) for rule in RULES}
             for network in NETWORKS
         }
-    return {"errors": draw.dots(groups, "test error (%)", stars)}
+    return {"errors": draw.dots(groups, "test error (%)", stars)} if groups else {}
 
 
 def claims(result: dict | None) -> list[Claim]:

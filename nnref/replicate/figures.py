@@ -115,6 +115,8 @@ def by_depth(panels: dict, label: str) -> Figure:
             color, style = STYLES[name]
             table = np.array(seeds, dtype=float)
             layers = range(1, table.shape[1] + 1)
+            for line in table if len(table) > 1 else []:
+                axes.plot(layers, line, style, color=color, linewidth=0.7, alpha=0.5)
             axes.plot(layers, table.mean(axis=0), style, color=color, marker="o", ms=3)
         axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
         axes.set(title=title, xlabel="layer, bottom to top", ylim=(-4, 104))

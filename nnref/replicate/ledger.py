@@ -66,6 +66,8 @@ def _part(name, result, results) -> str:
         f"{versions['nnref']}, Python {versions['python']}). Again: `{result['command']}`.",
         "",
     ]
+    if result["not_run"]:
+        lines += [f"Left out: {', '.join(result['not_run'])}.", ""]
     lines += ["```text", module.table(result), "```", ""]
     figures = sorted((results.parent / "figures").glob(f"{name}-*.png"))
     lines += [f"![{name}: {path.stem[len(name) + 1 :]}](figures/{path.name})\n" for path in figures]
@@ -77,6 +79,8 @@ _ANSWER = {True: "yes", False: "no", None: "not measured"}
 
 def main(folder: Path):
     """Write claims.md in the folder of the tutorials, and draw its figures."""
+    if not any((folder / "results" / f"{name}.json").is_file() for name in REPLICATIONS):
+        raise SystemExit(f"{folder}/results: expected NAME.json of a replication, found none")
     for name in REPLICATIONS:
         path = folder / "results" / f"{name}.json"
         for old in (folder / "figures").glob(f"{name}-*.png"):

@@ -172,7 +172,7 @@ def found(result, data, rule, variant) -> list[float]:
 def table(result: dict) -> str:
     """Test accuracy of every rule without and with BatchNorm and Batch Manhattan."""
     lines = []
-    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         first = chosen(result, data=data)[0]
         lines.append(
             f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
@@ -194,7 +194,7 @@ def _cell(result, data, rule, variant) -> str:
 def figures(result: dict) -> dict[str, Figure]:
     """Accuracy under every rule in each of the four variants, and against the concordance."""
     everywhere, concordance = {}, {}
-    for data in dict.fromkeys(trial["data"] for trial in result["trials"]):
+    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         everywhere[sources.TITLES[data]] = {
             variant: {rule: found(result, data, rule, variant) for rule in RULES}
             for variant in VARIANTS
@@ -206,6 +206,8 @@ def figures(result: dict) -> dict[str, Figure]:
             level = found(result, data, rule, "BN")
             lines.append((rule, *draw.STYLES[rule], {0.5: level, 1: level}))
         concordance[f"test accuracy on {sources.TITLES[data]} (%)"] = lines
+    if not everywhere:
+        return {}
     return {
         "rules": draw.dots(everywhere, "test accuracy (%)"),
         "concordance": draw.against("share p of the feedback signs that agree", concordance),

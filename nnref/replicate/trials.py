@@ -199,6 +199,7 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
         progress = checkpoint.restore(contents, model, optimizer)
         progress.loss_sum = progress.loss_sum[()]
     last_save = time.monotonic()
+    last_look = last_save - progress.seconds  # what the interrupted epoch has taken already
 
     def save(_):
         nonlocal last_save
@@ -207,6 +208,7 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
             last_save = time.monotonic()
 
     def look(entry):
+        nonlocal last_look
         if "test_accuracy" in entry:  # `fit` calls any held-out images the test
             entry["val_loss"], entry["val_accuracy"] = (
                 entry.pop("test_loss"),
@@ -214,6 +216,8 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
             )
         if parts.look:
             entry |= parts.look(model, *watched)
+        now = time.monotonic()
+        entry["wall_s"], last_look = now - last_look, now
 
     watched = _drawn(parts.train._replace(transform=parts.val.transform), WATCHED)
     if not progress.history:
@@ -225,12 +229,17 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
             parts.schedule, facts["seed"], save, look, None, progress, parts.loss,
         )  # fmt: skip
     except FloatingPointError as error:
-        return {"history": progress.history, "diverged": str(error), "seconds": _seconds(progress)}
-    seconds = _seconds(progress)
+        return _record(progress, last_look, diverged=str(error))
     test = score(model, parts.test, parts.loss) if parts.test else None
     if test and not math.isfinite(test["loss"]):
-        return {"history": progress.history, "diverged": "in the last step", "seconds": seconds}
-    return {"history": progress.history, "test": test, "seconds": seconds}
+        return _record(progress, last_look, diverged="in the last step")
+    return _record(progress, last_look, test=test)
+
+
+def _record(progress, last_look, **outcome) -> dict:
+    """What is kept of a trial; its seconds count the evaluations too."""
+    seconds = sum(entry["wall_s"] for entry in progress.history) + time.monotonic() - last_look
+    return {"history": progress.history, **outcome, "seconds": seconds}
 
 
 def _drawn(images: ImageSet, count: int):
@@ -248,10 +257,6 @@ def _brief(trial: dict) -> dict:
     whole = [i <= LONG or i % 10 == 0 for i in range(len(history))]
     chosen = zip(whole, history, short, strict=True)
     return trial | {"history": [entry if keep else brief for keep, entry, brief in chosen]}
-
-
-def _seconds(progress) -> float:
-    return progress.seconds + sum(entry.get("seconds", 0) for entry in progress.history)
 
 
 def by_layer(model, x, labels, loss=softmax_cross_entropy) -> dict:

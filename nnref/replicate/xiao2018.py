@@ -52,9 +52,9 @@ MODELS = {
 RATES = {  # to choose from, for every setting by itself
     "mlp": [0.03, 0.1, 0.3, 1.0],
     "resnet20": [0.02, 0.06, 0.2, 0.6],
-    "resnet18": [0.003, 0.01, 0.03, 0.1],
+    "resnet18": [0.01, 0.03, 0.1, 0.3],
     "resnet18-cifar": [0.1],  # as published
-    "alexnet": [0.001, 0.003, 0.01, 0.03, 0.1],
+    "alexnet": [0.0003, 0.001, 0.003, 0.01, 0.03],
 }
 
 
@@ -86,7 +86,7 @@ TIERS = {
     ],
     "small": [
         Part("mnist", ["mlp"], (60_000, 5), 5, 128, 3),
-        Part("cifar10", ["resnet20"], (5_000, 2), 6, 100, 1, 0.5, (20_000,)),
+        Part("cifar10", ["resnet20"], (5_000, 2), 6, 100, 1, 0.5, (22_500,)),
         Part("tiny-imagenet", IMAGENET, (10_000, 3), 8, 64, 1, 0.25, (None, 20)),
     ],
     "full": [
@@ -177,6 +177,8 @@ def figures(result: dict) -> dict[str, Figure]:
     """Error curves, weight angles, delta angles, and the claim in one plot."""
     errors, deltas, weights, ratios = {}, {}, {}, {}
     found = networks(result)
+    if not found:
+        return {}
     for data, model in found:
         title = _title(data, model)
         by_setting = {
