@@ -1,4 +1,4 @@
-"""Made-up results with the published numbers fulfil the claims; with BP's and FA's exchanged, not."""
+"""A result made up of the published numbers fulfills the claims; with two rules exchanged, not."""
 
 import pytest
 
