@@ -6,7 +6,8 @@ most of all where neurons see only a part of the image and share no weights.
     theirs    fully and locally connected networks on MNIST and CIFAR-10 (larger ones on ImageNet),
               trained to the end; target propagation beside FA, which is not done here
     ours      below: networks of these kinds and a convolutional one, scaled down, few epochs of
-              SGD with momentum, the learning rate chosen for every network and rule by itself
+              SGD with momentum on images as they are (no crops, no flips), the learning rate chosen
+              for every network and rule by itself
 """
 
 from functools import partial

@@ -97,7 +97,7 @@ TIERS = {
 }
 MINUTES = {
     "smoke": "a few seconds",
-    "small": "an hour and a half on 2 cores, from one seed",
+    "small": "two to three hours on 2 cores, from one seed",
     "full": "hours on a GPU",
 }
 
