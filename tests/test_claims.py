@@ -52,3 +52,13 @@ def test_a_learning_rate_is_at_the_edge_of_those_that_were_tried_for_its_setting
     edges = [at_edge(result, {"rule": "BP", "lr": lr}, "rule") for lr in (0.1, 0.2, 0.4)]
     assert edges == [True, False, True]
     assert not at_edge(result, {"rule": "FA", "lr": 0.8}, "rule")  # there was nothing to choose
+
+
+def test_a_guard_is_needed_for_reproduced_but_does_not_make_a_not_into_a_partly():
+    def verdict(holds, guarded):
+        return Claim("", "", "", "", [("it", holds)], [("BP learns", guarded)]).verdict
+
+    assert verdict(True, True) == "reproduced"
+    assert verdict(True, False) == "partly"
+    assert verdict(False, True) == "not"
+    assert verdict(True, None) == "not run yet"

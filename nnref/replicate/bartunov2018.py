@@ -181,18 +181,16 @@ def claims(result: dict | None) -> list[Claim]:
             [
                 (f"{n}: FA at most 0.5 points above BP", holds(lambda g: g <= 0.5, gap("mnist", n)))
                 for n in (full, local)
-            ]
-            + [learns("mnist", n) for n in (full, local)],
+            ],
+            [learns("mnist", n) for n in (full, local)],
         ),
         Claim(
             "On CIFAR-10 a fully connected network learns under FA as under BP",
             "test error BP 41.3, FA 42.0 %",
             _setting(result, "cifar10"),
             _numbers(result, "cifar10", (full,)),
-            [
-                ("FA at most 1 point above BP", holds(lambda g: g <= 1, gap("cifar10", full))),
-                learns("cifar10", full),
-            ],
+            [("FA at most 1 point above BP", holds(lambda g: g <= 1, gap("cifar10", full)))],
+            [learns("cifar10", full)],
         ),
         Claim(
             "FA falls behind as images get harder, most in networks that see them patch by patch",
@@ -200,6 +198,7 @@ def claims(result: dict | None) -> list[Claim]:
             "MNIST and CIFAR-10 in place of ImageNet, as above",
             _numbers(result, "cifar10", NETWORKS),
             [(words, holds(lambda a, b: a > b, wide, narrow)) for words, wide, narrow in harder],
+            [learns("cifar10", n) for n in NETWORKS],  # a gap to a run that fails shows nothing
         ),
     ]
 

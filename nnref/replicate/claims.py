@@ -1,5 +1,6 @@
 """A claim of a paper, what we measured, and the verdict, by conditions written down beforehand."""
 
+from collections.abc import Sequence
 from statistics import mean
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ class Claim(NamedTuple):
 
     conditions    what must hold if the claim does, as (words, whether it holds here), written
                   before the result is known. None in place of the truth: not measured
+    guards        the same, against a trivial result (that BP learns at all, say): they must hold
+                  for "reproduced", but do not make a "not" into a "partly"
     """
 
     text: str  # what the paper says
@@ -18,14 +21,16 @@ class Claim(NamedTuple):
     setting: str  # what we ran
     ours: str  # mean ± standard deviation, and over how many seeds
     conditions: list[tuple[str, bool | None]]
+    guards: Sequence[tuple[str, bool | None]] = ()
 
     @property
     def verdict(self) -> str:
         """reproduced (all conditions hold), partly, not; not run yet (some were not measured)."""
         found = [holds for _, holds in self.conditions]
-        if not found or None in found:
+        guarded = [holds for _, holds in self.guards]
+        if not found or None in found + guarded:
             return "not run yet"
-        return "reproduced" if all(found) else "partly" if any(found) else "not"
+        return "reproduced" if all(found + guarded) else "partly" if any(found) else "not"
 
 
 def chosen(result: dict | None, **facts) -> list[dict]:

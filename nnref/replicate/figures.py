@@ -143,7 +143,7 @@ def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
         known = [found for found in values if found]
         axes.plot(places, [mean(found) for found in known], style, color=color, marker="o")
         for place, found in zip(places, known, strict=True):
-            axes.plot([place] * len(found), found, "_", color=color, markersize=10)
+            axes.plot([place] * len(found), found, "o", color=color, markersize=4, mfc="white")
             if len(found) > 1:
                 axes.errorbar(place, mean(found), stdev(found), color=color, capsize=3)
     axes.set_xticks(range(len(tasks)), tasks)

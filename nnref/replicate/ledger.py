@@ -17,11 +17,13 @@ TITLE = """# What holds, and what does not
 
 Every claim of the papers that nnref replicates: the published number, what we measured with the
 setting it was measured in, and a verdict. The conditions of a verdict stand in the code of each
-replication, and were written before its result was known; where one was changed afterwards, it was
-made stricter. Failures stay. **Reproduced**: all conditions hold. **Partly**: some do. **Not**:
-none does. "Recalled" marks a published number that was not read again at its source. Numbers are
-means ± standard deviations, with the number of seeds in brackets; the learning rate was chosen for
-every rule by itself on validation images, unless a line says that it is the paper's.
+replication, and were written before its result was first known; the log of changes tells which
+were changed afterwards, and no verdict got better by it. Failures stay. **Reproduced**: all
+conditions hold. **Partly**: some do, beside the guards against a trivial result (that BP learns at
+all, say). **Not**: none does. "Recalled" marks a published number that was not read again at its
+source. Numbers are means ± standard deviations, with the number of seeds in brackets; the learning
+rate was chosen for every rule by itself on validation images, unless a line says that it is the
+paper's.
 
 This page is made from the files in [results/](results) by `python -m nnref.replicate.ledger`.
 """
@@ -46,7 +48,9 @@ def _part(name, result, results) -> str:
     lines = [f"## {name}\n", f"{module.PAPER}\n"]
     lines += ["| claim | published | ours | verdict |", "|---|---|---|---|"]
     for claim in module.claims(result):
-        why = "; ".join(f"{words}: {_ANSWER[answer]}" for words, answer in claim.conditions)
+        why = "; ".join(
+            f"{words}: {_ANSWER[answer]}" for words, answer in [*claim.conditions, *claim.guards]
+        )
         lines.append(
             f"| {claim.text} | {claim.published} | {claim.ours} ({claim.setting}) "
             f"| **{claim.verdict}**: {why} |"
