@@ -27,6 +27,7 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.layers"],
     ["nnref.optim", "nnref.models"],
     ["nnref.measure", "nnref.summary"],
+    ["nnref.plasticity"],
     [f"nnref.data{name}" for name in ("", ".idx", ".imageset", ".fetch", ".stores", ".transforms")],
     [f"nnref.data.{name}" for name in ("decode", "lists", "manifest", "mnist", "cifar10")],
     ["nnref.data.cache"],

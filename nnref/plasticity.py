@@ -1,0 +1,140 @@
+"""LTP and LTD: weights that grow and shrink with different strengths, or do only one of the two.
+
+Long-term potentiation (LTP) and depression (LTD) are lasting changes of a synapse, told apart by
+their sign (Charpier & Deniau 1997). Here a change dw > 0 of a weight is LTP and dw < 0 is LTD, as
+in models of plasticity, whose w is a strength of at least 0 (Guetig et al. 2003). Of an inhibitory
+synapse physiology means the strength as well: by that reading LTP makes |w| grow, and below 0 the
+two change places. It fits synapses that keep their sign, and the weights of a network do not. In
+OpponentPairs, which are made of strengths of at least 0, the two readings agree.
+
+u = -gradient is what a synapse is told to do: u > 0 asks for LTP, u < 0 for LTD. With strengths
+eta_plus and eta_minus in place of one learning rate, the change is, exactly,
+
+    eta_plus max(u, 0) + eta_minus min(u, 0) = (eta_plus + eta_minus)/2 u + drift
+                                       drift = (eta_plus - eta_minus)/2 |u|
+
+The drift goes one way, whatever u says. Where learning has come to rest the mean of u is nearly 0
+and the mean of |u| is not: there it is the noise of gradients that were taken over few examples.
+"""
+
+import math
+
+from nnref.backend import xp
+from nnref.errors import InputError
+from nnref.measure import weight_layers
+from nnref.optim import Optimizer
+
+
+class Plasticity(Optimizer):
+    """w <- w + lr (plus max(u, 0) (1 - w/bound) + minus min(u, 0) (1 + w/bound)),  u = -g.
+
+    strengths    a pair (plus, minus) for every layer with weights, bottom first: a region. Each is
+                 a number of at least 0, or an array (n_out,) of them, one for each unit of the
+                 layer: its cell type. (1, 0) is LTP only, (0, 1) LTD only, (1, 1) plain SGD
+    bound        of w, on both sides: a change shrinks with the distance that is left (Guetig et
+                 al. 2003 with mu = 1, brought from 0 to 1 to our range). It is kept as long as no
+                 step lr |u| times its strength is larger than it. Infinity: no bound
+
+    The bias of a unit is the weight of an input that is always 1, and is treated like the others.
+    BatchNorm's parameters, which belong to no synapse, learn by SGD, unbounded. There is no
+    momentum: every batch is one event of LTP or LTD. Raises InputError for another number of pairs
+    than layers with weights, and for a bound that is not above 0.
+    """
+
+    def __init__(self, model, lr: float, strengths: list, bound: float = math.inf):
+        super().__init__(model, lr)
+        layers = weight_layers(model)
+        if len(strengths) != len(layers):
+            raise InputError(
+                f"{type(self).__name__}: expected strengths (plus, minus) for each of "
+                f"{len(layers)} layers with weights, found {len(strengths)}"
+            )
+        _check(self, bound)
+        self.rules = {layer: (*pair, bound) for layer, pair in zip(layers, strengths, strict=True)}
+
+    def step(self):
+        for param, layer, name in self.places:
+            plus, minus, bound = self.rules.get(layer, (1, 1, math.inf))
+            u = -self.direction(layer.grads[name])
+            full = param / bound
+            param += self.lr * xp.where(u > 0, plus * (1 - full), minus * (1 + full)) * u
+
+    def direction(self, grad):
+        """What of the gradient is used: all of it."""
+        return grad
+
+
+class ManhattanPlasticity(Plasticity):
+    """Plasticity on the sign of the gradient: every step is all of LTP or all of LTD (Liao 2016).
+
+    The drift is then (eta_plus - eta_minus)/2 for every synapse whose gradient is not exactly 0,
+    however small the noise is.
+    """
+
+    def direction(self, grad):
+        return xp.sign(grad)
+
+
+class OpponentPairs(Optimizer):
+    """w = p - q of an excitatory and an inhibitory strength, both of at least 0 and with LTP only.
+
+        p <- p + lr (max(u, 0) (1 - p/bound) - decay p)
+        q <- q + lr (max(-u, 0) (1 - q/bound) - decay q)
+
+    Only a slow decay makes a strength smaller, the same for both and blind to u. Without a bound w
+    follows SGD with this weight decay exactly, since max(u, 0) - max(-u, 0) = u; what the two have
+    in common, p + q, grows by lr |u|, and nobody sees it. With a bound and no decay this growth
+    uses up the range, and learning ends at p = q = bound (tutorial 9).
+
+    Pairs of LTD only, which start high and shrink, are the same: exchange p with bound - q. Pairs
+    of devices that only go up, with a reset now and then: Suri et al. 2011, Burr et al. 2015.
+    """
+
+    def __init__(self, model, lr: float, bound: float = math.inf, decay: float = 0.0):
+        super().__init__(model, lr)
+        _check(self, bound)
+        self.bound, self.decay = bound, decay
+        self.ps = [xp.maximum(param, 0) for param, _, _ in self.places]
+        self.qs = [xp.maximum(-param, 0) for param, _, _ in self.places]
+
+    def step(self):
+        for (param, layer, name), p, q in zip(self.places, self.ps, self.qs, strict=True):
+            u = -layer.grads[name]
+            p += self.lr * (xp.maximum(u, 0) * (1 - p / self.bound) - self.decay * p)
+            q += self.lr * (xp.maximum(-u, 0) * (1 - q / self.bound) - self.decay * q)
+            param[...] = p - q
+
+
+def mean_change(plus: float, minus: float, mean: float, noise: float) -> float:
+    """The mean of plus max(u, 0) + minus min(u, 0) for u normal with this mean and deviation > 0.
+
+    The drift's E|u| is sqrt(2/pi) noise exp(-z^2/2) + mean erf(z/sqrt 2), z = mean/noise.
+    """
+    z = mean / noise
+    size = math.sqrt(2 / math.pi) * noise * math.exp(-(z**2) / 2)
+    size += mean * math.erf(z / math.sqrt(2))
+    return (plus + minus) / 2 * mean + (plus - minus) / 2 * size
+
+
+def mean_manhattan_change(plus: float, minus: float, mean: float, noise: float) -> float:
+    """The same for the sign of u, where E sign u = erf(z/sqrt 2) and E|sign u| = 1."""
+    return (plus + minus) / 2 * math.erf(mean / noise / math.sqrt(2)) + (plus - minus) / 2
+
+
+def resting_gradient(change, plus: float, minus: float, noise: float) -> float:
+    """The mean gradient where a synapse comes to rest: the mean of u where `change` is 0, times -1.
+
+    change    mean_change or mean_manhattan_change, which both rise with the mean of u
+    It is proportional to the noise. With minus = 0 there is no such place.
+    """
+    low, high = -40 * noise, 40 * noise
+    for _ in range(100):  # halve the interval
+        middle = (low + high) / 2
+        low, high = (middle, high) if change(plus, minus, middle, noise) < 0 else (low, middle)
+    return -high
+
+
+def _check(optimizer, bound):
+    """Raise InputError, naming the optimizer, unless the bound is above 0."""
+    if not bound > 0:
+        raise InputError(f"{type(optimizer).__name__}: expected a bound above 0, found {bound}")
