@@ -9,7 +9,7 @@ A file NAME.py has
 
 import importlib
 
-REPLICATIONS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019"]
+REPLICATIONS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019", "plasticity"]
 
 
 def find(name: str):
