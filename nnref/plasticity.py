@@ -4,8 +4,8 @@ Long-term potentiation (LTP) and depression (LTD) are lasting changes of a synap
 their sign (Charpier & Deniau 1997). Here a change dw > 0 of a weight is LTP and dw < 0 is LTD, as
 in models of plasticity, whose w is a strength of at least 0 (Guetig et al. 2003). Of an inhibitory
 synapse physiology means the strength as well: by that reading LTP makes |w| grow, and below 0 the
-two change places. It fits synapses that keep their sign, and the weights of a network do not. In
-OpponentPairs, which are made of strengths of at least 0, the two readings agree.
+two change places (StrengthPlasticity). It fits synapses that keep their sign, and the weights of a
+network do not. In OpponentPairs, made of strengths of at least 0, the two readings agree.
 
 u = -gradient is what a synapse is told to do: u > 0 asks for LTP, u < 0 for LTD. With strengths
 eta_plus and eta_minus in place of one learning rate, the change is, exactly,
@@ -73,6 +73,23 @@ class ManhattanPlasticity(Plasticity):
 
     def direction(self, grad):
         return xp.sign(grad)
+
+
+class StrengthPlasticity(Plasticity):
+    """Plasticity by the other reading: LTP is a growth of |w|, whatever its sign, LTD a loss of it.
+
+    w <- w + lr plus u where u has the sign of w, or w = 0; w + lr minus u elsewhere. The drift,
+    (eta_plus - eta_minus)/2 |u| sign(w), points away from 0 or toward it, not all one way.
+    """
+
+    def __init__(self, model, lr: float, strengths: list):
+        super().__init__(model, lr, strengths)
+
+    def step(self):
+        for param, layer, name in self.places:
+            plus, minus, _ = self.rules.get(layer, (1, 1, math.inf))
+            u = -layer.grads[name]
+            param += self.lr * xp.where(u * param >= 0, plus, minus) * u
 
 
 class OpponentPairs(Optimizer):

@@ -17,6 +17,7 @@ from nnref.plasticity import (
     ManhattanPlasticity,
     OpponentPairs,
     Plasticity,
+    StrengthPlasticity,
     mean_change,
     mean_manhattan_change,
     resting_gradient,
@@ -137,6 +138,27 @@ def test_a_feedback_that_learns_undergoes_what_its_weights_do(rng):
     before = layer.params["W"] - layer.feedback.B
     learn(Plasticity(layer, 0.1, [(1.7, 0.3)]), layer, gradients(rng, layer))
     assert_close(layer.params["W"] - layer.feedback.B, before, atol=1e-14)
+
+
+def test_by_strength_the_drift_points_away_from_zero(rng):
+    """The change is lr ((plus + minus)/2 u + (plus - minus)/2 |u| sign(w)); at 0 all is growth."""
+    layer, (grads,) = linear(), gradients(rng, linear(), steps=1)
+    before, u = layer.params["W"].copy(), -grads["W"]
+    after = learn(StrengthPlasticity(layer, 0.1, [(1.4, 0.6)]), layer, [grads])
+    assert_close(after - before, 0.1 * (u + 0.4 * abs(u) * xp.sign(before)), rtol=1e-12)
+    assert_close(layer.params["b"], -0.1 * 1.4 * grads["b"], rtol=1e-12)
+
+
+def test_behind_a_softmax_the_rows_of_the_last_layer_move_by_the_drift_alone(rng):
+    """Their gradients add up to 0 over the classes, so nothing but the drift changes their sum."""
+    model = models.mlp([6], (4, 1, 1), 3, dtype="float64")
+    x, labels, last = normal(rng, (20, 4, 1, 1)), np.arange(20) % 3, model.layers[-1]
+    for strengths in ((1, 1), (1.3, 0.7)):
+        before = last.params["W"].sum(axis=1)
+        train_step(model, Plasticity(model, 0.1, [strengths] * 2), x, labels)
+        rho = (strengths[0] - strengths[1]) / 2
+        drift = 0.1 * rho * abs(last.grads["W"]).sum(axis=1)
+        assert_close(last.params["W"].sum(axis=1) - before, drift, atol=1e-15)
 
 
 @pytest.mark.parametrize("strengths, bound, words", [
