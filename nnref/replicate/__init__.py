@@ -9,7 +9,10 @@ A file NAME.py has
 
 import importlib
 
-REPLICATIONS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019", "plasticity"]
+REPLICATIONS = [
+    "lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019",  # papers
+    "concordance", "plasticity",  # open questions
+]  # fmt: skip
 
 
 def find(name: str):

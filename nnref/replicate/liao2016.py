@@ -13,22 +13,21 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from nnref.backend import to_device, xp
 from nnref.feedback import (
     Backprop,
-    Feedback,
     FeedbackAlignment,
     FixedMagnitudes,
     NoFeedback,
     RedrawnMagnitudes,
     SignSymmetry,
 )
-from nnref.init import stream
-from nnref.layers import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from nnref.layers import BatchNorm
 from nnref.optim import SGD, BatchManhattan, cosine
+from nnref.pathways import TrackingConcordance
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
 from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
+from nnref.replicate.networks import network
 from nnref.replicate.trials import Parts, Study, spread
 
 PAPER = (
@@ -42,23 +41,6 @@ PAPER = (
 )
 
 
-class PartialConcordance(Feedback):
-    """B = lambda * mask * sign(W), the mask fixed: +1 with probability p, else -1.
-
-    So a share p of the synapses has a feedback of the sign of W, also after W has changed its sign.
-    """
-
-    def __init__(self, p: float):
-        self.p = p
-
-    def born(self, W, scale, draw):
-        agrees = to_device(self.rng.random(W.shape) < self.p)
-        self.signed_scale = xp.where(agrees, scale, -scale).astype(W.dtype)
-
-    def __call__(self, W):
-        return self.signed_scale * xp.sign(W)
-
-
 RULES = {
     "BP": Backprop(),
     "uSF": SignSymmetry(),
@@ -67,7 +49,7 @@ RULES = {
     "uSF, bare": SignSymmetry(scale=1),
     "FA": FeedbackAlignment(),
 }
-PARTIAL = {f"p = {p}": PartialConcordance(p) for p in (0.9, 0.75, 0.5)}  # uSF is p = 1
+PARTIAL = {f"p = {p}": TrackingConcordance(p) for p in (0.9, 0.75, 0.5)}  # uSF is p = 1
 BASELINE = {"last layer only": NoFeedback()}
 VARIANTS = {  # name -> (BatchNorm before every ReLU?, optimizer)
     "SGD": (False, SGD),
@@ -116,32 +98,6 @@ TIERS = {
 MINUTES = {"smoke": "5 seconds", "small": "25 minutes on 2 cores", "full": "hours on a GPU"}
 
 
-def network(input_shape, part: Part, norm: bool, feedback: Feedback, seed: int) -> Sequential:
-    """Convolutions of 5 x 5 pixels, each with a pool, the first with stride 2; then hidden layers.
-
-    ReLU after all but the last layer, and if `norm` a BatchNorm in front of it in place of a bias.
-    """
-    rest = {"rng": stream(seed, "init"), "feedback": feedback}
-
-    def then(count):
-        return [BatchNorm(count), ReLU()] if norm else [ReLU()]
-
-    layers, (H, W, C) = [], input_shape
-    for i, count in enumerate(part.kernels):
-        stride = 2 if i == 0 else 1
-        layers += [Conv2d(C, count, 5, stride=stride, padding=2, bias=not norm, **rest)]
-        layers += [*then(count), MaxPool2d(2)]
-        H, W, C = H // (2 * stride), W // (2 * stride), count
-    layers.append(Flatten())
-    n = H * W * C
-    for count in part.units:
-        layers += [Linear(n, count, bias=not norm, **rest), *then(count)]
-        n = count
-    model = Sequential(*layers, Linear(n, 10, **rest))
-    model.send_no_error_below()
-    return model
-
-
 def run(study: Study, places: sources.Sources, seeds: int | None = None):
     """Train the network of every part under every rule, with and without BN and BM."""
     for part, images in sources.each(study, TIERS[study.tier], places):
@@ -160,7 +116,10 @@ def run(study: Study, places: sources.Sources, seeds: int | None = None):
 def _parts(part, rule, variant, images, lr, epochs, seed) -> Parts:
     norm, optimizer = VARIANTS[variant]
     feedback = {**RULES, **PARTIAL, **BASELINE}[rule]
-    model = network(images.train.images[0].shape, part, norm, feedback, seed)
+    model = network(
+        images.train.images[0].shape, part.kernels, part.units, feedback, seed,
+        norm=BatchNorm if norm else None,
+    )  # fmt: skip
     return Parts(
         model, optimizer(model, lr, MOMENTUM), images.train, images.val, images.test, epochs,
         part.batch_size, cosine(lr, epochs),
