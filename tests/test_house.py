@@ -28,7 +28,7 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.optim", "nnref.models"],
     ["nnref.measure", "nnref.summary"],
     ["nnref.pathways"],
-    ["nnref.plasticity"],
+    ["nnref.dale", "nnref.plasticity"],
     [f"nnref.data{name}" for name in ("", ".idx", ".imageset", ".fetch", ".stores", ".transforms")],
     [f"nnref.data.{name}" for name in ("decode", "lists", "manifest", "mnist", "cifar10")],
     ["nnref.data.cache"],

@@ -40,6 +40,7 @@ class Parts(NamedTuple):
 
     look(model, x, labels) -> a dictionary to add to the history after every epoch, x and labels
     being some training images; None measures nothing (`by_layer` is the usual one).
+    law.impose() acts after every step of the optimizer (dale.Law).
     """
 
     model: object
@@ -52,6 +53,7 @@ class Parts(NamedTuple):
     schedule: Callable | None = None
     loss: Callable = softmax_cross_entropy
     look: Callable | None = None
+    law: object = None
 
 
 class Study:
@@ -170,6 +172,8 @@ def fingerprint(parts: Parts) -> str:
         "schedule": [schedule(parts.epochs * i / 8) for i in range(8)],
         "rest": (parts.epochs, parts.batch_size, parts.loss.__name__),
     }
+    if parts.law:
+        settings["law"] = [(W.shape, int(signs.sum())) for W, signs in parts.law.places]
     digest = hashlib.sha256(repr(settings).encode())
     for images in filter(None, (parts.train, parts.val, parts.test)):
         digest.update(np.ascontiguousarray(images.labels).tobytes())
@@ -201,8 +205,10 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
     last_save = time.monotonic()
     last_look = last_save - progress.seconds  # what the interrupted epoch has taken already
 
-    def save(_):
+    def after_step(_):
         nonlocal last_save
+        if parts.law:
+            parts.law.impose()
         if time.monotonic() - last_save > SAVE_EVERY:
             checkpoint.save(saved, model, optimizer, progress, facts)
             last_save = time.monotonic()
@@ -226,7 +232,7 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
     try:
         fit(
             model, optimizer, parts.train, parts.val, parts.epochs, parts.batch_size,
-            parts.schedule, facts["seed"], save, look, None, progress, parts.loss,
+            parts.schedule, facts["seed"], after_step, look, None, progress, parts.loss,
         )  # fmt: skip
     except FloatingPointError as error:
         return _record(progress, last_look, diverged=str(error))
