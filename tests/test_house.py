@@ -29,6 +29,7 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.measure", "nnref.summary"],
     ["nnref.pathways"],
     ["nnref.dale", "nnref.plasticity"],
+    ["nnref.transport"],
     [f"nnref.data{name}" for name in ("", ".idx", ".imageset", ".fetch", ".stores", ".transforms")],
     [f"nnref.data.{name}" for name in ("decode", "lists", "manifest", "mnist", "cifar10")],
     ["nnref.data.cache"],

@@ -87,6 +87,25 @@ def test_batch_norm_gradient_in_evaluation_is_exact(rng):
     assert max(gradient_errors(layer, normal(rng, (3, 4)), rng)) < 1e-6
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_gain_that_is_not_sent_multiplies_no_error_and_still_learns(training, rng):
+    """Forward and gradients stay; the error is that of a twin whose gamma is 1."""
+    layer, twin = layers.BatchNorm(16, "float64"), layers.BatchNorm(16, "float64")
+    randomize(layer, rng)
+    layer.sends_gain = False
+    x, delta = normal(rng, (4000, 16)), normal(rng, (4000, 16))
+    for one in (layer, twin):
+        one.forward(x)
+        one.training = training
+        one.forward(x)
+    error, exact = layer.backward(delta), twin.backward(delta)
+    assert_close(error, exact, rtol=1e-10)
+    for name in ("gamma", "beta"):
+        assert_close(layer.grads[name], twin.grads[name], rtol=1e-10)
+    layer.sends_gain = True
+    assert_close(layer.backward(delta), layer.params["gamma"] * exact, rtol=1e-10)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_forward_and_backward_write_into_no_argument(name, rng):
     make, shape = LAYERS[name]

@@ -227,7 +227,7 @@ def norm_backward(layer, delta):
     of_delta, of_both = _sums(delta.reshape(-1, wide), x.reshape(-1, wide), C)
     grad_gamma = inv_std * (of_both - mean * of_delta)  # the sum of delta (x - mean) / std
     layer.grads = {"gamma": grad_gamma, "beta": of_delta}
-    a = layer.params["gamma"] * inv_std
+    a = layer.gain_of_errors() * inv_std
     b = -a * inv_std * grad_gamma / n
     c = -a * of_delta / n - b * mean
     a, b, c = (np.tile(v, wide // C) for v in (a, b, c))

@@ -124,7 +124,7 @@ def norm_backward(layer, delta):
     of_delta, of_both = _sums(delta, x, xp.zeros_like(mean), mean)
     grad_gamma = inv_std * of_both  # the sum of delta (x - mean) / std
     layer.grads = {"gamma": grad_gamma, "beta": of_delta}
-    a = layer.params["gamma"] * inv_std
+    a = layer.gain_of_errors() * inv_std
     b = -a * inv_std * grad_gamma / n
     return _affine(delta, xp.ascontiguousarray(x), a, b, -a * of_delta / n - b * mean)
 

@@ -1,7 +1,8 @@
 """Batch normalization: every channel of a batch gets mean 0 and variance 1, then a gain and a bias.
 
 It passes the error back exactly under every feedback rule, as in the authors' code (Xiao 2018). So
-its gain gamma, one number per channel, is a weight that does travel, whatever the rule.
+its gain gamma, one number per channel, is a weight that does travel, whatever the rule, unless
+`sends_gain` is false: then the error passes as if gamma were 1, as at birth (transport.py).
 """
 
 from nnref.backend import accelerated, xp
@@ -19,6 +20,7 @@ class BatchNorm(Layer):
     momentum = 0.1  # weight of the newest batch in the running averages
     eps = 1e-5
     keeps = ("running_mean", "running_var")
+    sends_gain = True
 
     def __init__(self, C, dtype="float32"):
         super().__init__()
@@ -39,12 +41,17 @@ class BatchNorm(Layer):
         axes = tuple(range(delta.ndim - 1))
         normalized = (self.x - self.mean) * self.inv_std
         self.grads = {"gamma": (delta * normalized).sum(axis=axes), "beta": delta.sum(axis=axes)}
-        scale = self.params["gamma"] * self.inv_std
+        scale = self.gain_of_errors() * self.inv_std
         if not self.training:  # mean and variance were constants
             return delta * scale
         # they depended on x as well: the error loses its mean and its part along `normalized`
         n = delta.size // self.C
         return scale * (delta - (self.grads["beta"] + normalized * self.grads["gamma"]) / n)
+
+    def gain_of_errors(self):
+        """(C,): what an error is multiplied by in place of gamma, or gamma."""
+        gamma = self.params["gamma"]
+        return gamma if self.sends_gain else xp.ones_like(gamma)
 
     def _statistics(self, x):
         """Mean and variance of this batch, (C,) each; also moves the running averages."""

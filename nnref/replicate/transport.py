@@ -1,0 +1,268 @@
+"""What must travel from W to B, and what does it cost to stop the leak through BatchNorm's gamma?
+
+A question of ours; nnref/transport.py has the prices, tutorial 7 the argument. Every published
+implementation that we know of passes errors back through BatchNorm exactly, and so multiplies them
+by its gain gamma, a weight, also where it says that no weight is transported.
+
+    sent    as everybody has it
+    cut     the error passes as if gamma were 1, as it is at birth
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from nnref import transport
+from nnref.dale import every_neuron, every_weight, interneurons
+from nnref.feedback import (
+    Backprop,
+    FeedbackAlignment,
+    FixedMagnitudes,
+    NoFeedback,
+    SignedInit,
+    SignSymmetry,
+)
+from nnref.layers import BatchNorm
+from nnref.optim import SGD, cosine
+from nnref.pathways import FixedConcordance, TrackingConcordance
+from nnref.replicate import figures as draw
+from nnref.replicate import sources
+from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
+from nnref.replicate.networks import network
+from nnref.replicate.trials import Parts, Study, by_layer, spread
+
+PAPER = (
+    "A question of ours: how many bits a step must travel from W to B under every rule and law of "
+    "tutorials 6 to 9, and what does it cost to cut the gain of BatchNorm out of the error, which "
+    "travels under every rule, FA too?"
+)
+RULES = {
+    "BP": Backprop(),
+    "SS": SignSymmetry(),
+    "FA": FeedbackAlignment(),
+    "last layer only": NoFeedback(),
+}
+GAINS = ("sent", "cut")
+SETTINGS = [(rule, gain) for rule in ("BP", "SS", "FA") for gain in GAINS]
+SETTINGS += [("last layer only", "sent")]
+PRICED = {  # of the ledger: name -> rule, rule of the last layer
+    "BP": (Backprop(), None),
+    "SS, or tracking p": (SignSymmetry(), None),
+    "SS, BP last": (SignSymmetry(), Backprop()),
+    "frSF": (FixedMagnitudes(), None),
+    "antiparallel, tracking": (TrackingConcordance(0), None),
+    "signed init, or fixed p": (SignedInit(), None),
+    "antiparallel, fixed": (FixedConcordance(0), None),
+    "FA": (FeedbackAlignment(), None),
+    "last layer only": (NoFeedback(), None),
+}
+LAWS = {
+    "free": lambda model: None,
+    "weights": every_weight,
+    "neurons": partial(every_neuron, excitatory=0.8, seed=0),
+    "DANN": partial(interneurons, share=0.1, seed=0),
+}
+MOMENTUM = 0.9
+
+
+class Part(NamedTuple):
+    """One data set, and the network, with BatchNorm, that is trained on it."""
+
+    data: str
+    kernels: list  # of the convolutions; none: a multi-layer perceptron
+    units: list  # of the hidden layers above
+    rates: list  # learning rates to choose from, for every setting by itself
+    search: tuple  # training images and epochs of that choice
+    epochs: int
+    batch_size: int
+    seeds: int
+    take: tuple = ()  # how many images (sources.load); all
+
+
+RATES = [3e-3, 0.02, 0.1]
+TIERS = {
+    "smoke": [Part("digits", [2], [10, 10], [0.02], (0, 0), 1, 20, 2, (60,))],
+    "small": [
+        Part("mnist", [], [100, 100, 100], RATES, (6_000, 1), 6, 32, 5, (15_000,)),
+        Part("cifar10", [16, 32], [64], RATES, (4_000, 1), 6, 32, 5, (8_000,)),
+    ],
+    "full": [
+        Part("mnist", [], [256, 256, 256], RATES, (10_000, 2), 20, 32, 5),
+        Part("cifar10", [64, 128], [256], RATES, (10_000, 2), 40, 100, 5),
+    ],
+}
+MINUTES = {"smoke": "10 seconds", "small": "20 minutes on one core", "full": "hours on a GPU"}
+
+
+def run(study: Study, places: sources.Sources, seeds: int | None = None):
+    """Train the network of every part under every rule, its gains sent and cut."""
+    for part, images in sources.each(study, TIERS[study.tier], places):
+        shape = "-".join(str(count) for count in (*part.kernels, *part.units))
+        settings = [
+            (
+                {"data": part.data, "network": shape, "rule": rule, "gain": gain},
+                part.rates,
+                partial(_parts, part, rule, gain),
+            )
+            for rule, gain in SETTINGS
+        ]
+        study.compare(settings, images, part.search, part.epochs, seeds or part.seeds)
+
+
+def _parts(part, rule, gain, images, lr, epochs, seed) -> Parts:
+    model = _network(part, images.train.images[0].shape, RULES[rule], seed)
+    if gain == "cut":
+        transport.cut_gains(model)
+    return Parts(
+        model, SGD(model, lr, MOMENTUM), images.train, images.val, images.test, epochs,
+        part.batch_size, cosine(lr, epochs), look=_look,
+    )  # fmt: skip
+
+
+def _network(part, input_shape, rule, seed, last=None):
+    """The network of a part."""
+    return network(
+        input_shape, part.kernels, part.units, rule, seed, last_feedback=last, norm=BatchNorm
+    )
+
+
+def _look(model, x, labels) -> dict:
+    """trials.by_layer, and the smallest and largest gain of each BatchNorm, bottom first."""
+    gains = [layer.params["gamma"] for layer in model.walk() if isinstance(layer, BatchNorm)]
+    return by_layer(model, x, labels) | {
+        "gains": [[float(gain.min()), float(gain.max())] for gain in gains]
+    }
+
+
+def found(result, data, rule, gain="sent") -> list[float]:
+    """Test accuracies in %, one for each seed."""
+    return accuracies(chosen(result, data=data, rule=rule, gain=gain))
+
+
+def bits(part: Part, input_shape, law: str, rule: str) -> tuple[int, int]:
+    """What travels in the network of a part under a law and a rule: at every step, at birth."""
+    model = _network(part, input_shape, *PRICED[rule][:1], 0, PRICED[rule][1])
+    return transport.total(transport.ledger(model, LAWS[law](model)))
+
+
+INPUTS = {"digits": (32, 32, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+
+
+def table(result: dict) -> str:
+    """The ledger of the last part's network; accuracy with gains sent and cut, and the gains."""
+    part = TIERS[result["tier"]][-1]
+    lines = [f"bits from W to B, {part.data}: at every step (+ once at birth)"]
+    lines.append(f"  {'':<24}" + "".join(f"{law:>18}" for law in LAWS))
+    for rule in PRICED:
+        cells = []
+        for law in LAWS:
+            step, birth = bits(part, INPUTS[part.data], law, rule)
+            cells.append(f"{step:,}" + (f" (+ {birth:,})" if birth else ""))
+        lines.append(f"  {rule:<24}" + "".join(f"{cell:>18}" for cell in cells))
+    model = _network(part, INPUTS[part.data], FeedbackAlignment(), 0)
+    leak, _ = transport.total(transport.ledger(model))
+    lines.append(f"  of which through the gains of BatchNorm: {leak:,}")
+    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
+        first = chosen(result, data=data)[0]
+        lines.append(
+            f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
+        )
+        heads = ("gains sent", "cut", "sent - cut", "smallest", "largest gain")
+        lines.append(f"  {'':<17}" + "".join(f"{head:>14}" for head in heads))
+        for rule in RULES:
+            cells = [_cell(result, data, rule, gain) for gain in GAINS]
+            cells.append(spread(differences(result, data, rule)) + " ")
+            cells += [f"{gain} " for gain in _gains(result, data, rule)]
+            lines.append(f"  {rule:<17}" + "".join(f"{cell:>14}" for cell in cells))
+    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
+    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+
+
+def _cell(result, data, rule, gain) -> str:
+    trials = chosen(result, data=data, rule=rule, gain=gain)
+    edge = trials and at_edge(result, trials[0], "data", "rule", "gain")
+    return spread(accuracies(trials)) + ("*" if edge else " ")
+
+
+def differences(result, data, rule) -> list[float]:
+    """Points that the cut costs, seed by seed."""
+    pairs = zip(found(result, data, rule), found(result, data, rule, "cut"), strict=False)
+    return [sent - cut for sent, cut in pairs]
+
+
+def _gains(result, data, rule) -> tuple[str, str]:
+    """The smallest and the largest gain at the end, over the seeds."""
+    ends = [
+        trial["history"][-1]["gains"]
+        for trial in chosen(result, data=data, rule=rule, gain="sent")
+        if "test" in trial
+    ]
+    smallest = [min(low for low, _ in layers) for layers in ends]
+    return spread(smallest), spread([max(high for _, high in layers) for layers in ends])
+
+
+def figures(result: dict) -> dict[str, Figure]:
+    """Accuracy under every rule, with gains sent and cut."""
+    groups = {}
+    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
+        groups[sources.TITLES[data]] = {
+            f"gains {gain}": {rule: found(result, data, rule, gain) for rule in RULES}
+            for gain in GAINS
+        }
+    return {"gains": draw.dots(groups, "test accuracy (%)")} if groups else {}
+
+
+def claims(result: dict | None) -> list[Claim]:
+    """What to expect, written before anything was measured."""
+    return [_cost(result), _useful(result)]
+
+
+SETTING = "an MLP on MNIST, a convolutional network on CIFAR-10, both with BN; five seeds"
+BOTH = ("mnist", "cifar10")
+
+
+def _words(result, rules) -> str:
+    return "; ".join(
+        f"{sources.TITLES[data]} {rule} {measured(found(result, data, rule))}, cut "
+        f"{measured(found(result, data, rule, 'cut'))}"
+        for data in BOTH
+        for rule in rules
+    )
+
+
+def _cost(result) -> Claim:
+    conditions = [
+        (
+            f"{data}: {rule}, at most 1 point of difference",
+            holds(lambda a: abs(a) <= 1, average(differences(result, data, rule))),
+        )
+        for data in BOTH
+        for rule in ("SS", "FA")
+    ]
+    return Claim(
+        "To cut the gain of BatchNorm out of the error costs SS and FA next to nothing",
+        "none in print",
+        SETTING,
+        _words(result, ("SS", "FA")),
+        conditions,
+    )
+
+
+def _useful(result) -> Claim:
+    conditions = []
+    for data in BOTH:
+        lost = {rule: average(differences(result, data, rule)) for rule in ("BP", "SS", "FA")}
+        conditions.append(
+            (
+                f"{data}: BP loses more than FA",
+                holds(lambda a, b: a > b, lost["BP"], lost["FA"]),
+            )
+        )
+    return Claim(
+        "It costs BP more than FA: where the rest of the error is exact, there is more to spoil",
+        "none in print",
+        SETTING,
+        _words(result, ("BP", "FA")),
+        conditions,
+    )

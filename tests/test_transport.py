@@ -1,0 +1,129 @@
+"""The transport ledger: counted by hand, and held against what a change of W can do to B."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from nnref import feedback, models
+from nnref.backend import to_device, to_host
+from nnref.dale import every_neuron, every_weight, interneurons
+from nnref.errors import InputError
+from nnref.feedback import Backprop, Feedback, FeedbackAlignment, SignSymmetry
+from nnref.layers import BatchNorm
+from nnref.measure import deltas, weight_layers
+from nnref.pathways import FixedConcordance, Inverted, TrackingConcordance
+from nnref.replicate.networks import network
+from nnref.transport import PRICES, cut_gains, ledger, total
+
+SIZES = 20 * 10 + 10 * 3  # synapses of layers 2 and 3 in `of`; the first layer's B is not used
+
+
+def of(rule, last=None):
+    return models.mlp([20, 10], (5, 1, 1), 3, feedback=rule, last_feedback=last)
+
+
+@pytest.mark.parametrize("rule, every_step, at_birth", [
+    (Backprop(), 32 * SIZES, 0),
+    (SignSymmetry(), SIZES, 0),
+    (feedback.SignedInit(), 0, SIZES),
+    (FeedbackAlignment(), 0, 0),
+    (TrackingConcordance(0.5), SIZES, 0),
+    (Inverted(FixedConcordance(0)), 0, SIZES),
+])  # fmt: skip
+def test_the_price_of_a_rule(rule, every_step, at_birth):
+    assert total(ledger(of(rule))) == (every_step, at_birth)
+
+
+def test_backprop_in_the_last_layer_is_paid_for_there():
+    assert [e.every_step for e in ledger(of(SignSymmetry(), Backprop()))] == [0, 200, 32 * 30]
+
+
+def test_dales_law_makes_sign_symmetry_free_after_birth():
+    for law, at_birth in ((every_weight, SIZES), (lambda m: every_neuron(m, 0.8, 0), 20 + 10)):
+        model = of(SignSymmetry())
+        assert total(ledger(model, law(model))) == (0, at_birth)
+        model = of(Backprop())
+        assert total(ledger(model, law(model))) == (32 * SIZES, 0)
+
+
+def test_interneurons_are_told_by_the_weights_they_inhibit_with():
+    model = of(SignSymmetry())
+    entries = ledger(model, interneurons(model, 0.1, 0))
+    assert total(entries) == (SIZES + 32 * (1 * 10 + 1 * 3), 0)
+
+
+@pytest.mark.parametrize("rule, weights", [(Backprop(), 32), (FeedbackAlignment(), 0)])
+def test_gains_are_counted_under_every_rule_until_they_are_cut(rule, weights):
+    model = network((8, 8, 1), [4], [6], rule, 0, norm=BatchNorm)
+    of_weights = weights * (2 * 2 * 4 * 6 + 6 * 10)
+    assert total(ledger(model)) == (of_weights + 32 * (4 + 6), 0)
+    cut_gains(model)
+    assert total(ledger(model)) == (of_weights, 0)
+
+
+def test_a_channel_counts_once_in_a_convolution_under_the_law_of_neurons():
+    model = network((8, 8, 1), [4, 3], [], SignSymmetry(), 0)
+    law = every_neuron(model, 0.5, 0)
+    assert [entry.at_birth for entry in ledger(model, law)] == [0, 4, 1 * 1 * 3]
+
+
+def test_every_rule_has_a_price():
+    rules = {rule for rule in vars(feedback).values() if isinstance(rule, type)}
+    rules = {rule for rule in rules if issubclass(rule, Feedback)} - {Feedback}
+    assert rules | {TrackingConcordance, FixedConcordance} == set(PRICES)
+
+
+def changed(rule, change):
+    """The deltas below the last layer, before and after `change` of its weights."""
+    model = network((4, 4, 1), [], [8], rule, 0, norm=BatchNorm)
+    x = to_device(np.random.default_rng(0).normal(size=(20, 4, 4, 1)).astype("float32"))
+    labels = np.arange(20) % 10
+    found = []
+    for act in (lambda model: None, change):
+        act(model)
+        twin = copy.deepcopy(model)
+        logits = twin.forward(x)
+        probe = to_device(np.random.default_rng(1).normal(size=logits.shape).astype("float32"))
+        found.append(to_host(deltas(twin, x, labels, loss=lambda *_, d=probe: (0, d))[0]))
+    return found
+
+
+def resize(model):
+    """Other strengths, the same signs: 31 of 32 bits."""
+    weight_layers(model)[-1].params["W"][...] *= 3
+
+
+def regain(model):
+    """Other gains of BatchNorm. The bias keeps the same units active."""
+    for layer in model.layers:
+        if isinstance(layer, BatchNorm):
+            layer.params["gamma"][...] = 2
+
+
+def test_what_is_not_sent_cannot_be_noticed_below():
+    before, after = changed(Backprop(), resize)
+    assert np.allclose(3 * before, after, rtol=1e-4, atol=1e-6)
+    before, after = changed(SignSymmetry(), resize)
+    assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("rule", [SignSymmetry(), FeedbackAlignment()])
+def test_a_gain_leaks_under_every_rule_and_no_more_once_it_is_cut(rule):
+    before, after = changed(rule, regain)
+    assert np.allclose(2 * before, after, rtol=1e-4, atol=1e-6)
+
+    def cut_and_regain(model):
+        cut_gains(model)
+        regain(model)
+
+    before, after = changed(rule, cut_and_regain)  # before, the gain was 1
+    assert np.allclose(before, after, rtol=1e-4, atol=1e-6)
+
+
+def test_a_rule_without_a_price_is_refused():
+    class Mine(Backprop):
+        """A rule of one's own."""
+
+    with pytest.raises(InputError, match=r"ledger: expected a rule of Backprop, .*, found Mine"):
+        ledger(of(Mine()))
