@@ -55,7 +55,6 @@ PRICED = {  # of the ledger: name -> rule, rule of the last layer
     "signed init, or fixed p": (SignedInit(), None),
     "antiparallel, fixed": (FixedConcordance(0), None),
     "FA": (FeedbackAlignment(), None),
-    "last layer only": (NoFeedback(), None),
 }
 LAWS = {
     "free": lambda model: None,
