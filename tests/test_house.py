@@ -35,7 +35,7 @@ FLOORS = [  # a module imports only from lines above its own
     ["nnref.data.cache"],
     ["nnref.data.imagefolder", "nnref.data.catalog"],
     ["nnref.data.cut_mnist_subset", "nnref.train", "nnref.plots"],
-    ["nnref.checkpoint", "nnref.settings"],
+    ["nnref.checkpoint", "nnref.settings", "nnref.late"],
     [f"nnref.{name}" for name in ("bench", "doctor", "report", "compare", "gradcheck")],
     ["nnref.demo"],
     ["nnref.run", "nnref.replicate", "nnref.replicate.figures", "nnref.replicate.networks"],

@@ -11,7 +11,7 @@ import importlib
 
 REPLICATIONS = [
     "lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019",  # papers
-    "concordance", "dale", "plasticity", "transport",  # open questions
+    "concordance", "dale", "late_error", "plasticity", "transport",  # open questions
 ]  # fmt: skip
 
 

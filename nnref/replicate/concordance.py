@@ -282,7 +282,10 @@ def _mirror(result) -> Claim:
     for data in BOTH:
         ps = shares(result, data)
         pairs = [
-            (_mean(result, data, f"{kind}, inverted", p), _mean(result, data, kind, round(1 - p, 6)))
+            (
+                _mean(result, data, f"{kind}, inverted", p),
+                _mean(result, data, kind, round(1 - p, 6)),
+            )
             for kind in ("tracking", "fixed")
             for p in ps
             if p > 0  # there the mask is the same, so the two are one (above)

@@ -41,6 +41,7 @@ class Parts(NamedTuple):
     look(model, x, labels) -> a dictionary to add to the history after every epoch, x and labels
     being some training images; None measures nothing (`by_layer` is the usual one).
     law.impose() acts after every step of the optimizer (dale.Law).
+    fit(model, optimizer, train, val, and so on) trains, by default as train.fit.
     """
 
     model: object
@@ -54,6 +55,7 @@ class Parts(NamedTuple):
     loss: Callable = softmax_cross_entropy
     look: Callable | None = None
     law: object = None
+    fit: Callable = fit
 
 
 class Study:
@@ -174,6 +176,8 @@ def fingerprint(parts: Parts) -> str:
     }
     if parts.law:
         settings["law"] = [(W.shape, int(signs.sum())) for W, signs in parts.law.places]
+    if parts.fit is not fit:
+        settings["fit"] = (parts.fit.func.__name__, *parts.fit.args)
     digest = hashlib.sha256(repr(settings).encode())
     for images in filter(None, (parts.train, parts.val, parts.test)):
         digest.update(np.ascontiguousarray(images.labels).tobytes())
@@ -230,7 +234,7 @@ def _train(parts: Parts, saved: Path, facts) -> dict:
         progress.history.append({"epoch": 0})
         look(progress.history[0])
     try:
-        fit(
+        parts.fit(
             model, optimizer, parts.train, parts.val, parts.epochs, parts.batch_size,
             parts.schedule, facts["seed"], after_step, look, None, progress, parts.loss,
         )  # fmt: skip
