@@ -1,7 +1,7 @@
-"""Replications of papers: one short file each, with the paper's settings beside ours on top.
+"""Experiments: replications of papers and open questions, a file each, its settings on top.
 
 A file NAME.py has
-    PAPER                      one sentence: the paper and what it claims
+    PAPER                      one sentence: the paper and what it claims, or the question
     TIERS, MINUTES             what smoke, small and full run, and how long that takes
     run(study, places, seeds)  the experiment (trials.Study, sources.Sources)
     table(result), figures(result), claims(result)

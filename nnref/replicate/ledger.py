@@ -15,8 +15,9 @@ from nnref.replicate import REPLICATIONS, find
 
 TITLE = """# What holds, and what does not
 
-Every claim of the papers that nnref replicates: the published number, what we measured with the
-setting it was measured in, and a verdict. The conditions of a verdict stand in the code of each
+Every claim of the papers that nnref replicates, and every prediction of ours where no paper has an
+answer ("none in print"): the published number, what we measured with the setting it was measured
+in, and a verdict. The conditions of a verdict stand in the code of each
 replication, and were written before its result was first known; the log of changes tells which
 were changed afterwards, and no verdict got better by it. Failures stay. **Reproduced**: all
 conditions hold. **Partly**: some do, beside the guards against a trivial result (that BP learns at
