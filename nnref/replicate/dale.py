@@ -10,7 +10,6 @@ and FA, and the ways out for SS where neurons have signs:
 """
 
 from functools import partial
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -29,7 +28,7 @@ from nnref.optim import SGD, cosine
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
 from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
-from nnref.replicate.networks import network
+from nnref.replicate.networks import Part, network
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
 PAPER = (
@@ -65,20 +64,6 @@ SETTINGS += [
     ("free", "last layer only"), ("neurons", "last layer only"),
 ]  # fmt: skip
 MOMENTUM = 0.9
-
-
-class Part(NamedTuple):
-    """One data set, and the network that is trained on it."""
-
-    data: str
-    kernels: list  # of the convolutions, with BatchNorm; none: a plain multi-layer perceptron
-    units: list  # of the hidden layers above
-    rates: list  # learning rates to choose from, for every setting by itself
-    search: tuple  # training images and epochs of that choice
-    epochs: int
-    batch_size: int
-    seeds: int
-    take: tuple = ()  # how many images (sources.load); all
 
 
 MLP, CNN = [1e-3, 5e-3, 0.02, 0.1], [3e-3, 0.02, 0.1]

@@ -1,8 +1,24 @@
-"""A network of convolutions and hidden layers, for several replications."""
+"""A network of convolutions and hidden layers, for several experiments."""
+
+from typing import NamedTuple
 
 from nnref.feedback import Feedback
 from nnref.init import stream
 from nnref.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+
+
+class Part(NamedTuple):
+    """One data set, and the network that is trained on it."""
+
+    data: str
+    kernels: list  # of the convolutions; none: a multi-layer perceptron
+    units: list  # of the hidden layers above
+    rates: list  # learning rates to choose from, for every setting by itself
+    search: tuple  # training images and epochs of that choice
+    epochs: int
+    batch_size: int
+    seeds: int
+    take: tuple = ()  # how many images (sources.load); all
 
 
 def network(

@@ -9,7 +9,6 @@ by its gain gamma, a weight, also where it says that no weight is transported.
 """
 
 from functools import partial
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -29,7 +28,7 @@ from nnref.pathways import FixedConcordance, TrackingConcordance
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
 from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
-from nnref.replicate.networks import network
+from nnref.replicate.networks import Part, network
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
 PAPER = (
@@ -63,20 +62,6 @@ LAWS = {
     "DANN": partial(interneurons, share=0.1, seed=0),
 }
 MOMENTUM = 0.9
-
-
-class Part(NamedTuple):
-    """One data set, and the network, with BatchNorm, that is trained on it."""
-
-    data: str
-    kernels: list  # of the convolutions; none: a multi-layer perceptron
-    units: list  # of the hidden layers above
-    rates: list  # learning rates to choose from, for every setting by itself
-    search: tuple  # training images and epochs of that choice
-    epochs: int
-    batch_size: int
-    seeds: int
-    take: tuple = ()  # how many images (sources.load); all
 
 
 RATES = [3e-3, 0.02, 0.1]
