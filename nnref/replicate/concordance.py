@@ -197,7 +197,8 @@ def figures(result: dict) -> dict[str, Figure]:
             for level in ("BP", "last layer only"):
                 here = found(result, data, level)
                 lines.append((level, draw.STYLES[level][0], "--", {1: here, 0: here}))
-            accuracy[f"accuracy on {title} (%), {last}"] = lines
+            layers = "all layers" if last == "all" else last
+            accuracy[f"accuracy on {title} (%), {layers}"] = lines
         lines = []
         for kind, (color, _) in list(LOOKS.items())[:2]:
             for name, epoch, style, key in (
