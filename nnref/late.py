@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nnref.backend import xp
+from nnref.backend import to_device, xp
 from nnref.data.imageset import ImageSet, batches
 from nnref.errors import InputError
 from nnref.init import stream
@@ -119,7 +119,7 @@ def show(images, labels, streams: int, hold: int):
     rows, count = np.arange(streams), len(labels) // streams
     for t in range(count * hold):
         now = (t + rows % hold) // hold % count * streams + rows
-        yield images[now], labels[now]
+        yield images[to_device(now)], labels[now]
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # as in train.py

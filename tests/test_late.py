@@ -115,7 +115,7 @@ def test_without_delay_filters_and_holding_it_is_ordinary_training(rule):
 
 def test_streams_hold_every_image_equally_long_and_do_not_change_at_once():
     images, labels = np.arange(12), np.arange(12)
-    seen = np.array([x for x, _ in show(images, labels, streams=3, hold=4)])
+    seen = np.array([now for _, now in show(to_device(images), labels, streams=3, hold=4)])
     assert seen.shape == (16, 3)
     assert sorted(seen.ravel()) == sorted(np.repeat(np.arange(12), 4))
     changes = (np.diff(seen, axis=0) != 0).sum(axis=1)

@@ -177,7 +177,7 @@ def claims(result: dict | None) -> list[Claim]:
 
 
 NONE = "none in print"
-SETTING = "an MLP on MNIST, a convolutional network with BN on CIFAR-10; three seeds"
+SETTING = "an MLP on MNIST, a convolutional network with BN on CIFAR-10"
 BOTH = ("mnist", "cifar10")
 
 

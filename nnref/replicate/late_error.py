@@ -270,7 +270,7 @@ def claims(result: dict | None) -> list[Claim]:
 
 ABSTRACT = "stated in the abstract"
 NONE = "none in print"
-SETTING = "an MLP on MNIST, each image held for T = 10 steps; three seeds"
+SETTING = "an MLP on MNIST, each image held for T = 10 steps"
 
 
 def _accuracy(result, rule, **times):

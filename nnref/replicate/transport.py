@@ -202,7 +202,7 @@ def claims(result: dict | None) -> list[Claim]:
     return [_cost(result), _useful(result)]
 
 
-SETTING = "an MLP on MNIST, a convolutional network on CIFAR-10, both with BN; five seeds"
+SETTING = "an MLP on MNIST, a convolutional network on CIFAR-10, both with BN"
 BOTH = ("mnist", "cifar10")
 
 
