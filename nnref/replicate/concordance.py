@@ -78,7 +78,7 @@ TIERS = {
         Part("cifar10", [64, 128], [256], PS, [1e-3, 5e-3, 0.02, 0.1], (10_000, 2), 40, 100, 5),
     ],
 }  # fmt: skip
-MINUTES = {"smoke": "10 seconds", "small": "45 minutes on one core", "full": "hours on a GPU"}
+MINUTES = {"smoke": "10 seconds", "small": "an hour on one core", "full": "hours on a GPU"}
 
 
 def run(study: Study, places: sources.Sources, seeds: int | None = None):

@@ -67,7 +67,7 @@ TIERS = {
              [5, 10, 20, 40], [1e-3, 3e-3, 0.01, 0.03], (10_000, 1), 10, 32, 20_000, 5),
     ],
 }  # fmt: skip
-MINUTES = {"smoke": "10 seconds", "small": "30 minutes on one core", "full": "a day on one core"}
+MINUTES = {"smoke": "10 seconds", "small": "25 minutes on one core", "full": "a day on one core"}
 
 
 def run(study: Study, places: sources.Sources, seeds: int | None = None):

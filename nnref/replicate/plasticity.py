@@ -113,7 +113,7 @@ TIERS = {
         Part("mnist", [256, 256], WIDE, [4, 32, 256], GRIDS, (10_000, 1), 10, 5),
     ],
 }  # fmt: skip
-MINUTES = {"smoke": "10 seconds", "small": "30 minutes on one core", "full": "a day on one core"}
+MINUTES = {"smoke": "10 seconds", "small": "40 minutes on one core", "full": "a day on one core"}
 SYNAPSE_RATIOS = [1, 1.25, 1.5, 2, 3, 5]
 
 

@@ -76,7 +76,7 @@ TIERS = {
         Part("cifar10", [64, 128], [256], RATES, (10_000, 2), 40, 100, 5),
     ],
 }
-MINUTES = {"smoke": "10 seconds", "small": "20 minutes on one core", "full": "hours on a GPU"}
+MINUTES = {"smoke": "10 seconds", "small": "25 minutes on one core", "full": "hours on a GPU"}
 
 
 def run(study: Study, places: sources.Sources, seeds: int | None = None):
