@@ -319,8 +319,8 @@ def _switch(result) -> Claim:
         ours.append(_numbers(result, data, "fixed", (1, 0.5, 0)))
         ours.append(_numbers(result, data, "tracking", (0.5, 0)))
     return Claim(
-        "At one and the same p, a B that stands still teaches more than one that tracks, and teaches "
-        "even antiparallel",
+        "At one and the same p, a B that stands still teaches more than one that tracks, and it "
+        "teaches even antiparallel",
         "none in print; in a probe on a synthetic task p = 0.5 gave chance when it tracked",
         SETTING,
         "; ".join(ours),
