@@ -193,7 +193,8 @@ def against(label: str, panels: dict) -> Figure:
     panels    label of the other -> list of (name, color, style, {place: values of the seeds})
     """
     figure, all_axes = _panels(panels)
-    named = [[name for name, *_ in lines] for lines in panels.values()]
+    named = [{name for name, *_ in lines} for lines in panels.values()]
+    shared = all(names <= named[0] for names in named)  # one legend serves all of them
     for axes, (other, lines) in zip(all_axes, panels.items(), strict=True):
         for name, color, style, values in lines:
             values = {place: found for place, found in values.items() if found}
@@ -203,9 +204,9 @@ def against(label: str, panels: dict) -> Figure:
             axes.fill_between(list(values), middle - wide, middle + wide, color=color, alpha=0.15)
         axes.set(xlabel=label, ylabel=other)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-        if named.count(named[0]) < len(named):
+        if not shared:
             axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    if named.count(named[0]) == len(named):  # the lines are the same everywhere
+    if shared:
         _below(figure, all_axes[0].get_legend_handles_labels()[0])
     return figure
 
@@ -237,7 +238,7 @@ def _legend(figure, names, remark=None, marker=None):
 def _below(figure, handles, remark=None):
     """A legend below the panels, as wide as the figure allows."""
     longest = max(len(handle.get_label()) for handle in handles)
-    columns = min(len(handles), int(figure.get_figwidth() / max(1.5, 0.6 + 0.085 * longest)))
+    columns = min(len(handles), int(figure.get_figwidth() / max(1.5, 0.5 + 0.07 * longest)))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False,
         title=remark, title_fontsize="small",
