@@ -106,7 +106,7 @@ def test_without_delay_filters_and_holding_it_is_ordinary_training(rule):
         order = rng.permutation(40)
         for start in range(0, 40, 8):
             batch = order[start : start + 8]
-            train_step(two, optimizer, images[batch], labels[batch])
+            train_step(two, optimizer, images[to_device(batch)], labels[batch])
     for a, b in zip(weight_layers(one), weight_layers(two), strict=True):
         assert np.array_equal(to_host(a.params["W"]), to_host(b.params["W"]))
         assert np.array_equal(to_host(a.params["b"]), to_host(b.params["b"]))
