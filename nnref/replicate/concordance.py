@@ -321,7 +321,7 @@ def _switch(result) -> Claim:
     return Claim(
         "At one and the same p, a B that stands still teaches more than one that tracks, and it "
         "teaches even antiparallel",
-        "none in print; in a probe on a synthetic task p = 0.5 gave chance when it tracked",
+        "none in print; in a probe of ours on a synthetic task p = 0.5 gave chance when it tracked",
         SETTING,
         "; ".join(ours),
         conditions,

@@ -30,7 +30,7 @@ from nnref.replicate.trials import Parts, Study, spread
 from nnref.train import fit
 
 PAPER = (
-    "Bacvanski, Ziyin & Poggio 2025, *On biologically plausible learning in continuous time* "
+    "Bacvanski et al. 2025, *On biologically plausible learning in continuous time* "
     "([arXiv 2510.18808](https://arxiv.org/abs/2510.18808)), abstract: with inputs that are held, "
     "learning falls linearly as the delay of the error approaches the time T for which an input is "
     "held, so that seconds-long eligibility traces are needed. Here under BP, SS and FA."
