@@ -55,6 +55,7 @@ def every_neuron(model, excitatory: float, seed: int) -> Law:
     The weights of birth get that sign, those of inhibitory neurons a larger size, so that both
     kinds balance: with a share f that excites, f / (1 - f) times as large, and then all of them
     scaled so that their root mean square is what it was. A neuron of a convolution is a channel.
+    A rule that remembers its birth (SignedInit) has seen the weights before the law.
     """
     if not 0 <= excitatory <= 1:
         raise InputError(f"every_neuron: expected excitatory from 0 to 1, found {excitatory}")

@@ -51,7 +51,7 @@ PRICES = {  # rule -> bits a synapse: at every step, once at birth
     KolenPollack: (0, 0),
     NoFeedback: (0, 0),
 }
-SIGNS = (1, 0)
+SIGNS = ((1, 0), (0, 1))  # now, at birth
 
 
 class Entry(NamedTuple):
@@ -100,7 +100,7 @@ def _of_weights(layer, signs) -> Entry:
     if type(rule) not in PRICES:
         raise InputError(f"ledger: expected a rule of {_names()}, found {type(rule).__name__}")
     price, synapses = PRICES[type(rule)], layer.params["W"].size
-    if price == SIGNS and signs is not None:
+    if price in SIGNS and signs is not None:
         of_neurons = bool((signs == signs[..., :1]).all())
         neurons = layer.n_in if isinstance(layer, Linear) else layer.C_in
         return Entry(str(layer), 0, neurons if of_neurons else synapses)

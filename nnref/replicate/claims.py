@@ -71,6 +71,23 @@ def at_edge(result: dict, trial: dict, *names: str) -> bool:
     return len(tried) > 1 and trial["lr"] in (min(tried), max(tried))
 
 
+def starred(result: dict, trials: list[dict], *names: str) -> str:
+    """A cell of a table: accuracies in %, and a star where `at_edge` (or a space)."""
+    edge = trials and at_edge(result, trials[0], *names)
+    return spread(accuracies(trials)) + ("*" if edge else " ")
+
+
+def headline(trial: dict) -> str:
+    """The line above a table of trials like this one."""
+    return "{data}, {network}, {images} images, {epochs} epochs".format(**trial)
+
+
+FOOT = [  # the lines below such a table
+    "test accuracy in %, mean ± standard deviation over the seeds",
+    "*: with the smallest or largest learning rate that was tried",
+]
+
+
 def average(values) -> float | None:
     """Their mean; None if there are none."""
     return mean(values) if values else None

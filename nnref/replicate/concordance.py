@@ -12,7 +12,6 @@ kinds of pathway, in all layers, or with B = W in the last one ("BP last"):
 
 from functools import partial
 from statistics import mean
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -23,8 +22,18 @@ from nnref.optim import SGD, cosine
 from nnref.pathways import FixedConcordance, Inverted, TrackingConcordance, predicted_angle
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
-from nnref.replicate.networks import network
+from nnref.replicate.claims import (
+    FOOT,
+    Claim,
+    accuracies,
+    average,
+    chosen,
+    headline,
+    holds,
+    measured,
+    starred,
+)
+from nnref.replicate.networks import Part, network
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
 PAPER = (
@@ -48,36 +57,20 @@ LEVELS = {  # what has no p
 LASTS = {"all": None, "BP last": Backprop()}
 MOMENTUM = 0.9
 
-
-class Part(NamedTuple):
-    """One data set, and the network that is trained on it."""
-
-    data: str
-    kernels: list  # of the convolutions, with BatchNorm; none: a plain multi-layer perceptron
-    units: list  # of the hidden layers above
-    ps: list
-    rates: list  # learning rates to choose from, for every setting by itself
-    search: tuple  # training images and epochs of that choice
-    epochs: int
-    batch_size: int
-    seeds: int
-    take: tuple = ()  # how many images (sources.load); all
-
-
-PS = [1, 0.9, 0.75, 0.5, 0.25, 0.1, 0]
+EVERY = [1, 0.9, 0.75, 0.5, 0.25, 0.1, 0]
+PS = {"digits": [1, 0.5, 0], "mnist": EVERY, "cifar10": [1, 0.75, 0.5, 0.25, 0]}
+MLP, CNN = [1e-3, 5e-3, 0.02, 0.1], [3e-3, 0.02, 0.1]
 TIERS = {
-    "smoke": [Part("digits", [], [6, 5], [1, 0.5, 0], [0.05], (0, 0), 1, 20, 2, (60,))],
+    "smoke": [Part("digits", [], [6, 5], [0.05], (0, 0), 1, 20, 2, (60,))],
     "small": [
-        Part("mnist", [], [100, 100, 100], PS, [1e-3, 5e-3, 0.02, 0.1], (13_500, 4), 4, 32, 3,
-             (15_000,)),
-        Part("cifar10", [16, 32], [64], [1, 0.75, 0.5, 0.25, 0], [3e-3, 0.02, 0.1], (4_000, 1), 4,
-             32, 3, (6_000,)),
+        Part("mnist", [], [100, 100, 100], MLP, (13_500, 4), 4, 32, 3, (15_000,)),
+        Part("cifar10", [16, 32], [64], CNN, (4_000, 1), 4, 32, 3, (6_000,)),
     ],
     "full": [
-        Part("mnist", [], [256, 256, 256], PS, [1e-3, 5e-3, 0.02, 0.1], (10_000, 2), 20, 32, 5),
-        Part("cifar10", [64, 128], [256], PS, [1e-3, 5e-3, 0.02, 0.1], (10_000, 2), 40, 100, 5),
+        Part("mnist", [], [256, 256, 256], MLP, (10_000, 2), 20, 32, 5),
+        Part("cifar10", [64, 128], [256], [1e-3, *CNN], (10_000, 2), 40, 100, 5),
     ],
-}  # fmt: skip
+}
 MINUTES = {"smoke": "10 seconds", "small": "an hour on one core", "full": "hours on a GPU"}
 
 
@@ -85,15 +78,14 @@ def run(study: Study, places: sources.Sources, seeds: int | None = None):
     """Train the network of every part with every pathway."""
     for part, images in sources.each(study, TIERS[study.tier], places):
         names = [(level, None, "all") for level in LEVELS]
-        names += [(kind, p, last) for kind in KINDS for last in LASTS for p in part.ps]
+        names += [(kind, p, last) for kind in KINDS for last in LASTS for p in PS[part.data]]
         settings = [_setting(part, *name) for name in names]
         study.compare(settings, images, part.search, part.epochs, seeds or part.seeds)
 
 
 def _setting(part, kind, p, last):
     """What Study.compare takes: facts, learning rates, and what makes the parts of a trial."""
-    shape = "-".join(str(count) for count in (*part.kernels, *part.units))
-    facts = {"data": part.data, "network": shape, "kind": kind, "p": p, "last": last}
+    facts = {"data": part.data, "network": part.shape, "kind": kind, "p": p, "last": last}
     return facts, part.rates, partial(_parts, part, kind, p, last)
 
 
@@ -145,9 +137,7 @@ def table(result: dict) -> str:
     lines = []
     for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         first, ps = chosen(result, data=data)[0], shares(result, data)
-        lines.append(
-            f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
-        )
+        lines.append(headline(first))
         lines.append(f"  {'p':<29}" + "".join(f"{p:>14g}" for p in ps))
         for kind in KINDS:
             for last in LASTS:
@@ -166,14 +156,11 @@ def table(result: dict) -> str:
                 cells = [spread(angles(result, data, kind, p, name, epoch)) for p in ps]
                 row = f"{kind}, {when}"
                 lines.append(f"  {row:<29}" + "".join(f"{cell:>13} " for cell in cells))
-    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
-    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+    return "\n".join([*lines, *FOOT])
 
 
 def _cell(result, *setting) -> str:
-    trials = trials_of(result, *setting)
-    edge = trials and at_edge(result, trials[0], "data", "kind", "p", "last")
-    return spread(accuracies(trials)) + ("*" if edge else " ")
+    return starred(result, trials_of(result, *setting), "data", "kind", "p", "last")
 
 
 LOOKS = {  # kind -> (color, line style)

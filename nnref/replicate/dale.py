@@ -27,7 +27,17 @@ from nnref.measure import weight_layers
 from nnref.optim import SGD, cosine
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
+from nnref.replicate.claims import (
+    FOOT,
+    Claim,
+    accuracies,
+    average,
+    chosen,
+    headline,
+    holds,
+    measured,
+    starred,
+)
 from nnref.replicate.networks import Part, network
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
@@ -64,8 +74,6 @@ SETTINGS += [
     ("free", "last layer only"), ("neurons", "last layer only"),
 ]  # fmt: skip
 MOMENTUM = 0.9
-
-
 MLP, CNN = [1e-3, 5e-3, 0.02, 0.1], [3e-3, 0.02, 0.1]
 TIERS = {
     "smoke": [Part("digits", [2], [10, 10], [0.02], (0, 0), 1, 20, 2, (60,))],
@@ -84,10 +92,9 @@ MINUTES = {"smoke": "10 seconds", "small": "30 minutes on one core", "full": "ho
 def run(study: Study, places: sources.Sources, seeds: int | None = None):
     """Train the network of every part under every law and rule."""
     for part, images in sources.each(study, TIERS[study.tier], places):
-        shape = "-".join(str(count) for count in (*part.kernels, *part.units))
         settings = [
             (
-                {"data": part.data, "network": shape, "law": law, "rule": rule},
+                {"data": part.data, "network": part.shape, "law": law, "rule": rule},
                 part.rates,
                 partial(_parts, part, law, rule),
             )
@@ -126,9 +133,7 @@ def table(result: dict) -> str:
     lines = []
     for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         first = chosen(result, data=data)[0]
-        lines.append(
-            f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
-        )
+        lines.append(headline(first))
         lines.append(f"  {'':<17}" + "".join(f"{law:>15}" for law in LAWS))
         for rule in RULES:
             cells = [_cell(result, data, law, rule) for law in LAWS]
@@ -137,8 +142,7 @@ def table(result: dict) -> str:
         for rule in THREE:
             cells = [spread(pinned(result, data, law, rule)) for law in LAWS]
             lines.append(f"  {rule:<17}" + "".join(f"{cell:>14} " for cell in cells))
-    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
-    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+    return "\n".join([*lines, *FOOT])
 
 
 def pinned(result, data, law, rule) -> list[float]:
@@ -148,9 +152,7 @@ def pinned(result, data, law, rule) -> list[float]:
 
 
 def _cell(result, data, law, rule) -> str:
-    trials = chosen(result, data=data, law=law, rule=rule)
-    edge = trials and at_edge(result, trials[0], "data", "law", "rule")
-    return spread(accuracies(trials)) + ("*" if edge else " ")
+    return starred(result, chosen(result, data=data, law=law, rule=rule), "data", "law", "rule")
 
 
 def figures(result: dict) -> dict[str, Figure]:

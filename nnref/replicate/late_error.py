@@ -25,8 +25,18 @@ from nnref.measure import deltas, weight_layers
 from nnref.optim import SGD, cosine
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
-from nnref.replicate.trials import Parts, Study, spread
+from nnref.replicate.claims import (
+    FOOT,
+    Claim,
+    accuracies,
+    average,
+    chosen,
+    headline,
+    holds,
+    measured,
+    starred,
+)
+from nnref.replicate.trials import Parts, Study
 from nnref.train import fit
 
 PAPER = (
@@ -202,8 +212,7 @@ def table(result: dict) -> str:
             cells = [_mean_of(strengths(result, kind, rule, d, trace)) for d in part.delays]
             lines.append(f"  {f'{rule}, {kind}{note}':<27}" + _row(cells))
     first = chosen(result, data=part.data, rule="last layer only")[0]
-    lines.append(f"{part.data}, {first['network']}, {first['images']} images, "
-                 f"{first['epochs']} epochs")  # fmt: skip
+    lines.append(headline(first))
     for title, places, name, rest in (
         ("delay / T", part.delays, "delay", {}),
         (f"the same, trace {part.hold}", part.delays, "delay", {"trace": part.hold}),
@@ -215,8 +224,7 @@ def table(result: dict) -> str:
             cells = [_cell(result, rule, **rest | {name: place}) for place in places]
             lines.append(f"  {rule:<27}" + _row(cells))
     lines.append(f"  last layer only, no delay: {_cell(result, 'last layer only')}")
-    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
-    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+    return "\n".join([*lines, *FOOT])
 
 
 def _row(cells) -> str:
@@ -229,10 +237,8 @@ def _mean_of(values) -> str:
 
 
 def _cell(result, rule, **times) -> str:
-    trials = trials_of(result, rule, **times)
     names = "data", "rule", "hold", "delay", "smooth", "trace"
-    edge = trials and at_edge(result, trials[0], *names)
-    return spread(accuracies(trials)) + ("*" if edge else " ")
+    return starred(result, trials_of(result, rule, **times), *names)
 
 
 def figures(result: dict) -> dict[str, Figure]:

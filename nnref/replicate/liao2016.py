@@ -26,9 +26,19 @@ from nnref.optim import SGD, BatchManhattan, cosine
 from nnref.pathways import TrackingConcordance
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
+from nnref.replicate.claims import (
+    FOOT,
+    Claim,
+    accuracies,
+    average,
+    chosen,
+    headline,
+    holds,
+    measured,
+    starred,
+)
 from nnref.replicate.networks import network
-from nnref.replicate.trials import Parts, Study, spread
+from nnref.replicate.trials import Parts, Study
 
 PAPER = (
     "Liao, Leibo & Poggio 2016, *How important is weight symmetry in backpropagation?* "
@@ -136,21 +146,18 @@ def table(result: dict) -> str:
     lines = []
     for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         first = chosen(result, data=data)[0]
-        lines.append(
-            f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
-        )
+        lines.append(headline(first))
         lines.append(f"  {'':<17}" + "".join(f"{variant:>14}" for variant in VARIANTS))
         for rule in (*RULES, *PARTIAL, *BASELINE):
             cells = [_cell(result, data, rule, variant) for variant in VARIANTS]
             lines.append(f"  {rule:<17}" + "".join(f"{cell:>14}" for cell in cells))
-    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
-    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+    return "\n".join([*lines, *FOOT])
 
 
 def _cell(result, data, rule, variant) -> str:
-    trials = chosen(result, data=data, rule=rule, variant=variant)
-    edge = trials and at_edge(result, trials[0], "data", "rule", "variant")
-    return spread(accuracies(trials)) + ("*" if edge else " ")
+    return starred(
+        result, chosen(result, data=data, rule=rule, variant=variant), "data", "rule", "variant"
+    )
 
 
 def figures(result: dict) -> dict[str, Figure]:

@@ -20,6 +20,11 @@ class Part(NamedTuple):
     seeds: int
     take: tuple = ()  # how many images (sources.load); all
 
+    @property
+    def shape(self) -> str:
+        """The network in words: 16-32-64."""
+        return "-".join(str(count) for count in (*self.kernels, *self.units))
+
 
 def network(
     input_shape, kernels: list, units: list, feedback: Feedback, seed: int, *,

@@ -43,7 +43,17 @@ from nnref.plasticity import (
 )
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
+from nnref.replicate.claims import (
+    FOOT,
+    Claim,
+    accuracies,
+    average,
+    chosen,
+    headline,
+    holds,
+    measured,
+    starred,
+)
 from nnref.replicate.trials import Parts, Study, rounded, spread
 
 PAPER = (
@@ -293,15 +303,14 @@ def table(result: dict) -> str:
         lines.append(f"  {f'{step}, batches of {batch}':<20}" + "".join(f"{c:>16}" for c in cells))
     for data in dict.fromkeys(trial["data"] for trial in result["trials"] if "data" in trial):
         lines += _tables_of(result, data)
-    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
-    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+    return "\n".join([*lines, *FOOT])
 
 
 def _tables_of(result, data):
     """The lines on one data set."""
     first, batches = chosen(result, data=data)[0], values_of(result, "batch", data)
     ratios = values_of(result, "ratio", data)
-    yield f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
+    yield headline(first)
     yield f"  {'imbalance eta+ / eta-':<24}" + "".join(f"{ratio:>14g}" for ratio in ratios)
     for step, batch, rule in product(STEPS, batches, RULES):
         cells = [_cell(result, rule, step, batch, "both", ratio, data) for ratio in ratios]
@@ -339,10 +348,8 @@ def _end(result, name, layer, *setting) -> str:
 
 
 def _cell(result, *setting) -> str:
-    trials = trials_of(result, *setting)
     names = "data", "rule", "step", "batch", "kind", "ratio"
-    edge = trials and at_edge(result, trials[0], *names)
-    return spread(accuracies(trials)) + ("*" if edge else " ")
+    return starred(result, trials_of(result, *setting), *names)
 
 
 def figures(result: dict) -> dict[str, Figure]:
@@ -380,7 +387,7 @@ def figures(result: dict) -> dict[str, Figure]:
             for kind in KINDS
         }
         drawn["one-sided"] = draw.dots(
-            {f"SGD, batches of {middle}": rows}, f"test accuracy on {data} (%)"
+            {f"SGD, batches of {middle}": rows}, f"test accuracy on {sources.TITLES[data]} (%)"
         )
     return drawn
 

@@ -27,7 +27,17 @@ from nnref.optim import SGD, cosine
 from nnref.pathways import FixedConcordance, TrackingConcordance
 from nnref.replicate import figures as draw
 from nnref.replicate import sources
-from nnref.replicate.claims import Claim, accuracies, at_edge, average, chosen, holds, measured
+from nnref.replicate.claims import (
+    FOOT,
+    Claim,
+    accuracies,
+    average,
+    chosen,
+    headline,
+    holds,
+    measured,
+    starred,
+)
 from nnref.replicate.networks import Part, network
 from nnref.replicate.trials import Parts, Study, by_layer, spread
 
@@ -62,8 +72,6 @@ LAWS = {
     "DANN": partial(interneurons, share=0.1, seed=0),
 }
 MOMENTUM = 0.9
-
-
 RATES = [3e-3, 0.02, 0.1]
 TIERS = {
     "smoke": [Part("digits", [2], [10, 10], [0.02], (0, 0), 1, 20, 2, (60,))],
@@ -82,10 +90,9 @@ MINUTES = {"smoke": "10 seconds", "small": "25 minutes on one core", "full": "ho
 def run(study: Study, places: sources.Sources, seeds: int | None = None):
     """Train the network of every part under every rule, its gains sent and cut."""
     for part, images in sources.each(study, TIERS[study.tier], places):
-        shape = "-".join(str(count) for count in (*part.kernels, *part.units))
         settings = [
             (
-                {"data": part.data, "network": shape, "rule": rule, "gain": gain},
+                {"data": part.data, "network": part.shape, "rule": rule, "gain": gain},
                 part.rates,
                 partial(_parts, part, rule, gain),
             )
@@ -126,7 +133,8 @@ def found(result, data, rule, gain="sent") -> list[float]:
 
 def bits(part: Part, input_shape, law: str, rule: str) -> tuple[int, int]:
     """What travels in the network of a part under a law and a rule: at every step, at birth."""
-    model = _network(part, input_shape, *PRICED[rule][:1], 0, PRICED[rule][1])
+    feedback, last = PRICED[rule]
+    model = _network(part, input_shape, feedback, 0, last)
     return transport.total(transport.ledger(model, LAWS[law](model)))
 
 
@@ -149,9 +157,7 @@ def table(result: dict) -> str:
     lines.append(f"  of which through the gains of BatchNorm: {leak:,}")
     for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
         first = chosen(result, data=data)[0]
-        lines.append(
-            f"{data}, {first['network']}, {first['images']} images, {first['epochs']} epochs"
-        )
+        lines.append(headline(first))
         heads = ("gains sent", "cut", "sent - cut", "smallest", "largest gain")
         lines.append(f"  {'':<17}" + "".join(f"{head:>14}" for head in heads))
         for rule in RULES:
@@ -159,14 +165,11 @@ def table(result: dict) -> str:
             cells.append(spread(differences(result, data, rule)) + " ")
             cells += [f"{gain} " for gain in _gains(result, data, rule)]
             lines.append(f"  {rule:<17}" + "".join(f"{cell:>14}" for cell in cells))
-    lines.append("test accuracy in %, mean ± standard deviation over the seeds")
-    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+    return "\n".join([*lines, *FOOT])
 
 
 def _cell(result, data, rule, gain) -> str:
-    trials = chosen(result, data=data, rule=rule, gain=gain)
-    edge = trials and at_edge(result, trials[0], "data", "rule", "gain")
-    return spread(accuracies(trials)) + ("*" if edge else " ")
+    return starred(result, chosen(result, data=data, rule=rule, gain=gain), "data", "rule", "gain")
 
 
 def differences(result, data, rule) -> list[float]:

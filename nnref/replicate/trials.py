@@ -22,6 +22,7 @@ import numpy as np
 
 from nnref import checkpoint, measure
 from nnref.backend import to_host
+from nnref.dale import Law
 from nnref.data.imageset import ImageSet, batches, choose
 from nnref.doctor import versions
 from nnref.errors import InputError
@@ -40,7 +41,7 @@ class Parts(NamedTuple):
 
     look(model, x, labels) -> a dictionary to add to the history after every epoch, x and labels
     being some training images; None measures nothing (`by_layer` is the usual one).
-    law.impose() acts after every step of the optimizer (dale.Law).
+    law.impose() acts after every step of the optimizer.
     fit(model, optimizer, train, val, and so on) trains, by default as train.fit.
     """
 
@@ -54,7 +55,7 @@ class Parts(NamedTuple):
     schedule: Callable | None = None
     loss: Callable = softmax_cross_entropy
     look: Callable | None = None
-    law: object = None
+    law: Law | None = None
     fit: Callable = fit
 
 
