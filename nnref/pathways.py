@@ -63,6 +63,11 @@ class Inverted(Feedback):
     """
 
     def __init__(self, pathway: Feedback):
+        if pathway.learns:  # the optimizer would not find its B in here
+            raise InputError(
+                f"Inverted: expected a pathway whose B does not learn, "
+                f"found {type(pathway).__name__}"
+            )
         self.pathway = pathway
 
     def for_layer(self, W, scale, law, rng):

@@ -8,7 +8,7 @@ import pytest
 from nnref import models
 from nnref.backend import to_device, to_host, xp
 from nnref.errors import InputError
-from nnref.feedback import SignedInit, SignSymmetry
+from nnref.feedback import KolenPollack, SignedInit, SignSymmetry
 from nnref.init import stream
 from nnref.measure import angle, sign_concordance
 from nnref.optim import SGD
@@ -86,6 +86,11 @@ def test_every_layer_has_a_mask_of_its_own_and_the_weights_of_birth_stay_as_they
         assert np.array_equal(to_host(a.params["W"]), to_host(b.params["W"]))
     first, second = (layer.feedback(layer.params["W"]) for layer in ours)
     assert bool((xp.sign(first) != xp.sign(second)).any())
+
+
+def test_a_pathway_that_learns_cannot_be_inverted():
+    with pytest.raises(InputError, match="whose B does not learn, found KolenPollack"):
+        Inverted(KolenPollack())
 
 
 def test_a_share_outside_0_to_1_is_refused():
