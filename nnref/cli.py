@@ -5,14 +5,19 @@ import dataclasses
 import json
 from pathlib import Path
 
-from nnref import compare, demo, doctor, gradcheck, plots, replicate, run
+from nnref import experiments
 from nnref.backend import describe, xp
 from nnref.data import catalog
 from nnref.errors import InputError
+from nnref.experiments.images import Sources
+from nnref.experiments.study import Study
 from nnref.files import check_writable, make_folder, write_whole
-from nnref.replicate.sources import Sources
-from nnref.replicate.trials import Study
-from nnref.settings import FIELDS, MODELS, RULES, Settings, flag, from_text, read_toml
+from nnref.plots import style
+from nnref.plots.demo import demo as draw_demo
+from nnref.plots.runs import comparison
+from nnref.runs import compare, run
+from nnref.runs.settings import FIELDS, MODELS, RULES, Settings, flag, from_text, read_toml
+from nnref.tools import demo, doctor, gradcheck
 
 DEMO_RULES = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
 
@@ -47,7 +52,7 @@ def run_demo(options) -> int:
     )
     rules = {name: RULES[name] for name in options.rules}
     record = demo.run(rules, options.seed, options.epochs)
-    plots.save(plots.demo(record), figure)
+    style.save(draw_demo(record), figure)
     if options.json:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     print(f"{record['data']}; epochs: {options.epochs}, seed: {options.seed}.\n")
@@ -98,7 +103,7 @@ def _compare(folders, figure) -> int:
     groups = compare.read(folders)
     check_writable(figure)
     print(compare.table(groups))
-    plots.save(plots.comparison(groups), figure)
+    style.save(comparison(groups), figure)
     print(f"figure: {figure}")
     return 0
 
@@ -110,7 +115,7 @@ def run_gradcheck(options) -> int:
 
 def run_bench(options) -> int:
     """`python -m nnref bench`: time training steps, print a table, write the record if asked."""
-    from nnref import bench  # here, because it needs nnref/fast, and nothing else does
+    from nnref.tools import bench  # here, because it needs nnref/fast, and nothing else does
 
     if options.json:
         check_writable(options.json)
@@ -128,7 +133,7 @@ def run_bench(options) -> int:
 def run_replicate(options) -> int:
     """`python -m nnref replicate`: carry out a replication, print its table, write its result."""
     name, out = options.name, options.out or Path("replications") / f"{options.name}-{options.tier}"
-    module = replicate.find(name)
+    module = experiments.find(name)
     for name_, path in (("cifar10", options.cifar10), ("tiny-imagenet", options.tiny_imagenet)):
         if path is not None and not path.exists():
             raise InputError(f"--{name_}: expected class folders or an archive, found no {path}")
@@ -149,7 +154,7 @@ def run_replicate(options) -> int:
     for claim in module.claims(result) if options.tier != "smoke" else ():
         print(f"{claim.verdict}: {claim.text}; ours: {claim.ours}")
     for figure, drawn in module.figures(result).items():
-        plots.save(drawn, out / f"{name}-{figure}.png")
+        style.save(drawn, out / f"{name}-{figure}.png")
     return 0
 
 
@@ -314,7 +319,7 @@ def _add_replicate(commands):
         allow_abbrev=False,
     )
     add = command.add_argument
-    add("name", choices=replicate.REPLICATIONS)
+    add("name", choices=experiments.EXPERIMENTS)
     add("--tier", choices=["smoke", "small", "full"], default="small", help="default: small")
     add("--out", type=Path, metavar="DIR", help="default: replications/NAME-TIER")
     add("--seeds", type=_at_least(1), metavar="N", help="repeat from N seeds; default: the tier's")

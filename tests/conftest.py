@@ -11,7 +11,8 @@ if os.environ.get("NNREF_STAND_IN"):
 
     standin.install()
 
-from nnref.data import cache, mnist
+from nnref.data import mnist
+from nnref.data.files import cache
 
 
 @pytest.fixture

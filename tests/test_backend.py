@@ -70,6 +70,6 @@ def test_cupy_that_imports_but_finds_no_driver_is_one_line(tmp_path):
 def test_only_backend_imports_cupy_and_only_the_benchmark_torch():
     for name, path in MODULES.items():
         roots = {imported.split(".")[0] for imported in imports(path)}
-        assert "torch" not in roots or name == "nnref.bench", name
+        assert "torch" not in roots or name == "nnref.tools.bench", name
         assert "cupy" not in roots or name == "nnref.backend", name
         assert "cupy." not in path.read_text() or name == "nnref.backend", name

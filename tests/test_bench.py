@@ -11,7 +11,7 @@ from test_cli import nnref_command
 
 import nnref
 
-bench = pytest.importorskip("nnref.bench", reason="the folder nnref/fast is gone")
+bench = pytest.importorskip("nnref.tools.bench", reason="the folder nnref/fast is gone")
 
 ROOT = Path(nnref.__file__).parent.parent
 
@@ -71,7 +71,7 @@ def test_a_wider_network_does_more_work():
 
 
 def test_torch_is_imported_only_when_asked_for():
-    code = "import sys, nnref.bench; print('torch' in sys.modules)"
+    code = "import sys, nnref.tools.bench; print('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert done.stdout == b"False\n"

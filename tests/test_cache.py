@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pictures import class_folders, picture, write_folder
 
-from nnref.data import cache, decode
-from nnref.data.decode import ImageFiles
-from nnref.data.stores import open_store
+from nnref.data.files import cache, decode
+from nnref.data.files.decode import ImageFiles
+from nnref.data.files.stores import open_store
 from nnref.errors import InputError
 
 

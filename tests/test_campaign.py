@@ -20,12 +20,13 @@ from pictures import class_folders, picture, write_folder
 from test_run import assert_same_end
 
 import nnref
-from nnref import checkpoint, models, run
+from nnref import models
 from nnref.data import mnist
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment
 from nnref.optim import Adam
-from nnref.settings import FIELDS, Settings, read_toml
+from nnref.runs import checkpoint, run
+from nnref.runs.settings import FIELDS, Settings, read_toml
 from nnref.train import Progress
 
 pytestmark = [pytest.mark.campaign, pytest.mark.filterwarnings("ignore")]
@@ -38,7 +39,7 @@ SETTINGS = {  # three epochs of 8 steps each, with a checkpoint after every step
 TRAIN = f"""
 import sys
 from pathlib import Path
-from nnref import run, settings
+from nnref.runs import run, settings
 from nnref.data import mnist
 train, test = mnist.load_subset()
 few = lambda part, n: part._replace(images=part.images[:n], labels=part.labels[:n])

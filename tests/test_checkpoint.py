@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from oracles import assert_same, normal
 
-from nnref import checkpoint, models
+from nnref import models
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment, RedrawnMagnitudes
 from nnref.optim import SGD, Adam
+from nnref.runs import checkpoint
 from nnref.train import Progress, train_step
 
 SMALL = {"input_shape": (8, 8, 1), "width": 0.25}

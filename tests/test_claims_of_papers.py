@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnref.replicate import akrout2019, bartunov2018, xiao2018
+from nnref.experiments.papers import akrout2019, bartunov2018, xiao2018
 
 XIAO = {  # accuracies in %, in the order of xiao2018.SETTINGS; FACTS: ImageNet, rerun on CIFAR-10
     ("mnist", "mlp"): (98.0, 98.0, 98.0, 97.5, 97.5, 90.0),

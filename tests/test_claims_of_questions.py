@@ -2,8 +2,8 @@
 
 import pytest
 
-from nnref.late import Clock, overlap
-from nnref.replicate import concordance, dale, late_error, transport
+from nnref.experiments.questions import concordance, dale, late_error, transport
+from nnref.questions.late import Clock, overlap
 
 DATA = ("mnist", "cifar10")
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import nnref
 from nnref.cli import RULES
-from nnref.plots import COLORS
+from nnref.plots.style import COLORS
 
 ROOT = Path(nnref.__file__).parent.parent
 

@@ -5,15 +5,15 @@ import pytest
 
 from nnref import models
 from nnref.backend import to_device, to_host, xp
-from nnref.dale import PIN, Interneurons, every_neuron, every_weight, interneurons
 from nnref.errors import InputError
+from nnref.experiments.network import network
 from nnref.feedback import Backprop, FeedbackAlignment, FixedMagnitudes, SignedInit, SignSymmetry
 from nnref.init import stream
 from nnref.layers import BatchNorm, Linear
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import weight_layers
 from nnref.optim import SGD
-from nnref.replicate.networks import network
+from nnref.questions.dale import PIN, Interneurons, every_neuron, every_weight, interneurons
 from nnref.train import train_step
 
 LABELS = np.arange(30) % 3

@@ -8,8 +8,8 @@ import pytest
 from pictures import picture
 from PIL import Image
 
-from nnref.data import decode
-from nnref.data.decode import ImageFiles
+from nnref.data.files import decode
+from nnref.data.files.decode import ImageFiles
 from nnref.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from nnref import demo
+from nnref.tools import demo
 
 
 def test_the_learning_rate_is_searched_on_training_digits_alone(capsys, digits, monkeypatch):

@@ -7,8 +7,9 @@ import pytest
 from test_cli import nnref_command
 from test_house import ROOT
 
-from nnref import doctor, feedback
+from nnref import feedback
 from nnref.feedback import Sham
+from nnref.tools import doctor
 
 
 def test_a_healthy_machine_is_told_so(tmp_path):

@@ -14,7 +14,7 @@ from nnref.backend import to_device, xp
 from nnref.data.imageset import ImageSet, batches
 from nnref.feedback import FeedbackAlignment, SignSymmetry
 from nnref.optim import SGD, Adam, BatchManhattan
-from nnref.summary import peak_memory
+from nnref.tools.summary import peak_memory
 from nnref.train import fit, train_step
 
 on_gpu = pytest.mark.skipif(xp is np, reason="NumPy computes; see README on NNREF_STAND_IN")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from nnref import gradcheck
 from nnref.layers import Conv2d
-from nnref.settings import MODELS
+from nnref.runs.settings import MODELS
+from nnref.tools import gradcheck
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "cifar-cnn", "resnet20", "alexnet"])

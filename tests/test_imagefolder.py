@@ -16,8 +16,9 @@ from pictures import (
     write_zip,
 )
 
-from nnref.data import decode, imagefolder
-from nnref.data.decode import decode as decode_bytes
+from nnref.data import imagefolder
+from nnref.data.files import decode
+from nnref.data.files.decode import decode as decode_bytes
 from nnref.data.transforms import PadCropFlip, RandomResizedCropFlip, ResizeCenterCrop
 from nnref.errors import InputError
 

@@ -6,17 +6,18 @@ import math
 import numpy as np
 import pytest
 
-from nnref import late, models
+from nnref import models
 from nnref.backend import to_device, to_host
 from nnref.data.imageset import ImageSet
 from nnref.errors import InputError
+from nnref.experiments.network import network
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.init import stream
-from nnref.late import Clock, LateErrors, LowPass, overlap, show, summed_gradient
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import deltas, weight_layers
 from nnref.optim import SGD
-from nnref.replicate.networks import network
+from nnref.questions import late
+from nnref.questions.late import Clock, LateErrors, LowPass, overlap, show, summed_gradient
 from nnref.train import train_step
 
 CLOCKS = [Clock(4), Clock(4, 1), Clock(4, 3, 2.0), Clock(5, 2, 0, 3.0), Clock(3, 7, 1.5, 4.0)]

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from pictures import class_folders, write_folder, write_zip
 
-from nnref.data import manifest
+from nnref.data.files import manifest
 from nnref.errors import InputError
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from mirror import serving
 
-from nnref.data import cut_mnist_subset, fetch, idx, mnist
+from nnref.data import mnist
+from nnref.data.files import cut_mnist_subset, fetch, idx
 from nnref.errors import InputError
 
 NAMES = list(mnist.FILES)
@@ -33,7 +34,7 @@ def test_the_shipped_files_fit_the_repository_and_state_their_license():
     assert size <= 2.5 * 2**20
     text = (mnist.SUBSET_FOLDER / "README.md").read_text()
     assert "CC BY-SA 3.0" in text
-    assert "python -m nnref.data.cut_mnist_subset" in text
+    assert "python -m nnref.data.files.cut_mnist_subset" in text
 
 
 def test_the_subset_in_float64_holds_the_same_bytes():

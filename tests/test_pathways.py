@@ -12,7 +12,12 @@ from nnref.feedback import KolenPollack, SignedInit, SignSymmetry
 from nnref.init import stream
 from nnref.measure import angle, sign_concordance
 from nnref.optim import SGD
-from nnref.pathways import FixedConcordance, Inverted, TrackingConcordance, predicted_angle
+from nnref.questions.pathways import (
+    FixedConcordance,
+    Inverted,
+    TrackingConcordance,
+    predicted_angle,
+)
 from nnref.train import train_step
 
 KINDS = [TrackingConcordance, FixedConcordance]

@@ -13,7 +13,7 @@ from nnref.feedback import KolenPollack
 from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD, BatchManhattan
-from nnref.plasticity import (
+from nnref.questions.plasticity import (
     ManhattanPlasticity,
     OpponentPairs,
     Plasticity,

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nnref import plots
 from nnref.errors import InputError
+from nnref.plots import runs, style, tutorials
+from nnref.plots.demo import demo
 
 NAN = float("nan")
 
@@ -39,8 +40,8 @@ def curves(axes):
 
 
 def test_the_demo_figure_shows_each_measure_in_its_panel():
-    accuracy, weight, delta = plots.demo(record(["backprop", "sign-symmetry"])).axes
-    first, second = plots.COLORS["backprop"], plots.COLORS["sign-symmetry"]
+    accuracy, weight, delta = demo(record(["backprop", "sign-symmetry"])).axes
+    first, second = style.COLORS["backprop"], style.COLORS["sign-symmetry"]
     assert curves(accuracy) == {
         (first, "-"): pytest.approx([80, 90]),
         (second, "-"): pytest.approx([81, 91]),
@@ -63,22 +64,22 @@ def test_the_demo_figure_shows_each_measure_in_its_panel():
 def test_a_rule_without_an_angle_has_no_line():
     data = record(["last-layer-only"])
     data["rules"][0]["watched"]["weight_angle_deg"] = [[None, None, None]] * 3
-    _, weight, delta = plots.demo(data).axes
+    _, weight, delta = demo(data).axes
     assert curves(weight) == {}
     assert len(curves(delta)) == 2
 
 
 def test_every_panel_is_labeled_and_the_legend_names_the_rules():
-    figure = plots.demo(record(list(plots.COLORS)))
+    figure = demo(record(list(style.COLORS)))
     for axes in figure.axes:
         assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert [text.split(":")[0] for text in shown] == list(plots.COLORS)
+    assert [text.split(":")[0] for text in shown] == list(style.COLORS)
 
 
 def test_the_alignment_figure_takes_a_rule_of_ones_own():
     run = SimpleNamespace(epochs=[0, 1], weight=[90, 60], delta=[91, 50])
-    weight, delta = plots.alignment({"my rule": run, "sign-symmetry": run}).axes
+    weight, delta = tutorials.alignment({"my rule": run, "sign-symmetry": run}).axes
     assert [list(line.get_ydata()) for line in weight.lines[:2]] == [[90, 60]] * 2
     assert [list(line.get_ydata()) for line in delta.lines[:2]] == [[91, 50]] * 2
 
@@ -90,8 +91,8 @@ def test_a_figure_of_turning_angles_tells_rules_by_color_and_remarks_by_style():
         "backprop, W frozen": ([0, 2], [11, 90]),
         "feedback-alignment, W frozen": ([0, 2], [12, 13]),
     }
-    left, right = plots.turning(angles, outcomes, "epochs", "test accuracy (%)").axes
-    black, blue = plots.COLORS["backprop"], plots.COLORS["feedback-alignment"]
+    left, right = tutorials.turning(angles, outcomes, "epochs", "test accuracy (%)").axes
+    black, blue = style.COLORS["backprop"], style.COLORS["feedback-alignment"]
     assert list(curves(left).values()) == [[95, 50], [91, 92]]
     assert [line.get_linestyle() for line in left.lines[:2]] == ["-", "--"]
     assert left.lines[0].get_color() == blue
@@ -112,11 +113,11 @@ def test_the_figure_of_the_kernels_shows_angles_and_changes():
     rng = np.random.default_rng(0)
     changes = {name: rng.normal(size=(5, 5, 2)) for name in ("backprop", "my rule")}
     changes["last-layer-only"] = np.zeros((5, 5, 2))  # no change is white, not a division by 0
-    figure = plots.kernels(angles, changes)
+    figure = tutorials.kernels(angles, changes)
     delta, *panels = figure.axes
     shown = curves(delta)
     assert len(shown) == 4
-    color = plots.COLORS["sign-symmetry"]
+    color = style.COLORS["sign-symmetry"]
     assert shown[color, "--"] == [60, 30, 0] and shown[color, "-"] == [50, 20, 0]
     assert delta.get_xlabel() and delta.get_ylabel() and delta.get_title()
     assert [text.get_text() for text in delta.get_legend().get_texts()] == [
@@ -146,21 +147,21 @@ HISTORY = [
 
 
 def test_the_figures_of_a_run_show_its_history():
-    (losses,) = plots.losses(HISTORY, "sham").axes
-    assert curves(losses) == {(plots.COLORS["sham"], "--"): [2], (plots.COLORS["sham"], "-"): [1.5]}
+    (losses,) = runs.losses(HISTORY, "sham").axes
+    assert curves(losses) == {(style.COLORS["sham"], "--"): [2], (style.COLORS["sham"], "-"): [1.5]}
     for guess, bars in ((0.1, 1), (0.0, 0)):
-        (accuracy,) = plots.accuracies(HISTORY, "sham", guess).axes
+        (accuracy,) = runs.accuracies(HISTORY, "sham", guess).axes
         assert list(accuracy.lines[0].get_ydata()) == [25]
         assert len(accuracy.lines) == 1 + bars
 
 
 def test_a_layer_has_its_color_whichever_layers_are_shown():
-    colors = plots.layer_colors(3)
+    colors = style.layer_colors(3)
     for measure, layers, shown in (
         ("weight_angle_deg", range(2, 4), [[20, NAN], [30, 120]]),
         ("norm_ratio", range(1, 3), [[0.1, 0.1], [NAN, 0.5]]),  # B = 0 has no place on a log axis
     ):
-        axes = plots.by_layer(HISTORY, measure, layers, 3).axes[0]
+        axes = runs.by_layer(HISTORY, measure, layers, 3).axes[0]
         lines = axes.lines[: len(layers)]
         assert [line.get_color() for line in lines] == [colors[layer - 1] for layer in layers]
         np.testing.assert_array_equal([line.get_ydata() for line in lines], shown)
@@ -169,15 +170,15 @@ def test_a_layer_has_its_color_whichever_layers_are_shown():
 
 
 def test_a_confusion_matrix_has_numbers_unless_there_are_too_many_classes():
-    axes = plots.confusion([[3, 1], [0, 4]], ["a", "b"]).axes[0]
+    axes = runs.confusion([[3, 1], [0, 4]], ["a", "b"]).axes[0]
     places = {text.get_position(): text.get_text() for text in axes.texts}
     assert places == {(0, 0): "3", (1, 0): "1", (1, 1): "4"}  # (predicted, true)
     np.testing.assert_array_equal(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
-    assert not plots.confusion(np.eye(200, dtype=int), range(200)).axes[0].texts
+    assert not runs.confusion(np.eye(200, dtype=int), range(200)).axes[0].texts
 
 
 def test_a_figure_makes_its_folder_or_says_that_it_cannot(tmp_path):
-    plots.save(plots.two_pathways(), tmp_path / "new" / "figure.png")
+    style.save(tutorials.two_pathways(), tmp_path / "new" / "figure.png")
     assert (tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="the folder cannot be made"):
-        plots.save(plots.two_pathways(), tmp_path / "new" / "figure.png" / "figure.png")
+        style.save(tutorials.two_pathways(), tmp_path / "new" / "figure.png" / "figure.png")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnref import plots
-from nnref.report import page
+from nnref.plots import runs as draw
+from nnref.plots import style
+from nnref.runs.report import page
 
 SECTIONS = [
     "How it learned",
@@ -74,7 +75,7 @@ def undrawn(monkeypatch):
     """Figures are built but not drawn, which takes a second, where a test looks elsewhere."""
     buffer = BytesIO()
     Image.new("L", (1, 1)).save(buffer, "png")
-    monkeypatch.setattr(plots, "png", lambda figure, dpi: buffer.getvalue())
+    monkeypatch.setattr(style, "png", lambda figure, dpi: buffer.getvalue())
 
 
 class Document(HTMLParser):
@@ -247,5 +248,5 @@ def test_without_names_or_confusions_numbers_stand_in(rng, undrawn):
 
 
 def test_a_rule_of_ones_own_has_one_color():
-    lines = plots.losses(record()["history"], "my rule").axes[0].lines
+    lines = draw.losses(record()["history"], "my rule").axes[0].lines
     assert len({line.get_color() for line in lines}) == 1

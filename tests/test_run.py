@@ -13,11 +13,11 @@ import pytest
 from oracles import assert_same
 from pictures import class_folders, picture, write_folder
 
-from nnref import checkpoint, compare, run
 from nnref.backend import xp
 from nnref.data.imageset import ImageSet, split
 from nnref.errors import InputError
-from nnref.settings import Settings
+from nnref.runs import checkpoint, compare, run
+from nnref.runs.settings import Settings
 
 SHORT = {"model": "mlp", "width": 0.05, "batch_size": 100, "epochs": 2, "val": 0.2}
 RULES = ["sign-symmetry", "feedback-alignment", "redrawn-magnitudes"]

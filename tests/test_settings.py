@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from nnref import settings
 from nnref.errors import InputError
-from nnref.settings import FIELDS, Settings, as_flags, as_toml, from_text, read_toml
+from nnref.runs import settings
+from nnref.runs.settings import FIELDS, Settings, as_flags, as_toml, from_text, read_toml
 
 OTHER = Settings(
     data="imagefolder:a b.zip", size=32, classes=5, per_class=7, val=0.25, model="mlp", width=0.5,

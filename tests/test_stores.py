@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from pictures import content_of, tar_bytes, write_folder, write_tar, write_zip
 
-from nnref.data import stores
+from nnref.data.files import stores
 from nnref.errors import InputError
 
 TREE = {"train/cat/1.png": 1, "train/dog/2.png": 2, "words.txt": b"cat\ta cat\n"}

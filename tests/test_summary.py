@@ -10,7 +10,7 @@ from nnref import layers, models
 from nnref.backend import plainly, xp
 from nnref.errors import InputError
 from nnref.losses import softmax_cross_entropy
-from nnref.summary import peak_memory, summary
+from nnref.tools.summary import peak_memory, summary
 
 
 def test_summary_prints_layers_shapes_and_lecuns_parameter_counts(capsys):

@@ -7,14 +7,14 @@ import pytest
 
 from nnref import feedback, models
 from nnref.backend import to_device, to_host
-from nnref.dale import every_neuron, every_weight, interneurons
 from nnref.errors import InputError
+from nnref.experiments.network import network
 from nnref.feedback import Backprop, Feedback, FeedbackAlignment, SignSymmetry
 from nnref.layers import BatchNorm
 from nnref.measure import deltas, weight_layers
-from nnref.pathways import FixedConcordance, Inverted, TrackingConcordance
-from nnref.replicate.networks import network
-from nnref.transport import PRICES, cut_gains, ledger, total
+from nnref.questions.dale import every_neuron, every_weight, interneurons
+from nnref.questions.pathways import FixedConcordance, Inverted, TrackingConcordance
+from nnref.questions.transport import PRICES, cut_gains, ledger, total
 
 SIZES = 20 * 10 + 10 * 3  # synapses of layers 2 and 3 in `of`; the first layer's B is not used
 

@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from nnref.data import cache, cifar10, idx, mnist
-from nnref.data.fetch import data_folder, fetch
-from nnref.data.manifest import file_hash, manifest_path, verify
+from nnref.data import cifar10, mnist
+from nnref.data.files import cache, idx
+from nnref.data.files.fetch import data_folder, fetch
+from nnref.data.files.manifest import file_hash, manifest_path, verify
 from nnref.errors import InputError
 from nnref.files import user_path
 

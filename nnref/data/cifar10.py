@@ -13,7 +13,7 @@ import tarfile
 
 import numpy as np
 
-from nnref.data.fetch import data_folder, fetch
+from nnref.data.files.fetch import data_folder, fetch
 from nnref.data.imageset import ImageSet
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError

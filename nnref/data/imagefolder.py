@@ -10,11 +10,11 @@ subsets are for research and education only; do not pass them on.
 
 import numpy as np
 
-from nnref.data.cache import decoded
-from nnref.data.decode import SUFFIXES, ImageFiles
+from nnref.data.files.cache import decoded
+from nnref.data.files.decode import SUFFIXES, ImageFiles
+from nnref.data.files.lists import class_names, labels_by_file
+from nnref.data.files.stores import open_store
 from nnref.data.imageset import ImageSet
-from nnref.data.lists import class_names, labels_by_file
-from nnref.data.stores import open_store
 from nnref.data.transforms import Normalize, PadCropFlip, RandomResizedCropFlip, ResizeCenterCrop
 from nnref.errors import InputError
 from nnref.files import user_path

@@ -10,8 +10,8 @@ License of MNIST: CC BY-SA 3.0 (Yann LeCun and Corinna Cortes).
 import hashlib
 from pathlib import Path
 
-from nnref.data import idx
-from nnref.data.fetch import data_folder, fetch
+from nnref.data.files import idx
+from nnref.data.files.fetch import data_folder, fetch
 from nnref.data.imageset import ImageSet
 from nnref.errors import InputError
 from nnref.files import user_path

@@ -5,7 +5,7 @@ from nnref.layers.base import Layer
 from nnref.layers.compose import Flatten, Residual, Sequential
 from nnref.layers.conv import Conv2d
 from nnref.layers.linear import Linear
-from nnref.layers.locally import LocallyConnected2d
+from nnref.layers.local import LocallyConnected2d
 from nnref.layers.norm import BatchNorm
 from nnref.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 

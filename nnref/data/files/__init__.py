@@ -1,0 +1,1 @@
+"""Archive and file plumbing under the loaders: nothing here knows about learning."""

@@ -1,0 +1,78 @@
+"""Hashes of all files of a data set, written once and checked ever after.
+
+A flipped byte in a JPEG usually decodes, without an error, to wrong pixels; only a hash tells. The
+manifest is a text file that `sha256sum --check` reads too: a hash and a name in every line.
+"""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nnref.backend import cores
+from nnref.data.files.stores import Folder
+from nnref.errors import InputError
+from nnref.files import check_writable, write_whole
+
+NAME = "SHA256SUMS"
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of a folder, or of a single file, lies: in it, or beside it."""
+    return path / NAME if path.is_dir() else path.with_name(f"{path.name}.sha256")
+
+
+def verify(path: Path) -> tuple[int, list[str]]:
+    """(number of files, what is wrong with them), by the manifest, which is written if missing.
+
+    Raises InputError if there is nothing at `path`, or a manifest cannot be read or written.
+    """
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path}: expected a file or a folder, found nothing")
+    manifest = manifest_path(path)
+    if not manifest.exists():
+        check_writable(manifest)
+        found = _hashes(path)
+        lines = "".join(f"{value}  {name}\n" for name, value in found.items())
+        write_whole(manifest, lines.encode(errors="surrogateescape"))
+        return len(found), []
+    expected = _read(manifest)
+    found = _hashes(path)
+    wrong = [f"{name}: missing" for name in expected if name not in found]
+    wrong += [f"{name}: not in the manifest" for name in found if name not in expected]
+    wrong += [
+        f"{name}: changed" for name in found if expected.get(name, found[name]) != found[name]
+    ]
+    return len(found), wrong
+
+
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """The hash of one file; InputError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _hashes(path) -> dict[str, str]:
+    """Name -> hash of all files at `path`, the manifest itself left out."""
+    folder = path if path.is_dir() else path.parent
+    names = Folder(path).names if path.is_dir() else [path.name]
+    names = [name for name in names if name != NAME]
+    if not names or any("\n" in name for name in names):
+        raise InputError(f"{path}: expected files, with names of one line each")
+    with ThreadPoolExecutor(cores()) as pool:
+        hashes = pool.map(file_hash, [folder / name for name in names])
+        hashes = tqdm(hashes, "hashing", len(names), disable=None, delay=1, unit=" files")
+        return dict(zip(names, hashes, strict=True))
+
+
+def _read(manifest) -> dict[str, str]:
+    """Name -> hash, as the manifest says."""
+    try:
+        lines = manifest.read_text(errors="surrogateescape").removesuffix("\n").split("\n")
+        return {name: value for value, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{manifest}: not a manifest (hash, two spaces, name): {error}") from None

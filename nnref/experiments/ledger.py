@@ -1,0 +1,102 @@
+"""tutorials/claims.md: every claim, the published number, ours, the verdict; made from results.
+
+    python -m nnref.experiments.ledger
+
+reads tutorials/results/NAME.json, as `python -m nnref replicate NAME` wrote them, and writes the
+page beside that folder. What has no result there is "not run yet".
+"""
+
+import sys
+from pathlib import Path
+
+from nnref.experiments import EXPERIMENTS, find
+from nnref.files import read_json, write_whole
+from nnref.plots import style
+
+TITLE = """# What holds, and what does not
+
+Every claim of the papers that nnref replicates, and every prediction of ours where no paper has an
+answer ("none in print"): the published number, what we measured with the setting it was measured
+in, and a verdict. The conditions of a verdict stand in the code of each
+replication, and were written before its result was first known; the log of changes tells which
+were changed afterwards, and no verdict got better by it. (Learning rates did change after a first
+run: of concordance, dale, late_error and plasticity they are chosen over longer trainings, or from
+more, than at first; it made two verdicts of concordance better.) Failures stay. **Reproduced**: all
+conditions hold. **Partly**: some do, beside the guards against a trivial result (that BP learns at
+all, say). **Not**: none does. "Recalled" marks a published number that was not read again at its
+source. Numbers are means ± standard deviations, with the number of seeds in brackets; the learning
+rate was chosen for every rule by itself on validation images, unless a line says that it is the
+paper's.
+
+This page is made from the files in [results/](results) by `python -m nnref.experiments.ledger`.
+"""
+
+
+def page(results: Path) -> str:
+    """The page for the results in a folder, in the order of EXPERIMENTS."""
+    parts, counts = [], {}
+    for name in EXPERIMENTS:
+        path = results / f"{name}.json"
+        result = read_json(path) if path.is_file() else None
+        for claim in find(name).claims(result):
+            counts[claim.verdict] = counts.get(claim.verdict, 0) + 1
+        parts.append(_part(name, result, results))
+    total = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    return "\n".join([TITLE, f"So far: {total}.\n", *parts])
+
+
+def _part(name, result, results) -> str:
+    """The claims of one paper, what was run for them, and the figures."""
+    module = find(name)
+    lines = [f"## {name}\n", f"{module.PAPER}\n"]
+    lines += ["| claim | published | ours | verdict |", "|---|---|---|---|"]
+    for claim in module.claims(result):
+        why = "; ".join(
+            f"{words}: {_ANSWER[answer]}" for words, answer in [*claim.conditions, *claim.guards]
+        )
+        lines.append(
+            f"| {claim.text} | {claim.published} | {claim.ours} ({claim.setting}) "
+            f"| **{claim.verdict}**: {why} |"
+        )
+    if result is None:
+        return "\n".join([*lines, "\nNot run yet.\n"])
+    data = "; ".join(
+        f"{d['name']}, {d['train']:,} training images (a share of {d['held_out']:g} held out), "
+        f"{d['test']:,} test images"
+        for d in result["data"]
+    )
+    versions = result["versions"]
+    lines += [
+        "",
+        f"Tier `{result['tier']}`; {data}. {len(result['trials'])} trainings, "
+        f"{result['wall_s'] / 3600:.1f} hours in all ({versions['computes']}; nnref "
+        f"{versions['nnref']}, Python {versions['python']}). Again: `{result['command']}`.",
+        "",
+    ]
+    if result["not_run"]:
+        lines += [f"Left out: {', '.join(result['not_run'])}.", ""]
+    lines += ["```text", module.table(result), "```", ""]
+    figures = sorted((results.parent / "figures").glob(f"{name}-*.png"))
+    lines += [f"![{name}: {path.stem[len(name) + 1 :]}](figures/{path.name})\n" for path in figures]
+    return "\n".join(lines)
+
+
+_ANSWER = {True: "yes", False: "no", None: "not measured"}
+
+
+def main(folder: Path):
+    """Write claims.md in the folder of the tutorials, and draw its figures."""
+    if not any((folder / "results" / f"{name}.json").is_file() for name in EXPERIMENTS):
+        raise SystemExit(f"{folder}/results: expected NAME.json of a replication, found none")
+    for name in EXPERIMENTS:
+        path = folder / "results" / f"{name}.json"
+        for old in (folder / "figures").glob(f"{name}-*.png"):
+            old.unlink()
+        drawn = find(name).figures(read_json(path)) if path.is_file() else {}
+        for figure, picture in drawn.items():
+            style.save(picture, folder / "figures" / f"{name}-{figure}.png")
+    write_whole(folder / "claims.md", page(folder / "results").encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "tutorials"))

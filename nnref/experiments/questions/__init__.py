@@ -1,0 +1,1 @@
+"""Experiments of our own on questions that no paper answers, one file for each."""

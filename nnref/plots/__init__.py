@@ -1,0 +1,1 @@
+"""Figures: style.py first, then a file for each part of nnref that draws."""

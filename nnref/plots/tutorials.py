@@ -1,0 +1,108 @@
+"""The figures that the tutorials draw."""
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from nnref.plots.style import COLORS, LAYER_STYLES, MEASURES, angle_axis, bare_axes
+
+
+def two_pathways() -> Figure:
+    """Two neurons, the synapse W between them, and the synapse B of the way back (tutorial 1)."""
+    figure = Figure(figsize=(7, 2.7), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(-1.9, 1.9), aspect="equal")
+    axes.axis("off")
+    for x, name in ((2, "1"), (8, "2")):
+        axes.add_patch(Circle((x, 0), 0.9, facecolor="white", edgecolor="#333333", linewidth=1.5))
+        axes.text(x, 0, f"neuron {name}", ha="center", va="center")
+    arrow = {"arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 18, "color": "#333333"}
+    arrow["connectionstyle"] = "arc3,rad=-0.15"
+    for start, end, style, y, label in (
+        ((2.8, 0.5), (7.2, 0.5), "-", 1.35, "activity $x$ through weight $W$  (Eq. 1)"),
+        ((7.2, -0.5), (2.8, -0.5), "--", -1.35, "$\\delta$ through weight $B$  (Eq. 2)"),
+    ):
+        axes.annotate("", end, start, arrowprops=arrow | {"linestyle": style})
+        axes.text(5, y, label, ha="center", va="center")
+    return figure
+
+
+def alignment(watched: dict) -> Figure:
+    """Both angles while a network with one hidden layer trains (tutorial 2).
+
+    watched maps the name of a rule to an object with the lists `epochs`, `weight` (degrees, of the
+    top layer) and `delta` (degrees, of the hidden layer).
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    weight, delta = figure.subplots(1, 2, sharey=True)
+    for name, run in watched.items():
+        color = COLORS.get(name)  # a rule of a reader's own takes matplotlib's next color
+        weight.plot(run.epochs, run.weight, color=color, label=name)
+        delta.plot(run.epochs, run.delta, color=color, label=name)
+    weight.set(title="Top layer: is B like W?", ylabel="angle (degrees)")
+    delta.set(title="Hidden layer: is its delta like backprop's?")
+    for axes in (weight, delta):
+        angle_axis(axes, max(run.epochs[-1] for run in watched.values()))
+        axes.set_xlabel("epochs")
+        axes.legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.2))
+        bare_axes(axes)
+    return figure
+
+
+def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
+    """Angles over time, and beside them what the network makes of them (tutorial 3).
+
+    Both map a name to (times, values). A name is a rule, alone or with a remark ("backprop, W
+    frozen"): the rule gives the color, and each remark of a panel has a line style of its own.
+    """
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, curves in ((left, angles), (right, outcomes)):
+        remarks = list(dict.fromkeys(name.partition(", ")[2] for name in curves))
+        for name, (times, values) in curves.items():
+            rule, _, remark = name.partition(", ")
+            style = LAYER_STYLES[::-1][remarks.index(remark) % len(LAYER_STYLES)]
+            axes.plot(times, values, color=COLORS.get(rule), linestyle=style, label=name)
+        axes.set_xlabel(time)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        bare_axes(axes)
+    left.set(title="Which way does the error point?", ylabel="angle (degrees)")
+    right.set(title="What does the network learn from it?", ylabel=outcome)
+    angle_axis(left, max(times[-1] for times, _ in angles.values()), below=True)
+    return figure
+
+
+def kernels(angles: dict, changes: dict) -> Figure:
+    """How wrong each layer's delta is, and what it taught the lowest convolution (tutorial 4).
+
+    angles maps the name of a rule to two lists of delta angles (degrees, one per layer, bottom
+    first): at birth, and after training. changes maps it to how much every weight of the kernels
+    has changed, (k, k, number of kernels).
+    """
+    figure = Figure(figsize=(11, 4.3), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.1), wspace=0.05)
+    delta = left.subplots()
+    for name, (birth, after) in angles.items():
+        layers = range(1, len(birth) + 1)
+        (line,) = delta.plot(layers, birth, "--", color=COLORS.get(name), label=f"{name}, at birth")
+        line.set(marker="o", markersize=9, markerfacecolor="white")
+        color = line.get_color()
+        delta.plot(layers, after, color=color, marker="o", markersize=5, label=f"{name}, trained")
+        delta.set_xticks(layers)
+    angle_axis(delta, delta.get_xticks()[-1])
+    delta.set(title="Is the error like backprop's?", xlabel="layer with weights (1: the lowest)")
+    delta.set_ylabel(MEASURES["delta_angle_deg"])
+    delta.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 0.1))
+    bare_axes(delta)
+    right.suptitle("How the kernels of layer 1 have changed", fontsize="large")
+    remark = "red: up, blue: down, white: not at all; each row in its own scale"
+    right.supxlabel(remark, fontsize="medium")
+    columns = max(change.shape[-1] for change in changes.values())
+    panels = right.subplots(len(changes), columns, squeeze=False)
+    for (name, change), row in zip(changes.items(), panels, strict=True):
+        largest = abs(change).max() or 1
+        for i, axes in enumerate(row):
+            axes.set(xticks=[], yticks=[])
+            axes.imshow(change[:, :, i], cmap="RdBu_r", vmin=-largest, vmax=largest)
+        label, color = name.replace("-", "-\n"), COLORS.get(name, "black")
+        row[0].set_ylabel(label, color=color, rotation=0, ha="right", va="center")
+    return figure

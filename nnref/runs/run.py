@@ -1,0 +1,368 @@
+"""A training run in a folder: what it is, what it measured, and all it needs to go on after a stop.
+
+config.toml      every setting; run.json: the command, versions, and the hash of the data
+history.csv      a line for each epoch; log.jsonl: everything that happened, with its time
+checkpoints/     the last two, and best.npz by validation accuracy
+result.json      the test set, scored once, after training; report.html shows it all, and figures/
+
+The test images choose nothing: `best` is chosen on images held out from the training set.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from shlex import quote
+
+import numpy as np
+from tqdm import tqdm
+
+from nnref import measure
+from nnref.backend import describe, to_host
+from nnref.data.imageset import ImageSet, batches, collect, split
+from nnref.errors import InputError
+from nnref.files import make_folder, read_json, write_whole
+from nnref.layers import Conv2d, Linear
+from nnref.plots import style
+from nnref.runs import checkpoint, report
+from nnref.runs.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
+from nnref.tools.doctor import versions
+from nnref.train import Progress, evaluation, fit
+
+WATCHED = 256  # training images on which angles are measured
+MISTAKES = 24  # to show
+
+
+def start(folder: Path | None, settings: Settings, save_every: float = 60) -> dict:
+    """Train from the beginning, in a new folder (None: write nothing); return the result."""
+    names = ("config.toml", "result.json", "checkpoints/*.npz")
+    if folder is not None and any(any(folder.glob(name)) for name in names):
+        raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} goes on with it")
+    parts = _Parts(settings)
+    if folder is not None:
+        make_folder(folder / "checkpoints")
+        facts = {
+            "command": f"python -m nnref train {as_flags(settings)} --out {quote(str(folder))}",
+            "versions": versions(),
+            "data": parts.facts,
+        }
+        write_whole(folder / "run.json", _json(facts))
+        write_whole(folder / "config.toml", as_toml(settings).encode())  # from here on it is a run
+    return _Run(folder, parts, save_every).go(Progress())
+
+
+def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
+    """Go on where the newest whole checkpoint stands; return the result.
+
+    Raises InputError if `given` settings, or the data, are not those of the folder.
+    """
+    if not (folder / "config.toml").is_file():
+        raise InputError(f"{folder}: expected the folder of a run, found no config.toml in it")
+    settings = Settings(**read_toml(folder / "config.toml"))
+    _check_same(folder, given, dataclasses.asdict(settings))
+    if (folder / "result.json").is_file():
+        print(f"{folder}: finished before")
+        return read_json(folder / "result.json")
+    parts = _Parts(settings)
+    there = read_json(folder / "run.json")["data"]["sha256"]
+    if there != parts.facts["sha256"]:
+        raise InputError(f"{folder}: its data are others: SHA-256 {there} there")
+    make_folder(folder / "checkpoints")
+    for left_over in (folder / "checkpoints").glob(".*.tmp"):
+        left_over.unlink()
+    contents = newest(folder)
+    if contents:  # someone may have changed config.toml since
+        _check_same(folder, dataclasses.asdict(settings), checkpoint.facts_of(contents)["settings"])
+    progress = (
+        checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
+    )
+    return _Run(folder, parts, save_every).go(progress)
+
+
+def _check_same(folder, given: dict, there: dict):
+    """Raise InputError, naming them, if settings differ from those of the run in the folder."""
+    differing = [
+        f"{flag(name)} {value} (there {there[name]})"
+        for name, value in given.items()
+        if value != there[name]
+    ]
+    if differing:
+        raise InputError(f"{folder}: its settings are others: {', '.join(differing)}")
+
+
+def newest(folder: Path) -> dict | None:
+    """The contents of the newest checkpoint that is whole; None if there is none at all.
+
+    Says on stderr which ones are damaged and puts them aside, so that no later step takes one of
+    them for the newest. Raises InputError, and leaves them, if all are.
+    """
+    paths, damaged = _checkpoints(folder), []
+    for path in reversed(paths):
+        try:
+            contents = checkpoint.read(path)
+        except InputError as error:
+            print(f"nnref: {error}; trying the one before it", file=sys.stderr)
+            damaged.append(path)
+            continue
+        for broken in damaged:
+            broken.rename(broken.with_name(f"damaged-{broken.name}"))
+        return contents
+    if paths:
+        raise InputError(f"{folder}: every checkpoint is damaged; train into a new folder")
+    return None
+
+
+def _checkpoints(folder) -> list[Path]:
+    """Those that training goes on from, oldest first."""
+    return sorted((folder / "checkpoints").glob("[0-9]*.npz"))
+
+
+class _Parts:
+    """What a run is made of: data, model, optimizer."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        train, self.test = load_data(settings)
+        self.train, self.val = split(train, self.test, settings.val, settings.seed)
+        if not len(self.train.labels):
+            raise InputError(f"--val: expected to leave images to train on, found {settings.val}")
+        if settings.batch_size > len(self.train.labels):
+            raise InputError(
+                f"--batch-size: expected at most the {len(self.train.labels)} images to train on, "
+                f"found {settings.batch_size}"
+            )
+        self.model, self.optimizer, self.schedule = build(settings, train)
+        self.facts = {
+            "train": len(self.train.labels),
+            "val": len(self.val.labels) if self.val else 0,
+            "test": len(self.test.labels),
+            "names": list(map(str, train.names)) or [str(i) for i in range(1 + train.labels.max())],
+            "sha256": data_hash(train, self.test),
+        }
+
+
+def data_hash(*parts: ImageSet) -> str:
+    """SHA-256 of all labels, and of all images that lie in memory or in the cache."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(np.ascontiguousarray(part.labels).data)
+        if isinstance(part.images, np.ndarray):
+            for image in part.images:
+                found.update(np.ascontiguousarray(image).data)
+    return found.hexdigest()
+
+
+class _Run:
+    """Training with a folder to write to, or None."""
+
+    def __init__(self, folder, parts, save_every):
+        self.folder, self.parts, self.save_every = folder, parts, save_every
+        self.saved, self.stop, self.shown = time.monotonic(), False, sys.stderr.isatty()
+
+    def go(self, progress: Progress) -> dict:
+        """Train to the end, score the test set, write the result and the report."""
+        parts, settings, self.progress = self.parts, self.parts.settings, progress
+        began = time.perf_counter() - sum(e.get("seconds", 0) for e in progress.history)
+        began -= progress.seconds
+        print(f"{describe()}; {_sizes(parts.facts)}")
+        self.log("start" if not progress.history else "resume", epoch=progress.epoch)
+        if not progress.history:
+            progress.history.append({"epoch": 0} | self.measured())
+        if self.has_checkpoint() and progress.step == 0:  # a kill may have come just after it
+            self.keep_records()
+        with self.interruptible():
+            try:
+                fit(
+                    parts.model, parts.optimizer, parts.train, parts.val, settings.epochs,
+                    settings.batch_size, parts.schedule, settings.seed, self.after_step,
+                    self.after_epoch, settings.model if self.shown else None, progress,
+                )  # fmt: skip
+            except FloatingPointError as error:
+                self.log("diverged", error=str(error), last=progress.history[-1])
+                good = f"; the last good checkpoint is in {self.folder}"
+                raise FloatingPointError(
+                    f"{error}{good if self.has_checkpoint() else ''}"
+                ) from None
+        test, mistakes = score(parts.model, parts.test)
+        print(f"test accuracy {test['accuracy']:.1%} on {parts.facts['test']} images, scored once")
+        record = {
+            "settings": dataclasses.asdict(settings),
+            "layers": [repr(layer) for layer in measure.weight_layers(parts.model)],
+            "history": progress.history,
+            "test": test,
+            "guess": float(np.bincount(parts.test.labels).max() / len(parts.test.labels)),
+            "wall_s": time.perf_counter() - began,
+        }
+        if self.folder is None:
+            return record
+        record |= read_json(self.folder / "run.json")
+        page = report.page(record, mistakes, filters(parts.model, parts.train))
+        write_whole(self.folder / "report.html", page.encode())
+        for name, figure in report.figures(record).items():
+            style.save(figure, self.folder / "figures" / f"{name}.png")
+        write_whole(self.folder / "result.json", _json(record))
+        self.log("end", test_accuracy=test["accuracy"])
+        print(f"report: {self.folder / 'report.html'}")
+        return record
+
+    def after_step(self, _):
+        """Save now and then; after Ctrl-C, save and stop."""
+        if self.stop:
+            self.save()
+            self.log("interrupted", epoch=self.progress.epoch, step=self.progress.step)
+            if self.folder:
+                command = f"python -m nnref train --resume {quote(str(self.folder))}"
+                print(f"\nsaved; go on with: {command}", file=sys.stderr)
+            raise KeyboardInterrupt
+        if time.monotonic() - self.saved > self.save_every:
+            self.save()
+
+    def after_epoch(self, entry):
+        """Measure, print, save; keep the best."""
+        for name in ("loss", "accuracy"):
+            if f"test_{name}" in entry:  # `fit` calls any held-out images the test
+                entry[f"val_{name}"] = entry.pop(f"test_{name}")
+        entry |= {"lr": self.parts.optimizer.lr} | self.measured()
+        speed = self.parts.facts["train"] / entry["seconds"]
+        val = (
+            f", validation accuracy {entry['val_accuracy']:.1%}" if "val_accuracy" in entry else ""
+        )
+        line = f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}{val}"
+        tqdm.write(f"{line}, {speed:.0f} images/s")  # print() would write into the progress bar
+        sys.stdout.flush()
+        self.log("epoch", **entry)
+        self.save()
+        self.keep_records()
+        if self.stop:
+            self.after_step(None)
+
+    def has_checkpoint(self) -> bool:
+        """Is there one to go on from?"""
+        return self.folder is not None and bool(_checkpoints(self.folder))
+
+    def keep_records(self):
+        """At the end of an epoch: history.csv, and best.npz if it was the best so far."""
+        if self.folder is None:
+            return
+        write_whole(self.folder / "history.csv", _as_csv(self.progress.history))
+        entry = self.progress.history[-1]
+        before = [e["val_accuracy"] for e in self.progress.history[:-1] if "val_accuracy" in e]
+        if "val_accuracy" in entry and entry["val_accuracy"] > max([-1, *before]):
+            newest = _checkpoints(self.folder)[-1].read_bytes()
+            write_whole(self.folder / "checkpoints" / "best.npz", newest)
+
+    def measured(self) -> dict:
+        """Angles and norm ratios of every layer with weights, bottom first; None: undefined."""
+        model, train = self.parts.model, self.parts.train
+        looked_at = train._replace(transform=self.parts.test.transform)
+        x, labels = next(batches(looked_at, min(WATCHED, len(train.labels))))
+        return measure.by_layer(model, x, labels)
+
+    def save(self):
+        """A checkpoint; of older ones the last stays."""
+        if self.folder is None:
+            return
+        now, parts = self.progress, self.parts
+        path = self.folder / "checkpoints" / f"{now.epoch:05d}-{now.step:07d}.npz"
+        facts = {"settings": dataclasses.asdict(parts.settings), "data": parts.facts["sha256"]}
+        checkpoint.save(path, parts.model, parts.optimizer, now, facts)
+        for old in _checkpoints(self.folder)[:-2]:
+            old.unlink()
+        self.saved = time.monotonic()
+
+    def log(self, event, **facts):
+        """A line in log.jsonl."""
+        if self.folder is None:
+            return
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event} | facts)
+        try:
+            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            path = self.folder / "log.jsonl"
+            raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+    @contextlib.contextmanager
+    def interruptible(self):
+        """Inside, the first Ctrl-C lets the step finish; a second one ends at once."""
+
+        def stop(*_):
+            self.stop = True
+            signal.signal(signal.SIGINT, before)
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def score(model, data: ImageSet) -> tuple[dict, list]:
+    """Loss, accuracy and confusion matrix on these images; and the worst mistakes as pictures.
+
+    A mistake is (image, true label, predicted label, the probability that it was given).
+    """
+    rows = []
+    with evaluation(model):
+        for x, _ in batches(data, 500):
+            rows.append(to_host(model.forward(x)).astype("float64"))
+    logits = np.concatenate(rows)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    chances = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    labels, predicted = data.labels, chances.argmax(axis=1)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    classes = chances.shape[1]
+    pairs = np.bincount(labels * classes + predicted, minlength=classes**2)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-losses[wrong], kind="stable")][:MISTAKES]
+    mistakes = [
+        (collect(data, (0, 0), [i])[0][0], int(labels[i]), int(predicted[i]), chances[i].max())
+        for i in worst
+    ]
+    found = {
+        "loss": float(losses.mean()),
+        "accuracy": float((predicted == labels).mean()),
+        "confusion": pairs.reshape(classes, classes).tolist(),  # rows: the true class
+    }
+    return found, mistakes
+
+
+def filters(model, data: ImageSet):
+    """The weights of the first layer as pictures (count, H, W, C), if they look at pixels."""
+    layer = measure.weight_layers(model)[0]
+    W = to_host(layer.params["W"])
+    if isinstance(layer, Conv2d):
+        shape = (layer.k, layer.k, layer.C_in)
+    elif isinstance(layer, Linear):
+        shape = collect(data, (0, 0), [0])[0].shape[1:]
+    else:
+        return None
+    return W.T.reshape(-1, *shape)
+
+
+def _sizes(facts) -> str:
+    """How many images do what."""
+    return (
+        f"images: {facts['train']} to train on, {facts['val']} to choose by (validation), "
+        f"{facts['test']} to test with at the end"
+    )
+
+
+def _json(record) -> bytes:
+    return (json.dumps(record, indent=1) + "\n").encode()
+
+
+def _as_csv(history) -> bytes:
+    """The numbers of every epoch; what has one for each layer stands in log.jsonl."""
+    text = io.StringIO()
+    columns = ["epoch", "train_loss", "val_loss", "val_accuracy", "lr", "seconds"]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(entry for entry in history if "train_loss" in entry)
+    return text.getvalue().encode()

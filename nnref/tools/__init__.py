@@ -1,0 +1,1 @@
+"""Programs beside training: the demo, self-tests, gradient checks, the benchmark, summaries."""

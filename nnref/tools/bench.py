@@ -1,0 +1,357 @@
+"""`python -m nnref bench`: how fast is a training step, against two measures from the same run?
+
+The limit: what a large matrix product reaches on this device, since all the work is products; on a
+GPU also what a large copy does, since memory is the other limit there. And, if asked for, PyTorch:
+the same network, batch, device and threads, eager, in the faster of its two memory layouts; the
+steps of both alternate in blocks, so that a neighbor on the machine disturbs both. The clock starts
+after warm-up. This is the only module that imports torch, and only when asked to.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from nnref import layers, models
+from nnref.backend import describe, tf32, to_device, xp
+from nnref.errors import InputError
+from nnref.fast import threads
+from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
+from nnref.layers.base import WeightLayer, record
+from nnref.losses import softmax_cross_entropy
+from nnref.optim import SGD
+
+CASES = {  # name: (network, shape of an image, batch)
+    "mlp": (lambda **rest: models.mlp([1000, 1000], **rest), (28, 28, 1), 128),
+    "lenet": (models.lenet, (28, 28, 1), 64),
+    "cifar_cnn": (models.cifar_cnn, (32, 32, 3), 64),
+    "locally_connected": (models.locally_connected, (32, 32, 3), 64),
+    "resnet20": (models.resnet20, (32, 32, 3), 128),
+    "resnet18": (lambda **rest: models.resnet18(stem="cifar", **rest), (32, 32, 3), 32),
+    "alexnet": (models.alexnet, (64, 64, 3), 64),
+}
+RULES = {"bp": Backprop(), "ss": SignSymmetry(), "fa": FeedbackAlignment()}
+ROUNDS = 5  # blocks of steps of each kind
+BLOCK_S = 0.4  # seconds of one block, at least
+PAUSE_S = 0.1  # between blocks: threads of the other library go to sleep
+
+
+def run(names: list[str], against_torch: bool, batch: int | None = None, width: float = 1) -> dict:
+    """Measure these networks under BP, SS and FA; print a line for each; return the record."""
+    rows = []
+    print(HEADER + (ON_A_GPU if xp is not np else ""))
+    for name in names:
+        for row in measure(name, against_torch, batch, width):
+            rows.append(row)
+            print(as_line(row), flush=True)
+    return {"machine": machine(), "models": rows}
+
+
+def measure(name: str, against_torch: bool, batch: int | None = None, width: float = 1):
+    """One row for each rule: times, shares and ratios of one network."""
+    make, shape, usual = CASES[name]
+    batch = batch or usual
+    options = {"input_shape": shape, "classes": 10, "width": width}
+    nets = {rule: make(feedback=RULES[rule], **options) for rule in RULES}
+    steps = {rule: training_step(model, shape, batch) for rule, model in nets.items()}
+    if against_torch and name != "locally_connected":  # PyTorch has no such layer
+        for layout in ("channels_last", "contiguous_format"):
+            steps[layout] = torch_step(nets["bp"], shape, batch, layout)
+    times = alternate(steps)
+    gemm, copy = gemm_flops(), copy_bytes()
+    work, moved = least_work(nets["bp"], shape, batch)
+    memory = {"nnref": peak_mb(name, "nnref", batch, width)}
+    if len(steps) > len(RULES):
+        memory["torch"] = peak_mb(name, "torch", batch, width)
+    for rule in RULES:
+        best = min(min(block) for block in times[rule])
+        row = {
+            "model": name,
+            "rule": rule,
+            "batch": batch,
+            "width": width,
+            "threads": threads.THREADS,
+            "step_ms": 1e3 * best,
+            "median_ms": 1e3 * median(t for block in times[rule] for t in block),
+            "images_per_s": batch / best,
+            "gflop_per_s": work / best / 1e9,
+            "gemm_share": work / best / gemm,
+            "peak_mb": memory["nnref"],
+        }
+        if xp is not np:
+            row |= {"gb_per_s": moved / best / 1e9, "copy_share": moved / best / copy}
+        if len(steps) > len(RULES):
+            # by rounds: the better layout's best step over nnref's best step beside it
+            layouts = zip(times["channels_last"], times["contiguous_format"], strict=True)
+            theirs = [min(*a, *b) for a, b in layouts]
+            ratios = [t / min(o) for t, o in zip(theirs, times[rule], strict=True)]
+            row |= {
+                "torch_ms": 1e3 * min(theirs),
+                "torch_peak_mb": memory["torch"],
+                "ratio": median(ratios),
+                "ratio_from": min(ratios),
+                "ratio_to": max(ratios),
+            }
+        yield row
+
+
+HEADER = (
+    "ratio: PyTorch's time / nnref's, median of the rounds (smallest to largest); "
+    "above 1 nnref is faster\n\n"
+    "model              rule batch   step ms  median  images/s  GFLOP/s  of GEMM  peak MB  ratio"
+)
+ON_A_GPU = "     GB/s  of copy"
+
+
+def as_line(row: dict) -> str:
+    """A row of the printed table."""
+    line = (
+        f"{row['model']:<18} {row['rule']:>4} {row['batch']:>5} {row['step_ms']:>9.1f} "
+        f"{row['median_ms']:>7.1f} {row['images_per_s']:>9.0f} {row['gflop_per_s']:>8.1f} "
+        f"{row['gemm_share']:>8.0%} {row['peak_mb']:>8.0f}"
+    )
+    if "ratio" in row:
+        line += f"  {row['ratio']:.2f} ({row['ratio_from']:.2f} to {row['ratio_to']:.2f})"
+    if "gb_per_s" in row:
+        line += f"  {row['gb_per_s']:.0f}  {row['copy_share']:.0%}"
+    return line
+
+
+def alternate(steps: dict) -> dict:
+    """{name: one list of seconds for each round}, the steps taking turns in blocks."""
+    times = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+        step()
+    for _ in range(ROUNDS):
+        for name, step in steps.items():
+            time.sleep(PAUSE_S)
+            step()
+            times[name].append(block(step))
+    return times
+
+
+def block(step) -> list[float]:
+    """Seconds of each of some steps in a row."""
+    taken = []
+    while sum(taken) < BLOCK_S or len(taken) < 3:
+        taken.append(seconds(step))
+    return taken
+
+
+def seconds(step) -> float:
+    """How long a call takes, by the GPU's own clock where the work is done on one."""
+    if xp is np:
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+    start, stop = xp.cuda.Event(), xp.cuda.Event()
+    start.record()
+    step()
+    stop.record()
+    stop.synchronize()
+    return xp.cuda.get_elapsed_time(start, stop) / 1e3
+
+
+def training_step(model, shape, batch):
+    """A function that trains `model` on one batch of noise: forward, backward, update."""
+    x, labels = _noise(shape, batch)
+    x, optimizer = to_device(x), SGD(model, lr=0.001)
+
+    def step():
+        with threads.one_blas_thread():
+            _, delta = softmax_cross_entropy(model.forward(x), labels)
+            model.backward(delta)
+            optimizer.step()
+
+    return step
+
+
+def torch_step(model, shape, batch, layout):
+    """The same for PyTorch's copy of the network, its images and kernels in `layout`."""
+    torch = _torch()
+    torch.set_num_threads(threads.THREADS)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32()
+    memory_format, device = getattr(torch, layout), "cpu" if xp is np else "cuda"
+    x, labels = _noise(shape, batch)
+    copy = as_torch(model, torch.nn).to(memory_format=memory_format, device=device)
+    optimizer = torch.optim.SGD(copy.parameters(), lr=0.001, momentum=0.9)
+    x = torch.tensor(x, device=device).permute(0, 3, 1, 2)
+    x = x.contiguous(memory_format=memory_format)
+    labels = torch.tensor(labels, device=device)
+
+    def step():
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(copy(x), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def as_torch(layer, nn):
+    """PyTorch's module for a layer of nnref; `nn` is torch.nn."""
+    if isinstance(layer, layers.Sequential):
+        return nn.Sequential(*(as_torch(inner, nn) for inner in layer.layers))
+    if isinstance(layer, layers.Residual):
+        return _residual(as_torch(layer.main, nn), as_torch(layer.shortcut, nn), nn)
+    if isinstance(layer, layers.Linear):
+        return nn.Linear(layer.n_in, layer.n_out, bias="b" in layer.params)
+    if isinstance(layer, layers.Conv2d):
+        shape = (layer.C_in, layer.C_out, layer.k, layer.stride, layer.padding)
+        return nn.Conv2d(*shape, bias="b" in layer.params)
+    if isinstance(layer, layers.BatchNorm):
+        return _norm(layer.C, nn)
+    if isinstance(layer, layers.MaxPool2d):
+        return nn.MaxPool2d(layer.k, layer.stride, layer.padding)
+    if isinstance(layer, layers.GlobalAvgPool):
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return {layers.ReLU: nn.ReLU, layers.Flatten: nn.Flatten}[type(layer)]()
+
+
+def _residual(main, shortcut, nn):
+    """main(x) + shortcut(x) in PyTorch."""
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main, self.shortcut = main, shortcut
+
+        def forward(self, x):
+            return self.main(x) + self.shortcut(x)
+
+    return Residual()
+
+
+def _norm(C, nn):
+    """PyTorch has one BatchNorm for images and another for vectors; this asks its input."""
+
+    class Norm(nn.BatchNorm2d):
+        def _check_input_dim(self, x):
+            pass
+
+    return Norm(C)
+
+
+def least_work(model, shape, batch) -> tuple[float, float]:
+    """(operations, bytes) that one step cannot do without.
+
+    Operations are the multiplications and additions of the products: forward, dE/dW, error. Bytes
+    are what layers read and write, each once: inputs and outputs forward, inputs, deltas and errors
+    backward; parameters, gradients and velocities. Patches are not among them.
+    """
+    calls, inner = {}, [layer for layer in model.walk() if not layer.layers]
+    for layer in inner:
+        record(layer, "forward", calls, key=layer)
+    model.forward(to_device(_noise(shape, 2)[0]))
+    products, numbers, first = 0, 0, None
+    for layer in inner:
+        del layer.forward  # the recorder
+        x, y = (array[0].size for array in calls[layer])
+        numbers += batch * (3 * x + 2 * y)
+        numbers += 6 * sum(param.size for param in layer.params.values())
+        if isinstance(layer, WeightLayer):
+            W = layer.params["W"]
+            places = 1 if W.ndim == 3 else y // W.shape[-1]  # 3: every place has its own
+            first = first or places * W.size
+            products += places * W.size
+    operations = 2.0 * batch * (3 * products - first)  # nobody reads the error below the first
+    return operations, 4.0 * numbers
+
+
+def gemm_flops() -> float:
+    """Operations per second of a large matrix product, BLAS with as many threads as nnref."""
+    n = 2048 if xp is np else 8192
+    a = xp.ones((n, n), "float32")
+    out = xp.empty_like(a)
+    return 2 * n**3 / min(block(lambda: xp.matmul(a, a, out=out)))
+
+
+def copy_bytes() -> float:
+    """Bytes per second, read and written, of a copy that fits no cache."""
+    a = xp.ones(2**26, "float32")
+    out = xp.empty_like(a)
+
+    def copy():
+        out[...] = a
+
+    return 2 * a.nbytes / min(block(copy))
+
+
+def peak_mb(name, engine, batch, width) -> float:
+    """Megabytes that a training process of one network takes at its peak, without its libraries."""
+    command = [sys.executable, "-m", "nnref.tools.bench", name, engine, str(batch), str(width)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def _peak_of_this_process(name, engine, batch, width) -> float:
+    """What `peak_mb` runs in a process of its own; on a CPU Linux only, elsewhere NaN."""
+    make, shape, _ = CASES[name]
+    if engine == "torch":
+        _torch()
+    before = _status("VmRSS")
+    model = make(input_shape=shape, classes=10, width=width)
+    if engine == "torch":
+        step = torch_step(model, shape, batch, "channels_last")
+        del model
+    else:
+        step = training_step(model, shape, batch)
+    for _ in range(3):
+        step()
+    if xp is np:
+        return _status("VmHWM") - before
+    if engine == "torch":
+        return _torch().cuda.max_memory_reserved() / 2**20
+    return xp.get_default_memory_pool().total_bytes() / 2**20
+
+
+def _torch():
+    """PyTorch; InputError if it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        raise InputError("--against torch: PyTorch is not installed: pip install torch") from None
+    return torch
+
+
+def _status(field) -> float:
+    """A line of /proc/self/status, in megabytes."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def _noise(shape, batch):
+    """Images and labels that mean nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, *shape)).astype("float32")
+    return x, rng.integers(0, 10, batch)
+
+
+def machine() -> dict:
+    """Where this was measured."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
+    return {
+        "processor": model,
+        "threads": threads.THREADS,
+        "python": platform.python_version(),
+        xp.__name__: xp.__version__,
+        "device": describe(),
+        "blas": [f"{lib.internal_api} {lib.version}" for lib in threads._blas],
+        "torch": getattr(sys.modules.get("torch"), "__version__", None),
+    }
+
+
+if __name__ == "__main__":
+    name, engine, batch, width = sys.argv[1:]
+    print(_peak_of_this_process(name, engine, int(batch), float(width)))

@@ -1,0 +1,152 @@
+"""The demo, `python -m nnref`: one network, one start, one order of digits; only B differs.
+
+Digits: the 10,000 training and 2,000 test images that ship with nnref. The test digits choose
+nothing: the learning rate, the same for every rule, is chosen on training digits alone, and
+`python -m nnref.tools.demo` repeats that search (minutes). Adam, because it takes the size out of a
+gradient: a rule whose B is small needs no rate of its own.
+"""
+
+import math
+import time
+
+import numpy as np
+
+from nnref import measure, models
+from nnref.backend import to_device
+from nnref.data import mnist
+from nnref.data.imageset import ImageSet
+from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
+from nnref.optim import Adam, cosine
+from nnref.tools.doctor import versions
+from nnref.train import fit
+
+SIZES = [784, 256, 128, 10]
+EPOCHS = 12
+BATCH_SIZE = 32
+LEARNING_RATE = 0.003  # at the start; it falls to 0 along half a cosine
+WATCHED = 500  # training digits on which the delta angles are measured
+WATCH_EVERY = 0.2  # epochs
+
+
+def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
+    """Train the network once under each of `rules` (name -> Feedback); return the record.
+
+    The record is plain data, ready for JSON: settings, versions, and one object for each rule.
+    Accuracies run from 0 to 1; angles are in degrees, one for each layer, bottom first, and None
+    where there is no direction to measure.
+    """
+    start = time.perf_counter()
+    train, test = mnist.load_subset()
+    results = [run_rule(name, rule, train, test, seed, epochs) for name, rule in rules.items()]
+    commonest = int(np.bincount(train.labels).argmax())
+    return {
+        "data": f"{len(train.labels):,} training and {len(test.labels):,} test digits of MNIST",
+        "network": SIZES,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": BATCH_SIZE,
+        "learning_rate": LEARNING_RATE,
+        "guess": {"digit": commonest, "test_accuracy": float((test.labels == commonest).mean())},
+        "rules": results,
+        "wall_s": time.perf_counter() - start,
+        "versions": versions(),
+    }
+
+
+def run_rule(name, rule, train, test, seed, epochs) -> dict:
+    """The record of one rule: its curves, and where they ended."""
+    start = time.perf_counter()
+    model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
+    watch = Watch(model, to_device(train.images[:WATCHED]), train.labels[:WATCHED])
+    history = train_model(model, train, test, seed, epochs, on_step=watch, label=f"{name:<20}")
+    return {
+        "name": name,
+        "test_accuracy": history[-1]["test_accuracy"],
+        "weight_angle_deg": watch.weight_angles[-1],
+        "delta_angle_deg": watch.delta_angles[-1],
+        "wall_s": time.perf_counter() - start,
+        "history": history,
+        "watched": {
+            "epoch": watch.epochs,
+            "weight_angle_deg": watch.weight_angles,
+            "delta_angle_deg": watch.delta_angles,
+        },
+    }
+
+
+def train_model(model, train, test, seed, epochs, lr=LEARNING_RATE, **options) -> list[dict]:
+    """The demo's way of training, whatever the rule; `options` are more of fit's."""
+    schedule = cosine(lr, epochs)
+    optimizer = Adam(model, lr)
+    return fit(model, optimizer, train, test, epochs, BATCH_SIZE, schedule, seed, **options)
+
+
+class Watch:
+    """Measures both angles of every layer at birth and then every WATCH_EVERY epochs."""
+
+    def __init__(self, model, x, labels):
+        self.model, self.x, self.labels = model, x, labels
+        self.epochs, self.weight_angles, self.delta_angles = [], [], []
+        self(0.0)
+
+    def __call__(self, epoch):
+        if epoch + 1e-9 < WATCH_EVERY * len(self.epochs):
+            return
+        weight_angles = measure.weight_angles(self.model)
+        delta_angles = measure.delta_angles(self.model, self.x, self.labels)
+        self.epochs.append(epoch)
+        self.weight_angles.append([None if math.isnan(a) else a for a in weight_angles])
+        self.delta_angles.append([None if math.isnan(a) else a for a in delta_angles])
+
+
+def table(record: dict) -> str:
+    """The record as the table that the demo prints."""
+    layers = len(record["network"]) - 1
+    width = 8 * layers
+    numbers = "".join(f"{'layer ' + str(i):>8}" for i in range(1, layers + 1))
+    lines = [
+        f"{'':<18}{'test':>9}  {'angle(W, B)':>{width}}  {'angle(delta, BP delta)':>{width}}",
+        f"{'rule':<18}{'accuracy':>9}  {numbers}  {numbers}{'seconds':>9}",
+    ]
+    for rule in record["rules"]:
+        weight = [_degrees(angle) for angle in rule["weight_angle_deg"]]
+        weight[0] = f"({weight[0]})"  # this B is never used
+        delta = [_degrees(angle) for angle in rule["delta_angle_deg"]]
+        cells = ["".join(f"{angle:>8}" for angle in angles) for angles in (weight, delta)]
+        lines.append(
+            f"{rule['name']:<18}{rule['test_accuracy']:>9.1%}  {cells[0]}  {cells[1]}"
+            f"{rule['wall_s']:>9.1f}"
+        )
+    guess = record["guess"]
+    lines.append(f"{'always ' + str(guess['digit']):<18}{guess['test_accuracy']:>9.1%}")
+    return "\n".join(lines)
+
+
+def _degrees(angle: float | None) -> str:
+    """One decimal; a dash where there is no direction."""
+    return "-" if angle is None else f"{angle:.1f}"
+
+
+def search_learning_rate(rates=(0.001, 0.003, 0.01), seeds=(0, 1, 2), epochs=EPOCHS):
+    """Print, for each rate, the mean accuracy (0 to 1) over rules and seeds on held-out digits.
+
+    Trains on the first 8,000 training digits and is judged on the other 2,000.
+    """
+    train, _ = mnist.load_subset()
+    learn, judge = (
+        ImageSet(train.images[part], train.labels[part])
+        for part in (slice(None, 8000), slice(8000, None))
+    )
+    for rate in rates:
+        accuracies = []
+        for rule in (Backprop(), SignSymmetry(), FeedbackAlignment()):
+            for seed in seeds:
+                model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
+                history = train_model(model, learn, judge, seed, epochs, rate)
+                accuracies.append(history[-1]["test_accuracy"])
+        by_rule = np.reshape(accuracies, (3, -1)).mean(axis=1)
+        print(f"lr {rate}: BP, SS, FA {by_rule.round(4)}, mean {by_rule.mean():.4f}")
+
+
+if __name__ == "__main__":
+    search_learning_rate()
