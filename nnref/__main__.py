@@ -1,4 +1,4 @@
-"""`python -m nnref`: hand over to cli.py, and turn what the user can mend into one line."""
+"""`python -m nnref`: call cli.py, and print errors that the user can correct as one line."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from nnref.errors import InputError
 
 
 def run() -> int:
-    """Exit status: 0 done, 1 training diverged, 2 wrong input, 130 interrupted."""
+    """Run the command; exit status: 0 done, 1 diverged, 2 wrong input, 130 interrupted."""
     try:
         choose_backend(sys.argv[1:])
         from nnref.cli import main  # here, because this imports the backend
@@ -23,7 +23,7 @@ def run() -> int:
     except MemoryError as error:
         print(f"nnref: not enough memory: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever read our output, `head` say, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, is done
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -32,7 +32,7 @@ def run() -> int:
 
 
 def choose_backend(arguments: list[str]):
-    """Hand --backend and --tf32 to backend.py and CuPy, which look once, when they are imported."""
+    """Set the environment variables that backend.py and CuPy read when they are imported."""
     for option, value in pairwise([*arguments, ""]):
         name, _, given = option.partition("=")
         if name == "--backend" and (given or value) in ("numpy", "cupy"):

@@ -1,6 +1,6 @@
 """The array library, chosen once per process: NumPy on the CPU or CuPy on a GPU.
 
-Every other module writes `from nnref.backend import xp` and never learns which of the two it got.
+Every other module writes `from nnref.backend import xp` and works with either of the two.
 Set the environment variable NNREF_BACKEND to `numpy` (the default) or `cupy` before you start;
 `python -m nnref COMMAND --backend cupy` does it for you.
 """
@@ -9,9 +9,13 @@ import contextlib
 import functools
 import importlib
 import os
+import platform
+import sys
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
+from nnref import __version__
 from nnref.errors import InputError
 
 INSTALL_HINT = (
@@ -21,28 +25,28 @@ INSTALL_HINT = (
 
 
 def accelerated(function):
-    """Mark a function for which nnref/fast may hold a faster twin; its body is what that computes.
+    """Mark a function for which nnref/fast may have a faster twin that computes the same.
 
-    The twin is found by name, such as "Conv2d.forward". It keeps the same attributes, and returns
-    NotImplemented where it has nothing to win, on small arrays say: then the body runs after all.
+    The twin is found by name, such as "Conv2d.forward". It sets the same attributes, and returns
+    NotImplemented where it would not be faster, as for small arrays: then the function itself runs.
     NNREF_FAST=0 in the environment turns all twins off.
     """
 
     @functools.wraps(function)
     def dispatch(*arguments, **named):
-        twin = None if _plain else _twins().get(function.__qualname__)
+        twin = None if _plain else twins().get(function.__qualname__)
         result = NotImplemented if twin is None else twin(*arguments, **named)
         return function(*arguments, **named) if result is NotImplemented else result
 
     return dispatch
 
 
-_plain = 0  # how many `plainly` are open
+_plain = 0  # number of `plainly` contexts that are open
 
 
 @contextlib.contextmanager
 def plainly():
-    """Inside, no twin is used: everything runs as it is written."""
+    """Use no twin inside this context: every function runs as it is written."""
     global _plain
     _plain += 1
     try:
@@ -52,8 +56,8 @@ def plainly():
 
 
 @functools.cache
-def _twins() -> dict:
-    """The twins by name; none if they are turned off, or the folder nnref/fast is gone."""
+def twins() -> dict:
+    """The twins by name; none if they are turned off, or the folder nnref/fast is missing."""
     if os.environ.get("NNREF_FAST") == "0":
         return {}
     try:
@@ -83,7 +87,7 @@ xp = _load(os.environ.get("NNREF_BACKEND") or "numpy")
 
 
 def cores() -> int:
-    """How many cores this process may use: its affinity, and its container's share."""
+    """The number of cores this process may use, by its affinity and its container's quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(OSError, ValueError):
         with open("/sys/fs/cgroup/cpu.max") as file:
@@ -93,16 +97,29 @@ def cores() -> int:
 
 
 def tf32() -> bool:
-    """Does the GPU round what it multiplies to 10 bits (TF32)? CuPy does so if CUPY_TF32 says 1."""
+    """Whether the GPU rounds factors to 10 bits (TF32), as CuPy does if CUPY_TF32 is 1."""
     return xp is not np and os.environ.get("CUPY_TF32", "0") not in ("", "0")
 
 
 def describe() -> str:
-    """What computes: library, version, device, and whether TF32 is on."""
+    """The array library, its version and device, and whether TF32 is on."""
     if xp is np:
         return f"NumPy {np.__version__}, cores: {cores()}"
     name = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)["name"].decode()
     return f"CuPy {xp.__version__}, {name}, TF32 {'on' if tf32() else 'off'}"
+
+
+def versions() -> dict:
+    """The versions, the machine and the linear algebra that results depend on."""
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {
+        "nnref": __version__,
+        "python": platform.python_version(),
+        xp.__name__: xp.__version__,
+        "computes": describe(),
+        "machine": f"{sys.platform} {platform.machine()}",
+        "blas": [f"{pool['internal_api']} {pool['version']}" for pool in blas],
+    }
 
 
 def to_device(array):
@@ -111,5 +128,5 @@ def to_device(array):
 
 
 def to_host(array) -> np.ndarray:
-    """Bring an array back as NumPy; on a GPU this waits for the device, so do it rarely."""
+    """Bring an array back as NumPy; on a GPU this waits for the device, so call it rarely."""
     return array.get() if hasattr(array, "get") else np.asarray(array)

@@ -1,54 +1,41 @@
-"""The idea of this project: which matrix B carries the error back through a layer?
+"""Feedback rules: the choice of the matrix B that carries the error back through a layer.
 
-Forward, every layer computes sigma = x W + b (Eq. 1). Backward, it gets delta = dE/dsigma and sends
-e = delta B^T to the layer below (Eq. 2), where W and B have the same shape (n_in, n_out).
+Forward, every layer computes sigma = x W + b (Eq. 1). Backward, it receives delta and sends the
+error e = delta B^T to the layer below (Eq. 2), where W and B have the same shape (n_in, n_out).
 Backpropagation is the choice B = W, which a brain could make only if every synapse knew the
-strength of another one far away. Each class below is another choice. "The authors" are Xiao, Chen,
-Liao & Poggio 2018, arXiv 1811.03567, and "their code" is what they released with it.
+strength of another one far away. Each class below is another choice. Lambda, the scale of B, and
+the distributions of random B follow the code of Xiao, Chen, Liao & Poggio 2018 (arXiv 1811.03567).
 
-A layer's B reaches only the layers below it. So its own weight gradient does not depend on its own
-B, the B of the first layer is never used, and the gradient of the last layer is always exact.
+Three consequences. A layer's own weight gradient does not depend on its own B: that affects only
+the layers below. So the B of the first layer is never used, and the gradient of the last layer is
+exact under every rule. In the layers below, delta is the derivative dE/dsigma only if B = W in all
+layers above; under another rule it stands in the place of that derivative.
 """
 
-import copy
-from functools import partial
-
 from nnref.backend import accelerated, xp
-from nnref.init import sample
 
 
 class Feedback:
-    """A rule that answers one question: given the weights W of a layer now, what is its B?
+    """The base class of all rules: called with the present weights W of a layer, it returns B.
 
-    To write a rule of your own, derive from this class and say what B is in `__call__`. Override
-    `born` if B needs something from the layer's birth: a scale, random numbers, a copy of W.
-    With `learns = True`, the optimizer changes the array `self.B` by the gradient of W.
+    To write a rule of your own, derive from this class and return B in `__call__`. Override `born`
+    if B needs the initial weights, a scale or random numbers. With `learns = True`, the optimizer
+    changes the array `self.B` by the gradient of W.
     """
 
     learns = False
 
-    def for_layer(self, W, scale, law, rng):
-        """A copy of this rule for one layer, with a random stream of its own.
-
-        `law` and `scale` say how the authors draw a random B for this kind of layer (init.py). The
-        stream is spawned, so what a rule draws leaves the initial weights as they were.
-        """
-        rule = copy.copy(self)
-        rule.rng = rng.spawn(1)[0]
-        rule.born(W, scale, draw=partial(sample, law, rule.rng, W.shape, scale, W.dtype))
-        return rule
-
     def born(self, W, scale, draw):
-        """Called once, when the layer has drawn its initial W of shape (n_in, n_out).
+        """Called once, when the layer has drawn its initial weights W of shape (n_in, n_out).
 
-        `scale` is the authors' lambda for this layer. `draw()` returns a fresh random matrix of the
+        `scale` is Xiao et al.'s lambda for this layer. `draw()` returns a new random matrix of the
         shape of W: uniform from -lambda to lambda in Linear, normal with standard deviation lambda
-        in Conv2d.
+        in Conv2d. `self.rng` is this layer's own stream of random numbers.
         """
 
     def __call__(self, W):
         """B, of the shape of W: (n_in, n_out)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what B is")
+        raise NotImplementedError(f"{type(self).__name__} does not define B in __call__")
 
 
 class Backprop(Feedback):
@@ -59,17 +46,17 @@ class Backprop(Feedback):
 
 
 class Sham(Feedback):
-    """B = a copy of W: the control, which must equal Backprop bit for bit (their code)."""
+    """B = a copy of W: the control, which must equal Backprop bit for bit (Xiao 2018, code)."""
 
     def __call__(self, W):
         return W.copy()
 
 
 class SignSymmetry(Feedback):
-    """B = lambda * sign(W): only the signs travel (Liao, Leibo & Poggio 2016: uSF; Xiao 2018).
+    """B = lambda * sign(W): only signs are copied (Liao, Leibo & Poggio 2016: uSF; Xiao 2018).
 
-    `scale` sets lambda; None takes the authors' value for the layer. With a bare sign(W), lambda =
-    1, the error would grow from layer to layer.
+    `scale` sets lambda; None takes Xiao et al.'s value for the layer. With lambda = 1, a bare
+    sign(W), the error would grow from layer to layer.
     """
 
     def __init__(self, scale: float | None = None):
@@ -104,7 +91,7 @@ class RedrawnMagnitudes(Feedback):
 
 
 class SignedInit(Feedback):
-    """B = lambda * sign(W at birth), then fixed: the signs travel once (their code)."""
+    """B = lambda * sign(initial W), fixed: signs are copied once (Xiao 2018, code)."""
 
     def born(self, W, scale, draw):
         self.B = scale * xp.sign(W)
@@ -114,7 +101,7 @@ class SignedInit(Feedback):
 
 
 class FeedbackAlignment(Feedback):
-    """B random and fixed: nothing travels; W comes to align with B (Lillicrap et al. 2016)."""
+    """B random and fixed: no weight is copied; W comes to align with B (Lillicrap et al. 2016)."""
 
     def born(self, W, scale, draw):
         self.B = draw()
@@ -126,14 +113,14 @@ class FeedbackAlignment(Feedback):
 class KolenPollack(FeedbackAlignment):
     """B starts random, then changes as W does, by x_i delta_j (Kolen & Pollack 1994; Akrout 2019).
 
-    So W - B stays what it was, and weight decay, if there is any, shrinks it to nothing.
+    So W - B is constant without weight decay, and weight decay shrinks it to zero.
     """
 
     learns = True
 
 
 class NoFeedback(Feedback):
-    """B = 0: nothing below this layer hears of the error. The baseline every rule has to beat."""
+    """B = 0: no error reaches the layers below. The baseline that every rule has to beat."""
 
     def __call__(self, W):
         return xp.zeros_like(W)

@@ -1,4 +1,4 @@
-"""Reading files so that damage is one line, writing them so that nothing is half-written."""
+"""Read files with one-line errors; write them atomically."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def make_folder(path: Path):
 
 
 def check_writable(path: Path):
-    """Raise InputError if a file at `path` could not be written; ask before long work."""
+    """Raise InputError if a file at `path` could not be written; call it before long work."""
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: expected the name of a file, found a folder or a device")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -32,7 +32,7 @@ def check_writable(path: Path):
 
 
 def read_json(path: Path):
-    """What a JSON file says; InputError that names it if it cannot be read."""
+    """The content of a JSON file; InputError that names it if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -42,7 +42,7 @@ def read_json(path: Path):
 
 
 def write_whole(path: Path, content: bytes):
-    """Write `content` to a temporary file beside `path`, then rename it: all of it, or nothing.
+    """Write `content` atomically: to a temporary file beside `path`, which is then renamed.
 
     A link stays a link. Raises InputError that names the path if it cannot be written.
     """
@@ -53,7 +53,7 @@ def write_whole(path: Path, content: bytes):
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the new name with old bytes
+            os.fsync(file.fileno())  # else a power cut could leave an incomplete file
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

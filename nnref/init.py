@@ -1,4 +1,4 @@
-"""Random numbers: one stream for each purpose, and the laws that initial weights are drawn from.
+"""Random numbers: a stream for each purpose, and the distributions of initial weights.
 
 Everything is drawn by NumPy in float64 and then moved and cast, so that a network starts from the
 same weights on a CPU and on a GPU, in float32 and in float64 (up to rounding).
@@ -12,32 +12,27 @@ from nnref.backend import to_device
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
-    """A generator of its own for one purpose ("init", "order", ...), all from one seed.
+    """A generator for one purpose ("init", "order", ...); each purpose has its own, from one seed.
 
     Separate streams keep experiments comparable: drawing more numbers for one purpose, say a random
-    feedback matrix, leaves the initial weights and the order of the data as they were.
+    feedback matrix, does not change the initial weights or the order of the data.
     """
     return np.random.default_rng([seed, *purpose.encode(errors="surrogateescape")])
 
 
-def sample(law, rng, shape, scale, dtype):
-    """Numbers drawn from `law` (uniform or normal, below), cast and moved to the device."""
-    return to_device(law(rng, shape, scale).astype(dtype))
+def sample(distribution, rng, shape, scale, dtype):
+    """Numbers drawn from `distribution` (uniform or normal), cast and moved to the device."""
+    return to_device(distribution(rng, shape, scale).astype(dtype))
 
 
 def uniform(rng, shape, scale):
-    """U(-scale, scale): the law of random feedback in linear layers (Xiao 2018, their code)."""
+    """U(-scale, scale): random feedback in Linear (Xiao et al.'s code, 2018)."""
     return rng.uniform(-scale, scale, shape)
 
 
 def normal(rng, shape, scale):
-    """Normal with standard deviation `scale`: their law of random feedback in convolutions."""
+    """Normal with standard deviation `scale`: random feedback in Conv2d (Xiao et al.'s code)."""
     return rng.normal(0.0, scale, shape)
-
-
-def lecun_normal(rng, shape, fan_in, fan_out):
-    """N(0, sqrt(1 / fan_in)): keeps the variance of the inputs (LeCun 1998, Efficient BackProp)."""
-    return normal(rng, shape, math.sqrt(1 / fan_in))
 
 
 def glorot_uniform(rng, shape, fan_in, fan_out):
@@ -51,10 +46,10 @@ def he_normal(rng, shape, fan_in, fan_out):
 
 
 def he_normal_out(rng, shape, fan_in, fan_out):
-    """N(0, sqrt(2 / fan_out)): keeps the variance of the errors; the ResNets' law (He 2015)."""
+    """N(0, sqrt(2 / fan_out)): keeps the variance of the errors; used in ResNets (He 2015)."""
     return normal(rng, shape, math.sqrt(2 / fan_out))
 
 
 def pytorch_uniform(rng, shape, fan_in, fan_out):
-    """U(-a, a), a = sqrt(1 / fan_in): PyTorch's default, so the law of the authors' AlexNet."""
+    """U(-a, a), a = sqrt(1 / fan_in): PyTorch's default, and so Xiao et al.'s in AlexNet."""
     return uniform(rng, shape, math.sqrt(1 / fan_in))

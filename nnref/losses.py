@@ -1,12 +1,11 @@
-"""Losses: how wrong is a batch, and the delta = dE/d(output) that starts the backward pass.
+"""Loss functions, with the delta = dE/d(output) that starts the backward pass.
 
-They return (loss, delta): the mean over the N samples of the batch, and its gradient (N, n_out).
+Each returns (loss, delta): the mean over the N samples of a batch, and its gradient (N, n_out).
 """
-
-import numpy as np
 
 from nnref.backend import accelerated, to_device, xp
 from nnref.errors import InputError
+from nnref.layers.checks import check_labels
 
 
 @accelerated
@@ -45,9 +44,10 @@ def mean_squared_error(output, target):
 
 
 def sigmoid_cross_entropy(logits, labels):
-    """A yes or no for each class: E = -mean_n sum_j log p_nj, p = sigmoid(logit) or 1 - that.
+    """Binary cross-entropy of each class, E = -mean_n sum_j log p_nj; delta = (s - one_hot) / N.
 
-    Shapes and errors as in softmax_cross_entropy; delta = (sigmoid(logits) - one_hot) / N. In nats.
+    s = sigmoid(logits); p = s at the label, 1 - s elsewhere; in nats. Shapes and errors as in
+    softmax_cross_entropy.
     """
     targets = one_hot(logits, labels)
     # log(1 + exp(a)) = max(a, 0) + log(1 + exp(-|a|)), written so that exp cannot overflow
@@ -69,17 +69,3 @@ def one_hot(output, labels):
     targets = xp.zeros_like(output)
     targets[xp.arange(len(output)), to_device(labels)] = 1
     return targets
-
-
-def check_labels(labels, N: int, classes: int):
-    """Raise InputError unless labels is a NumPy array of N integers from 0 to classes - 1."""
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
-        kind = getattr(labels, "dtype", type(labels).__name__)
-        raise InputError(f"labels: expected a NumPy array of integers, found {kind}")
-    if labels.shape != (N,):
-        raise InputError(f"labels: expected shape ({N},), one per sample, found {labels.shape}")
-    if labels.min() < 0 or labels.max() >= classes:
-        wrong = int(((labels < 0) | (labels >= classes)).argmax())
-        raise InputError(
-            f"labels: expected 0 to {classes - 1}, found {labels[wrong]} at position {wrong}"
-        )

@@ -1,23 +1,24 @@
-"""What to look at while a network learns: angles, norms, signs, and what BP would have done.
+"""Measurements of a network while it learns: angles, sizes, signs, and backpropagation's deltas.
 
-The weight angle says how far B is from W; the delta angle says how far the error signal that a
-layer learned from is from the one that backpropagation would have sent. Angles are in degrees,
-from 0 (same direction) over 90 (no relation) to 180 (opposite). Nothing here changes the model.
+The weight angle is the angle between W and B; the delta angle is the angle between the delta that a
+layer learns from and the delta of backpropagation. Angles are in degrees, from 0
+(same direction) over 90 (unrelated) to 180 (opposite). Nothing here changes the model.
 """
 
 import copy
 import math
 
 from nnref.backend import xp
+from nnref.errors import InputError
 from nnref.feedback import Backprop
-from nnref.layers.base import WeightLayer, record
+from nnref.layers.base import Layer, WeightLayer
 from nnref.losses import softmax_cross_entropy
 
 
 def angle(a, b) -> float:
-    """The angle between two arrays of one shape, each taken as one long vector, in degrees.
+    """The angle in degrees between two arrays of the same shape, each taken as a long vector.
 
-    NaN if one of them has no direction: zero everywhere, or a number that is not finite.
+    NaN if one of them is zero everywhere, or has an entry that is not finite.
     """
     a, b = a.ravel().astype("float64"), b.ravel().astype("float64")
     lengths = math.sqrt(float(a @ a) * float(b @ b))
@@ -27,7 +28,7 @@ def angle(a, b) -> float:
 
 
 def norm_ratio(W, B) -> float:
-    """rms(B) / rms(W): is the feedback as strong as the forward path?"""
+    """rms(B) / rms(W): the strength of the feedback, relative to the forward path."""
     return math.sqrt(float((B.astype("float64") ** 2).sum() / (W.astype("float64") ** 2).sum()))
 
 
@@ -70,10 +71,11 @@ def weight_angles(model) -> list[float]:
     return [angle(layer.params["W"], layer.feedback(layer.params["W"])) for layer in layers]
 
 
-def by_layer(model, x, labels, loss=softmax_cross_entropy) -> dict[str, list]:
-    """What there is to see of every layer with weights, bottom first; None where undefined.
+def layer_measures(model, x, labels, loss=softmax_cross_entropy) -> dict[str, list]:
+    """Angles and sizes of every layer with weights, bottom first; None where undefined.
 
-    Angles in degrees: of W and B, of the delta on this batch and BP's; and rms(B) / rms(W).
+    The angle between W and B and the angle between the delta on this batch and backpropagation's,
+    both in degrees, and rms(B) / rms(W).
     """
     probe = copy.deepcopy(model)  # asking a rule for its B may draw random numbers
     layers = weight_layers(probe)
@@ -89,9 +91,9 @@ def by_layer(model, x, labels, loss=softmax_cross_entropy) -> dict[str, list]:
 
 
 def trouble(model, x) -> str:
-    """Which layer first gives numbers that are not finite for this batch, or else the largest.
+    """Name the lowest layer whose output is not finite for this batch, or else has the largest rms.
 
-    With the root mean squares of what goes in, of its weights and of what comes out.
+    Adds the root mean squares (rms) of its input, its weights and its output.
     """
     probe, calls = copy.deepcopy(model), {}
     layers = [layer for layer in probe.walk() if not layer.layers]
@@ -116,24 +118,75 @@ def _rms(a) -> float:
 
 
 def deltas(model, x, labels, loss=softmax_cross_entropy) -> list:
-    """The delta that reaches each layer with weights, bottom first, in one pass over a batch."""
-    probe = copy.deepcopy(model)
+    """The delta that each layer with weights receives, bottom first, in a pass over a batch.
+
+    Raises InputError if the network's own `backward` does not call that of one of its layers.
+    """
+    return _deltas(copy.deepcopy(model), x, labels, loss)
+
+
+def delta_angles(model, x, labels, loss=softmax_cross_entropy) -> list[float]:
+    """For every layer with weights, bottom first: the angle of its delta and backpropagation's.
+
+    Both come from the same weights and the same batch, whose deltas form one long vector, so large
+    errors count more. Backpropagation's come from `backprop_twin`, even if the network's own
+    `backward` uses no rule. Raises InputError if no such twin is known.
+    """
+    used, exact = deltas(model, x, labels, loss), _deltas(backprop_twin(model, x), x, labels, loss)
+    return [angle(a, b) for a, b in zip(used, exact, strict=True)]
+
+
+def backprop_twin(model, x):
+    """A copy of the network whose backward pass is backpropagation: B = W, nnref's `backward`s.
+
+    A layer of a class derived from one of nnref.layers gets that one, since its own `backward` may
+    send errors another way. Raises InputError for other containers, unless `exact_backward` is
+    true, and for networks whose output on the batch x the copy does not reproduce.
+    """
+    twin = copy.deepcopy(model)
+    expected = twin.forward(x)  # first: a forward pass may write weights, as Interneurons do
+    for layer in twin.walk():
+        stock = next(c for c in type(layer).__mro__ if c.__module__.startswith("nnref.layers."))
+        if stock not in (Layer, WeightLayer):
+            layer.__class__ = stock
+        elif layer.layers and not layer.exact_backward:
+            raise InputError(
+                f"delta_angles: expected layers in Sequential and Residual, found {layer}, whose "
+                "exact gradient is not known"
+            )
+        if isinstance(layer, WeightLayer):
+            layer.feedback = Backprop()
+    if not xp.allclose(twin.forward(x), expected, rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise InputError(
+            f"delta_angles: expected {type(model).__name__} to apply its layers in a row, "
+            "found another output; its exact gradient is not known"
+        )
+    return twin
+
+
+def _deltas(probe, x, labels, loss) -> list:
+    """`deltas` of a network that may be changed."""
     layers, calls = weight_layers(probe), {}
     for layer in layers:
         record(layer, "backward", calls, key=layer)
     _, delta = loss(probe.forward(x), labels)
     probe.backward(delta)
+    for layer in layers:
+        if layer not in calls:
+            raise InputError(f"deltas: expected a delta for every layer, found none for {layer}")
     return [calls[layer][0] for layer in layers]
 
 
-def delta_angles(model, x, labels, loss=softmax_cross_entropy) -> list[float]:
-    """For every layer with weights, bottom first: the angle between its delta and BP's.
+def record(layer, method: str, calls: dict, key):
+    """From now on keep (argument, result) of the last call of `layer.method` as calls[key].
 
-    Both come from the same forward pass; BP's backward pass has B = W everywhere. The batch counts
-    as one vector, so a sample weighs as much as its error. The last angle is 0, always.
+    This replaces the method of this object, so use it on a copy of a network.
     """
-    twin = copy.deepcopy(model)
-    for layer in weight_layers(twin):
-        layer.feedback = Backprop()
-    used, exact = deltas(model, x, labels, loss), deltas(twin, x, labels, loss)
-    return [angle(a, b) for a, b in zip(used, exact, strict=True)]
+    original = getattr(layer, method)
+
+    def recording(argument):
+        result = original(argument)
+        calls[key] = argument, result
+        return result
+
+    setattr(layer, method, recording)

@@ -1,17 +1,17 @@
-"""The zoo: one function per network. Every one takes images, channels last, and returns logits.
+"""The networks, one function for each; they map images, channels last, to logits.
 
 input_shape      (height, width, channels) of an image
-classes          how many logits
+classes          the number of logits
 feedback         the rule of every layer with weights: an object such as SignSymmetry()
-last_feedback    the rule of the last one, if another (the authors often keep Backprop() there)
+last_feedback    the rule of the last layer, if different (Xiao et al. often keep Backprop() there)
 width            multiplies all numbers of channels and hidden units
 seed, dtype      of the initial weights; the rule changes neither the weights nor any other draw
 
 Beside these, mlp takes numbers of hidden units and an activation, and resnet18 a stem. Raises
-InputError for what cannot be.
+InputError for impossible values.
 
-"The authors" are Xiao, Chen, Liao & Poggio 2018. A layer in front of a BatchNorm has no bias, since
-BatchNorm would take it away again.
+"Xiao et al." are Xiao, Chen, Liao & Poggio 2018. A layer in front of a BatchNorm has no bias, since
+BatchNorm would subtract it again.
 """
 
 import math
@@ -46,14 +46,14 @@ def mlp(
     """
     if not isinstance(activation, type) or not issubclass(activation, Layer):
         raise InputError(f"mlp: expected activation to be a class such as ReLU, found {activation}")
-    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    shared, top = _shared(feedback, last_feedback, seed, dtype)
     if isinstance(hidden, int):
         raise InputError(f"mlp: expected hidden to be a list such as [256, 128], found {hidden}")
     sizes = [math.prod(input_shape), *_scaled(width, *hidden)]
     layers = [Flatten()]
     for n_in, n_out in pairwise(sizes):
-        layers += [Linear(n_in, n_out, **rest), activation()]
-    return _network(*layers, Linear(sizes[-1], classes, **last))
+        layers += [Linear(n_in, n_out, **shared), activation()]
+    return _network(*layers, Linear(sizes[-1], classes, **top))
 
 
 def lenet(
@@ -68,21 +68,21 @@ def lenet(
     height, across, channels = _image(input_shape)
     if (height, across) not in ((28, 28), (32, 32)):
         raise InputError(f"lenet: expected images of 28 x 28 or 32 x 32, found {height} x {across}")
-    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    shared, top = _shared(feedback, last_feedback, seed, dtype)
     maps, more_maps, units, fewer_units = _scaled(width, 6, 16, 120, 84)
     return _network(
-        Conv2d(channels, maps, 5, padding=2 if height == 28 else 0, **rest),
+        Conv2d(channels, maps, 5, padding=2 if height == 28 else 0, **shared),
         ReLU(),
         MaxPool2d(2),
-        Conv2d(maps, more_maps, 5, **rest),
+        Conv2d(maps, more_maps, 5, **shared),
         ReLU(),
         MaxPool2d(2),
         Flatten(),
-        Linear(5 * 5 * more_maps, units, **rest),
+        Linear(5 * 5 * more_maps, units, **shared),
         ReLU(),
-        Linear(units, fewer_units, **rest),
+        Linear(units, fewer_units, **shared),
         ReLU(),
-        Linear(fewer_units, classes, **last),
+        Linear(fewer_units, classes, **top),
     )
 
 
@@ -92,26 +92,26 @@ def cifar_cnn(
 ):  # fmt: skip
     """A small convolutional network for CIFAR-10: 32-32-pool-64-64-pool-256-classes.
 
-    All kernels 3 x 3, ReLU after every layer but the last, no BatchNorm. Ours.
+    All kernels 3 x 3, ReLU after every layer but the last, no BatchNorm. nnref's own design.
     """
     height, across, channels = _image(input_shape, smallest=4)
-    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    shared, top = _shared(feedback, last_feedback, seed, dtype)
     few, more, units = _scaled(width, 32, 64, 256)
     return _network(
-        Conv2d(channels, few, 3, padding=1, **rest),
+        Conv2d(channels, few, 3, padding=1, **shared),
         ReLU(),
-        Conv2d(few, few, 3, padding=1, **rest),
+        Conv2d(few, few, 3, padding=1, **shared),
         ReLU(),
         MaxPool2d(2),
-        Conv2d(few, more, 3, padding=1, **rest),
+        Conv2d(few, more, 3, padding=1, **shared),
         ReLU(),
-        Conv2d(more, more, 3, padding=1, **rest),
+        Conv2d(more, more, 3, padding=1, **shared),
         ReLU(),
         MaxPool2d(2),
         Flatten(),
-        Linear((height // 4) * (across // 4) * more, units, **rest),
+        Linear((height // 4) * (across // 4) * more, units, **shared),
         ReLU(),
-        Linear(units, classes, **last),
+        Linear(units, classes, **top),
     )
 
 
@@ -121,18 +121,18 @@ def locally_connected(
 ):  # fmt: skip
     """Three locally connected layers and a hidden one: like a CNN, but no weight is shared.
 
-    The kind of network in which Bartunov et al. 2018 saw feedback alignment and others fall
-    farthest behind backpropagation; sizes ours.
+    The kind of network in which feedback alignment and other rules fell farthest behind
+    backpropagation in Bartunov et al. 2018; the sizes are nnref's own.
     """
-    rest, last = _shared(feedback, last_feedback, seed, dtype)
+    shared, top = _shared(feedback, last_feedback, seed, dtype)
     few, more, units = _scaled(width, 32, 64, 512)
     layers, shape = [], _image(input_shape)
     for C_out, k, stride in ((few, 5, 2), (more, 5, 2), (more, 3, 1)):
-        layer = LocallyConnected2d(shape, C_out, k, stride=stride, padding=k // 2, **rest)
+        layer = LocallyConnected2d(shape, C_out, k, stride=stride, padding=k // 2, **shared)
         layers += [layer, ReLU()]
         shape = (layer.OH, layer.OW, C_out)
-    layers += [Flatten(), Linear(math.prod(shape), units, **rest), ReLU()]
-    return _network(*layers, Linear(units, classes, **last))
+    layers += [Flatten(), Linear(math.prod(shape), units, **shared), ReLU()]
+    return _network(*layers, Linear(units, classes, **top))
 
 
 def resnet20(
@@ -141,13 +141,13 @@ def resnet20(
 ):  # fmt: skip
     """ResNet-20 for CIFAR-10: three stages of three blocks (He et al. 2015, section 4.2).
 
-    Unlike theirs, with 1 x 1 convolutions as shortcuts between stages (their option B), as in
-    ResNet-18, so that a shortcut has a feedback matrix too.
+    Unlike He et al.'s, with 1 x 1 convolutions as shortcuts between stages (their option B), as
+    in ResNet-18, so that a shortcut has a feedback matrix too.
     """
-    rest, last = _shared(feedback, last_feedback, seed, dtype, he_normal_out)
+    shared, top = _shared(feedback, last_feedback, seed, dtype, he_normal_out)
     channels = _scaled(width, 16, 32, 64)
-    stem = _conv_norm_relu(_image(input_shape)[2], channels[0], 3, padding=1, **rest)
-    return _resnet(stem, channels, 3, classes, rest, last)
+    stem = _conv_norm_relu(_image(input_shape)[2], channels[0], 3, padding=1, **shared)
+    return _resnet(stem, channels, 3, classes, shared, top)
 
 
 def resnet18(
@@ -157,105 +157,105 @@ def resnet18(
     """ResNet-18: four stages of two blocks (He et al. 2015, table 1), any size of image.
 
     stem = "imagenet": a 7 x 7 convolution and a pool, which make the image four times smaller.
-    stem = "cifar": a 3 x 3 convolution, for 32 x 32 pixels, as in the rerun of the authors' code.
+    stem = "cifar": a 3 x 3 convolution, for 32 x 32 pixels, as in the rerun of Xiao et al.'s code.
     """
     if stem not in ("imagenet", "cifar"):
         raise InputError(f"resnet18: expected stem to be imagenet or cifar, found {stem!r}")
-    rest, last = _shared(feedback, last_feedback, seed, dtype, he_normal_out)
+    shared, top = _shared(feedback, last_feedback, seed, dtype, he_normal_out)
     channels, C_in = _scaled(width, 64, 128, 256, 512), _image(input_shape)[2]
     if stem == "imagenet":
-        layers = _conv_norm_relu(C_in, channels[0], 7, stride=2, padding=3, **rest)
+        layers = _conv_norm_relu(C_in, channels[0], 7, stride=2, padding=3, **shared)
         layers += [MaxPool2d(3, stride=2, padding=1)]
     else:
-        layers = _conv_norm_relu(C_in, channels[0], 3, padding=1, **rest)
-    return _resnet(layers, channels, 2, classes, rest, last)
+        layers = _conv_norm_relu(C_in, channels[0], 3, padding=1, **shared)
+    return _resnet(layers, channels, 2, classes, shared, top)
 
 
 def alexnet(
     input_shape=(224, 224, 3), classes=1000, *,
     feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
 ):  # fmt: skip
-    """The authors' AlexNet: 64-192-384-256-256, then 4096-4096; BatchNorm before every ReLU.
+    """Xiao et al.'s AlexNet: 64-192-384-256-256, then 4096-4096; BatchNorm before every ReLU.
 
     No dropout, and PyTorch's default initial weights. Below 128 pixels the first kernel is 5 x 5
-    with stride 2, in place of 11 x 11 with stride 4, so that enough of the image is left.
+    with stride 2, in place of 11 x 11 with stride 4, so that enough pixels are left.
     """
     height, across, channels = _image(input_shape, smallest=29)
-    rest, last = _shared(feedback, last_feedback, seed, dtype, pytorch_uniform)
+    shared, top = _shared(feedback, last_feedback, seed, dtype, pytorch_uniform)
     c1, c2, c3, c4, c5, units = _scaled(width, 64, 192, 384, 256, 256, 4096)
     k, stride = (11, 4) if min(height, across) >= 128 else (5, 2)
     pixels = math.prod(_left_by_alexnet(size, k, stride) for size in (height, across))
     return _network(
-        *_conv_norm_relu(channels, c1, k, stride=stride, padding=2, **rest),
+        *_conv_norm_relu(channels, c1, k, stride=stride, padding=2, **shared),
         MaxPool2d(3, stride=2),
-        *_conv_norm_relu(c1, c2, 5, padding=2, **rest),
+        *_conv_norm_relu(c1, c2, 5, padding=2, **shared),
         MaxPool2d(3, stride=2),
-        *_conv_norm_relu(c2, c3, 3, padding=1, **rest),
-        *_conv_norm_relu(c3, c4, 3, padding=1, **rest),
-        *_conv_norm_relu(c4, c5, 3, padding=1, **rest),
+        *_conv_norm_relu(c2, c3, 3, padding=1, **shared),
+        *_conv_norm_relu(c3, c4, 3, padding=1, **shared),
+        *_conv_norm_relu(c4, c5, 3, padding=1, **shared),
         MaxPool2d(3, stride=2),
         Flatten(),
-        *_linear_norm_relu(pixels * c5, units, **rest),
-        *_linear_norm_relu(units, units, **rest),
-        Linear(units, classes, **last),
+        *_linear_norm_relu(pixels * c5, units, **shared),
+        *_linear_norm_relu(units, units, **shared),
+        Linear(units, classes, **top),
     )
 
 
 def _left_by_alexnet(size, k, stride):
-    """How many pixels of `size` are left above the first convolution and the three pools."""
+    """The pixels left of `size` after the first convolution and the three pools."""
     size = output_size(size, k, stride, 2)
     for _ in range(3):
         size = output_size(size, 3, 2, 0)
     return size
 
 
-def _resnet(stem, channels, blocks, classes, rest, last):
+def _resnet(stem, channels, blocks, classes, shared, top):
     """A stem, then `blocks` residual blocks for each number of channels, halving the image."""
     layers, C_in = list(stem), channels[0]
     for stage, C_out in enumerate(channels):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
-            layers += [_residual_block(C_in, C_out, stride, rest), ReLU()]
+            layers += [_residual_block(C_in, C_out, stride, shared), ReLU()]
             C_in = C_out
-    top = Linear(C_in, classes, **last | {"init": pytorch_uniform})
-    return _network(*layers, GlobalAvgPool(), top)
+    last = Linear(C_in, classes, **top | {"init": pytorch_uniform})
+    return _network(*layers, GlobalAvgPool(), last)
 
 
-def _residual_block(C_in, C_out, stride, rest):
+def _residual_block(C_in, C_out, stride, shared):
     """Two 3 x 3 convolutions; the shortcut is a 1 x 1 convolution where the shape changes.
 
-    The shortcut is a layer with weights like any other: its B is asymmetric too.
+    The shortcut is a layer with weights like any other, and so has its own B.
     """
     main = Sequential(
-        *_conv_norm_relu(C_in, C_out, 3, stride=stride, padding=1, **rest),
-        *_conv_norm(C_out, C_out, 3, padding=1, **rest),
+        *_conv_norm_relu(C_in, C_out, 3, stride=stride, padding=1, **shared),
+        *_conv_norm(C_out, C_out, 3, padding=1, **shared),
     )
     if stride == 1 and C_in == C_out:
         return Residual(main)
-    return Residual(main, Sequential(*_conv_norm(C_in, C_out, 1, stride=stride, **rest)))
+    return Residual(main, Sequential(*_conv_norm(C_in, C_out, 1, stride=stride, **shared)))
 
 
 def _conv_norm(C_in, C_out, k, **options):
-    """A convolution, which needs no bias in front of a BatchNorm."""
+    """A convolution without bias, and a BatchNorm."""
     convolution = Conv2d(C_in, C_out, k, bias=False, **options)
     return [convolution, BatchNorm(C_out, options["dtype"])]
 
 
 def _conv_norm_relu(C_in, C_out, k, **options):
-    """The three layers that stand together in AlexNet and the ResNets."""
+    """A convolution without bias, a BatchNorm and a ReLU, as in AlexNet and the ResNets."""
     return [*_conv_norm(C_in, C_out, k, **options), ReLU()]
 
 
 def _linear_norm_relu(n_in, n_out, **options):
-    """The same for a fully connected layer."""
+    """A fully connected layer without bias, a BatchNorm and a ReLU."""
     linear = Linear(n_in, n_out, bias=False, **options)
     return [linear, BatchNorm(n_out, options["dtype"]), ReLU()]
 
 
 def _shared(feedback, last_feedback, seed, dtype, init=he_normal):
-    """What all layers with weights of a network share, and the same with the last one's rule."""
-    rest = {"rng": stream(seed, "init"), "feedback": feedback, "dtype": dtype, "init": init}
-    return rest, rest | {"feedback": feedback if last_feedback is None else last_feedback}
+    """The options of all layers with weights but the last, and those of the last one."""
+    shared = {"rng": stream(seed, "init"), "feedback": feedback, "dtype": dtype, "init": init}
+    return shared, shared | {"feedback": feedback if last_feedback is None else last_feedback}
 
 
 def _scaled(width, *counts):
@@ -285,7 +285,7 @@ def _image(input_shape, smallest=1):
 
 
 def _network(*layers):
-    """A whole network: its first layer with weights sends no error, since nobody would read it."""
+    """A whole network; its first layer with weights sends no error, since none is needed below."""
     network = Sequential(*layers)
     network.send_no_error_below()
     return network

@@ -1,6 +1,6 @@
 """Optimizers and learning rate schedules, in order of complexity.
 
-An optimizer reads `layer.grads` and changes `layer.params` in place; it knows nothing of feedback.
+An optimizer reads `layer.grads` and changes `layer.params` in place, under any feedback rule.
 A schedule is a function from time in epochs (2.5: halfway through the third) to a learning rate.
 """
 
@@ -12,10 +12,10 @@ from nnref.layers.base import WeightLayer
 
 
 class Optimizer:
-    """What all of them share: a model, a learning rate `lr`, and the places of its parameters.
+    """Base of all optimizers: a model, a learning rate `lr`, and the places of its parameters.
 
     A place is (array, layer, name): the array changes by layer.grads[name], in place. A B that
-    learns (KolenPollack) is one more array that changes by the gradient of its layer's W.
+    learns (KolenPollack) is another array that changes by the gradient of its layer's W.
     """
 
     def __init__(self, model, lr: float):
@@ -29,7 +29,7 @@ class Optimizer:
                 self.places.append((layer.feedback.B, layer, "W"))
 
     def zeros(self) -> list:
-        """One array of zeros for every parameter: what an optimizer remembers from step to step."""
+        """An array of zeros for every parameter, to keep numbers from step to step."""
         return [xp.zeros_like(param) for param, _, _ in self.places]
 
     def step(self):
@@ -38,9 +38,9 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """v <- momentum v + g + weight_decay w;  w <- w - lr v (the authors' optimizer, Xiao 2018).
+    """v <- momentum v + g + weight_decay w;  w <- w - lr v (as in Xiao et al. 2018).
 
-    As in their code, the decay acts on every parameter, biases and BatchNorm's gains too.
+    As in Xiao et al.'s code, the decay acts on every parameter, biases and BatchNorm's gains too.
     """
 
     def __init__(self, model, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
@@ -57,7 +57,7 @@ class SGD(Optimizer):
             param -= self.lr * velocity
 
     def direction(self, grad):
-        """What of the gradient is used: all of it."""
+        """The part of the gradient that is used: all of it."""
         return grad
 
 
@@ -94,15 +94,10 @@ class Adam(Optimizer):
 
 
 def step_decay(lr: float, every: float, factor: float = 0.1):
-    """lr, multiplied by `factor` after every `every` epochs (the authors: 0.1, 10, 0.1)."""
+    """lr times `factor` after every `every` epochs (Xiao et al.: lr 0.1, every 10, factor 0.1)."""
     return lambda epoch: lr * factor ** (epoch // every)
 
 
 def cosine(lr: float, epochs: float):
     """Half a cosine, from lr down to 0 at `epochs` (Loshchilov & Hutter 2017)."""
     return lambda epoch: 0.5 * lr * (1 + math.cos(math.pi * min(epoch / epochs, 1)))
-
-
-def warm_up(schedule, epochs: float):
-    """`schedule`, scaled up from 0 to 1 over the first `epochs` (idea: Goyal et al. 2017)."""
-    return lambda epoch: schedule(epoch) * min(epoch / epochs, 1)

@@ -1,7 +1,7 @@
 """Patches: turn a convolution into the matrix product of Eq. 1, and its error back into an image.
 
-`im2col` lays every k x k patch of an image down as one row; `col2im` adds every number of such rows
-back onto the pixel that it came from. It is the adjoint: sum(im2col(x) * p) = sum(x * col2im(p))
+`im2col` copies every k x k patch of an image; reshaped, each is a row. `col2im` adds every number
+of such patches to the pixel that it came from: the adjoint, sum(im2col(x) * p) = sum(x * col2im(p))
 for all x and p. Read them together: the loops and slices are the same, the two sides of the
 assignment are swapped, and = becomes +=.
 
@@ -40,7 +40,7 @@ def im2col(x, k: int, stride: int = 1, padding: int = 0, fill: float = 0.0):
 def col2im(patches, x_shape, k: int, stride: int = 1, padding: int = 0):
     """Patches (N, OH, OW, k, k, C) -> images of `x_shape` (N, H, W, C): the adjoint of im2col.
 
-    A pixel lies in up to k*k patches, so its error is the sum of what each of them sends.
+    A pixel lies in up to k*k patches, so its error is the sum over these patches.
     """
     N, H, W, C = x_shape
     OH, OW = output_size(H, k, stride, padding), output_size(W, k, stride, padding)

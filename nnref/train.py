@@ -1,7 +1,12 @@
-"""The training loop: forward, backward, step; and after every epoch a look at held-out images."""
+"""The training loop: forward, backward, step; after every epoch, an evaluation on held-out images.
+
+fit(model, optimizer, train, held_out, epochs=2)    trains; `Training` has all its options
+evaluate(model, images)                             measures loss and accuracy
+"""
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,136 +18,26 @@ from nnref.backend import to_device, xp
 from nnref.data.imageset import ImageSet, batch_starts, batches, check_data
 from nnref.errors import InputError
 from nnref.init import stream
-from nnref.losses import check_labels, softmax_cross_entropy
+from nnref.layers import Layer
+from nnref.layers.checks import check_labels
+from nnref.losses import softmax_cross_entropy
 from nnref.measure import trouble
+from nnref.optim import Optimizer
 
 
-@dataclass
-class Progress:
-    """Where training stands: what `fit` needs, beside the model and the optimizer, to go on."""
-
-    epoch: int = 0  # finished epochs
-    step: int = 0  # finished steps of the epoch after those
-    loss_sum: np.ndarray | np.floating = field(
-        default_factory=lambda: np.float32(0)
-    )  # of its images
-    seen: int = 0  # images of that epoch so far; their losses sum up to loss_sum
-    seconds: float = 0.0  # that it took so far
-    history: list[dict] = field(default_factory=list)
-
-
-def fit(
-    model,
-    optimizer,
-    train: ImageSet,
-    test: ImageSet | None = None,
-    epochs: int = 1,
-    batch_size: int = 32,
-    schedule=None,
-    seed: int = 0,
-    on_step=None,
-    on_epoch=None,
-    label: str | None = None,
-    progress: Progress | None = None,
-    loss=softmax_cross_entropy,
-) -> list[dict]:
-    """Train `model` in place; return its history, one dictionary for each epoch.
-
-    schedule    a function from epochs to the learning rate (optim.py); None leaves the optimizer's
-    seed        of the order of the images, and of their crops; the same whatever the feedback rule
-    on_step     called as on_step(epochs so far) after every step
-    on_epoch    called as on_epoch(entry) with the new entry of the history
-    label       a name to show on a progress bar; None shows none
-    loss        a function of (outputs, labels) as in losses.py
-    progress    where to go on from, kept up to date; None: at the start (checkpoint.py saves it)
-
-    A history entry holds `epoch`, `train_loss` (nats, the mean over the epoch), `seconds` and,
-    given `test`, `test_loss` and `test_accuracy` (0 to 1). Raises InputError for bad data, and
-    FloatingPointError, with the weights as they were, when the loss is no longer a number.
-    """
-    for data in (train,) if test is None else (train, test):
-        check_fits(model, data)
-    if epochs < 1 or not 1 <= batch_size <= len(train.labels):
-        raise InputError(
-            f"fit: expected epochs of at least 1 and a batch_size from 1 to {len(train.labels)}, "
-            f"found {epochs} and {batch_size}"
-        )
-    now, rng = progress or Progress(), stream(seed, "order")
-    starts = [*batch_starts(len(train.labels), batch_size), len(train.labels)]
-    steps = len(starts) - 1
-    with (
-        # On networks as small as the demo's a second thread of BLAS gains nothing, and on a busy
-        # machine loses much; nnref/fast shares out large work itself.
-        threadpool_limits(1, user_api="blas"),
-        tqdm(
-            desc=label, total=epochs * steps, initial=now.epoch * steps + now.step,
-            disable=label is None, unit="step",
-        ) as bar,
-    ):  # fmt: skip
-        for epoch in range(epochs):
-            order = rng.permutation(len(train.labels))
-            if epoch < now.epoch:
-                continue  # done before: only its order had to be drawn, for those that follow
-            start = time.perf_counter() - now.seconds
-            for x, labels in batches(train, batch_size, order[starts[now.step] :], (seed, epoch)):
-                if schedule:  # its value in the middle of the step
-                    optimizer.lr = schedule(epoch + (now.step + 0.5) / steps)
-                try:
-                    step_loss = train_step(model, optimizer, x, labels, loss)
-                except FloatingPointError as error:
-                    where = f"step {now.step + 1} of epoch {epoch + 1}: {error}"
-                    raise _diverged(where, optimizer) from None
-                # stays on the device until it is read
-                now.loss_sum = now.loss_sum + step_loss * len(labels)
-                now.seen += len(labels)  # damaged images may have been left out
-                now.step += 1
-                now.seconds = time.perf_counter() - start
-                if on_step:
-                    on_step(epoch + now.step / steps)
-                bar.update()
-                if label and now.step % 50 == 0:  # reading a number from a GPU waits for it
-                    bar.set_postfix_str(_standing(now), refresh=False)
-            entry = {"epoch": epoch + 1, "train_loss": float(now.loss_sum) / now.seen}
-            if not math.isfinite(entry["train_loss"]):  # found here alone on a GPU
-                raise _diverged(
-                    f"epoch {epoch + 1}: its mean loss is {entry['train_loss']}", optimizer
-                )
-            entry["seconds"] = time.perf_counter() - start
-            if test is not None:
-                entry["test_loss"], entry["test_accuracy"] = evaluate(model, test, loss=loss)
-            now.history.append(entry)
-            if label:
-                bar.set_postfix_str(_standing(now))
-            now.epoch, now.step, now.seen, now.seconds = epoch + 1, 0, 0, 0.0
-            now.loss_sum = np.float32(0)
-            if on_epoch:
-                on_epoch(entry)
-    return now.history
-
-
-def _standing(now: Progress) -> str:
-    """What the progress bar says: loss of this epoch, last accuracy on held-out images, speed."""
-    accuracies = [e[name] for e in now.history for name in e if name.endswith("_accuracy")]
-    accuracy = f", accuracy {accuracies[-1]:.1%}" if accuracies else ""
-    loss, speed = float(now.loss_sum) / now.seen, now.seen / now.seconds
-    return f"loss {loss:.3f}{accuracy}, {speed:.0f} images/s"
-
-
-def _diverged(where, optimizer):
-    """The error that says so, and what may help."""
-    return FloatingPointError(
-        f"training diverged in {where}; a lower learning rate than {optimizer.lr:g} may help"
-    )
+def fit(model, optimizer, train, held_out=None, **options) -> list[dict]:
+    """Train `model` in place and return its history; `options` are those of `Training`."""
+    return Training(model, optimizer, train, held_out, **options).run()
 
 
 def train_step(model, optimizer, x, labels, loss=softmax_cross_entropy):
     """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss.
 
-    Raises FloatingPointError, before anything is changed, if the loss is not finite; on a GPU it
-    does not look, because it would have to wait.
+    Raises FloatingPointError, before anything is changed, if the loss is not finite; on a GPU this
+    is not checked, since it would have to wait for the GPU.
     """
-    logits = model.forward(x)
-    value, delta = loss(logits, labels)
+    outputs = model.forward(x)
+    value, delta = loss(outputs, labels)
     if xp is np and not math.isfinite(value):
         raise FloatingPointError(f"the loss is {value}, {trouble(model, x)}")
     model.backward(delta)
@@ -150,19 +45,172 @@ def train_step(model, optimizer, x, labels, loss=softmax_cross_entropy):
     return value
 
 
+@dataclass
+class Progress:
+    """How far a training has come: with the model and the optimizer, enough to continue it."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the next epoch
+    loss_sum: np.ndarray | np.floating = field(default_factory=lambda: np.float32(0))
+    seen: int = 0  # images of these steps; their losses add up to loss_sum
+    seconds: float = 0.0  # that these steps took
+    history: list[dict] = field(default_factory=list)  # an entry for every finished epoch
+
+
+@dataclass
+class Training:
+    """The model, images and options of a training; `run` is the training loop.
+
+    The order of the images depends on `seed` alone, not on the feedback rule. An entry of the
+    history holds `epoch`, `train_loss` (nats, the mean over the epoch), `seconds` and, where images
+    are held out, `held_out_loss` and `held_out_accuracy` (0 to 1).
+    """
+
+    model: Layer
+    optimizer: Optimizer
+    train: ImageSet
+    held_out: ImageSet | None = None  # evaluated after every epoch: validation or test images
+    epochs: int = 1
+    batch_size: int = 32
+    schedule: Callable | None = None  # from time in epochs to the learning rate (optim.py)
+    seed: int = 0  # of the order of the images and of their crops
+    loss: Callable = softmax_cross_entropy  # of (outputs, labels), as in losses.py
+    on_step: Callable | None = None  # called as on_step(time in epochs) after every step
+    on_epoch: Callable | None = None  # called as on_epoch(entry) with the new entry of the history
+    label: str | None = None  # a name for a progress bar; None: no bar
+    progress: Progress = field(default_factory=Progress)  # where to start; kept up to date
+
+    def run(self) -> list[dict]:
+        """Train to the end; return the history.
+
+        Raises InputError for data or options that cannot be used, and FloatingPointError, with the
+        weights of the last good step, when the loss is not finite.
+        """
+        self.check()
+        now = self.progress
+        # BLAS gets one thread: on small networks a second one gains nothing, and on a busy machine
+        # loses much; nnref/fast divides large work among threads itself.
+        with threadpool_limits(1, user_api="blas"), self._bar() as bar:
+            for epoch, order in self._orders():
+                start = time.perf_counter() - now.seconds
+                rest = order[self._starts()[now.step] :]
+                for x, labels in batches(self.train, self.batch_size, rest, (self.seed, epoch)):
+                    self._step(x, labels)
+                    now.seconds = time.perf_counter() - start
+                    if self.on_step:
+                        self.on_step(epoch + now.step / self._steps)
+                    bar.update()
+                    if self.label and now.step % 50 == 0:  # reading the loss from a GPU waits
+                        self._show(bar)
+                train_loss = float(now.loss_sum) / now.seen  # waits for a GPU's last step
+                self._end_epoch(train_loss, time.perf_counter() - start)
+                if self.label:
+                    self._show(bar)
+        return now.history
+
+    def check(self):
+        """Raise InputError, before anything is changed, if this cannot be trained."""
+        for data in (self.train,) if self.held_out is None else (self.train, self.held_out):
+            check_fits(self.model, data)
+        count = len(self.train.labels)
+        if self.epochs < 1 or not 1 <= self.batch_size <= count:
+            raise InputError(
+                f"fit: expected epochs of at least 1 and a batch_size from 1 to {count}, "
+                f"found {self.epochs} and {self.batch_size}"
+            )
+
+    def _starts(self) -> list[int]:
+        """Where the batches of an epoch start, and where the last one ends."""
+        count = len(self.train.labels)
+        return [*batch_starts(count, self.batch_size), count]
+
+    @property
+    def _steps(self) -> int:
+        """How many steps an epoch has."""
+        return len(self._starts()) - 1
+
+    def _orders(self):
+        """(epoch, order of the images) of every epoch that is not finished yet."""
+        rng = stream(self.seed, "order")
+        for epoch in range(self.epochs):
+            order = rng.permutation(len(self.train.labels))  # drawn for finished epochs as well
+            if epoch >= self.progress.epoch:
+                yield epoch, order
+
+    def _step(self, x, labels):
+        """One step at the scheduled learning rate, added to the progress."""
+        now = self.progress
+        if self.schedule:  # its value in the middle of the step
+            self.optimizer.lr = self.schedule(now.epoch + (now.step + 0.5) / self._steps)
+        try:
+            value = train_step(self.model, self.optimizer, x, labels, self.loss)
+        except FloatingPointError as error:
+            raise self._diverged(f"step {now.step + 1} of epoch {now.epoch + 1}: {error}") from None
+        now.loss_sum = now.loss_sum + value * len(labels)  # stays on the device until it is needed
+        now.seen += len(labels)  # less than a batch where damaged images were left out
+        now.step += 1
+
+    def _end_epoch(self, train_loss, seconds):
+        """Add an entry to the history, evaluate the held-out images, start the next epoch."""
+        now = self.progress
+        if not math.isfinite(train_loss):  # on a GPU it is found here, not in the step
+            raise self._diverged(f"epoch {now.epoch + 1}: its mean loss is {train_loss}")
+        entry = {"epoch": now.epoch + 1, "train_loss": train_loss, "seconds": seconds}
+        if self.held_out is not None:
+            loss, accuracy = evaluate(self.model, self.held_out, loss=self.loss)
+            entry |= {"held_out_loss": loss, "held_out_accuracy": accuracy}
+        now.history.append(entry)
+        now.epoch, now.step, now.seen, now.seconds = now.epoch + 1, 0, 0, 0.0
+        now.loss_sum = np.float32(0)
+        if self.on_epoch:
+            self.on_epoch(entry)
+
+    def _diverged(self, where):
+        """The error for a training that diverged, with a remedy."""
+        return FloatingPointError(
+            f"training diverged in {where}; a lower learning rate than {self.optimizer.lr:g} "
+            "may help"
+        )
+
+    def _bar(self):
+        """A progress bar over all steps, hidden if there is no label."""
+        done = self.progress.epoch * self._steps + self.progress.step
+        return tqdm(
+            desc=self.label, total=self.epochs * self._steps, initial=done,
+            disable=self.label is None, unit="step",
+        )  # fmt: skip
+
+    def _show(self, bar):
+        """Beside the bar: the loss of this epoch, the last held-out accuracy, the speed."""
+        now = self.progress
+        if now.seen:  # within an epoch
+            loss, speed = float(now.loss_sum) / now.seen, now.seen / now.seconds
+        else:
+            entry = now.history[-1]
+            loss, speed = entry["train_loss"], len(self.train.labels) / entry["seconds"]
+        accuracies = [e["held_out_accuracy"] for e in now.history if "held_out_accuracy" in e]
+        accuracy = f", accuracy {accuracies[-1]:.1%}" if accuracies else ""
+        bar.set_postfix_str(f"loss {loss:.3f}{accuracy}, {speed:.0f} images/s", refresh=False)
+
+
 def evaluate(
     model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entropy
 ) -> tuple[float, float]:
-    """(mean loss in nats, accuracy from 0 to 1) on held-out images, BatchNorm in evaluation."""
-    check_fits(model, data)
+    """(mean loss in nats, accuracy from 0 to 1) on held-out images, layers in evaluation mode."""
     total_loss, correct, seen = 0.0, 0, 0
+    for outputs, labels in outputs_of(model, data, batch_size):
+        total_loss = total_loss + loss(outputs, labels)[0] * len(labels)
+        correct = correct + (outputs.argmax(axis=1) == to_device(labels)).sum()
+        seen += len(labels)
+    return float(total_loss) / seen, float(correct) / seen
+
+
+def outputs_of(model, data: ImageSet, batch_size: int = 500):
+    """Yield (outputs, labels) of held-out images, batch by batch, layers in evaluation mode."""
+    check_fits(model, data)
     with evaluation(model):
         for x, labels in batches(data, batch_size):
-            logits = model.forward(x)
-            total_loss = total_loss + loss(logits, labels)[0] * len(labels)
-            correct = correct + (logits.argmax(axis=1) == to_device(labels)).sum()
-            seen += len(labels)
-    return float(total_loss) / seen, float(correct) / seen
+            yield model.forward(x), labels
 
 
 def check_fits(model, data: ImageSet):
@@ -170,8 +218,8 @@ def check_fits(model, data: ImageSet):
     check_data(data)
     with evaluation(model):
         x, _ = next(batches(data, 1))
-        logits = model.forward(x)
-    check_labels(data.labels, len(data.images), logits.shape[1])
+        outputs = model.forward(x)
+    check_labels(data.labels, len(data.images), outputs.shape[1])
 
 
 @contextmanager

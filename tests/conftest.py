@@ -13,6 +13,14 @@ if os.environ.get("NNREF_STAND_IN"):
 
 from nnref.data import mnist
 from nnref.data.files import cache
+from nnref.feedback import Feedback
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Names without addresses in memory, so that processes can divide the tests among them."""
+    if isinstance(val, Feedback):
+        return type(val).__name__
+    return argname if getattr(val, "__name__", "") == "<lambda>" else None
 
 
 @pytest.fixture

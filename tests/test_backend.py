@@ -10,6 +10,7 @@ import pytest
 from test_house import MODULES, imports
 
 import nnref
+from nnref.__main__ import choose_backend
 from nnref.backend import to_device, to_host, xp
 from nnref.errors import InputError
 
@@ -73,3 +74,32 @@ def test_only_backend_imports_cupy_and_only_the_benchmark_torch():
         assert "torch" not in roots or name == "nnref.tools.bench", name
         assert "cupy" not in roots or name == "nnref.backend", name
         assert "cupy." not in path.read_text() or name == "nnref.backend", name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "backend", "tf32"),
+    [
+        (["demo", "--backend", "cupy", "--tf32"], "cupy", "1"),
+        (["demo", "--backend=cupy"], "cupy", None),
+        (["demo", "--tf32"], None, "1"),
+        (["demo", "--backend", "magic"], None, None),  # refused later, with the other options
+    ],
+)
+def test_backend_and_tf32_are_in_the_environment_before_anything_is_imported(
+    arguments, backend, tf32, monkeypatch
+):
+    for name in ("NNREF_BACKEND", "CUPY_TF32"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    choose_backend(arguments)
+    assert os.environ.get("NNREF_BACKEND") == backend
+    assert os.environ.get("CUPY_TF32") == tf32
+
+
+@pytest.mark.parametrize(("value", "on"), [("1", True), ("0", False), ("", False), (None, False)])
+def test_tf32_is_on_where_cupy_computes_and_its_variable_says_so(value, on, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", value or "")
+    monkeypatch.setattr(nnref.backend, "xp", object())  # any library but NumPy
+    assert nnref.backend.tf32() is on
+    monkeypatch.setattr(nnref.backend, "xp", np)
+    assert nnref.backend.tf32() is False

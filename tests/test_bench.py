@@ -80,7 +80,7 @@ def test_torch_is_imported_only_when_asked_for():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "lenet,fish"], "--models: expected of mlp, lenet, "),
+        (["--models", "lenet,fish"], "--models: expected one of mlp, lenet, "),
         (["--against", "jax"], "argument --against: invalid choice: 'jax'"),
         (["--batch", "1"], "expected a whole number of at least 2, found '1'"),
         (["--json", "missing/b.json"], "missing/b.json: the folder missing does not exist"),

@@ -85,7 +85,7 @@ def test_verify_holds_fetched_files_to_their_published_hash(shop):
     (folder / "pets.zip").write_bytes(b"changed")
     _, _, _, wrong = catalog.verify_by_name("pets")
     assert len(wrong) == 1
-    assert wrong[0].startswith("pets.zip: not the published file, of md5:")
+    assert wrong[0].startswith("pets.zip: not the published file (md5:")
     (folder / "pets.zip").unlink()
     assert catalog.verify_by_name("pets")[3] == ["pets.zip: missing"]
 
@@ -102,7 +102,7 @@ def test_verify_takes_copies_that_were_unzipped_or_zipped_anew(tmp_path, monkeyp
     (tmp_path / "x/x").write_bytes(content)
     assert catalog.verify_by_name("x")[3] == []
     (tmp_path / "x/x").write_bytes(content + b"!")
-    assert catalog.verify_by_name("x")[3] == ["x: not the published file, of sha256:0"]
+    assert catalog.verify_by_name("x")[3] == ["x: not the published file (sha256:0)"]
 
 
 def test_verify_writes_a_manifest_for_what_came_by_hand(shop, tmp_path):

@@ -13,8 +13,7 @@ from pictures import class_folders, picture, write_folder
 from PIL import Image
 
 import nnref
-from nnref.cli import RULES
-from nnref.plots.style import COLORS
+from nnref.rules.known import RULES
 
 ROOT = Path(nnref.__file__).parent.parent
 
@@ -109,11 +108,6 @@ def test_another_seed_draws_other_weights_and_another_order(tmp_path, short_demo
     assert other["history"][0]["train_loss"] != same["history"][0]["train_loss"]
 
 
-def test_every_rule_has_a_color_of_its_own():
-    assert list(RULES) == list(COLORS)
-    assert len(set(COLORS.values())) == len(COLORS)
-
-
 def test_a_figure_of_all_rules_is_drawn(tmp_path):
     run = nnref_command("--epochs", 1, "--rules", ",".join(RULES), "--out", tmp_path)
     assert run.returncode == 0, run.stderr
@@ -140,7 +134,7 @@ HELP = "(try python -m nnref demo --help)"
         ),
         (
             ["--rules", "backprop,magic"],
-            f"argument --rules: expected rules of {', '.join(RULES)}, found 'magic' {HELP}",
+            f"argument --rules: expected one of {', '.join(RULES)}, found 'magic' {HELP}",
         ),
         (
             ["--epoch", "3"],
@@ -152,6 +146,7 @@ HELP = "(try python -m nnref demo --help)"
             "data, bench, replicate, doctor) (try python -m nnref --help)",
         ),
         (["--json"], f"argument --json: expected one argument {HELP}"),
+        (["--tf32"], "--tf32: only for --backend cupy"),
         (
             ["--json", "missing/record.json"],
             "missing/record.json: the folder missing does not exist or is not writable",
@@ -225,7 +220,7 @@ def test_seeds_end_in_a_comparison_and_a_second_call_does_nothing_twice(tmp_path
     assert re.search(r"backprop +2 +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ +\d+", first.stdout)
     assert (tmp_path / "a" / "compare.png").is_file()
     second = nnref_command(*words)
-    assert second.stdout.count("finished before") == 2
+    assert second.stdout.count("already finished") == 2
     assert second.stdout.splitlines()[-4:-1] == first.stdout.splitlines()[-4:-1]
     (tmp_path / "a" / "seed-1" / "result.json").write_text("{")
     broken = nnref_command("compare", tmp_path / "a", "--out", tmp_path / "b.png")
@@ -268,7 +263,7 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--data", "imagefolder:/nowhere"], "/nowhere: expected a folder, a .zip or a .tar"),
         (["--size", "32"], "--size: only for --data imagefolder:PATH"),
         (["--model", "vgg"], "--model: expected one of mlp, lenet, "),
-        (["--feedback", "magic"], "--feedback: expected one of backprop, sham, "),
+        (["--feedback", "magic"], "--feedback: expected one of backprop, sign-symmetry, "),
         (["--width", "0"], "--width: expected a number above 0, at most 1000, found 0.0"),
         (["--lr", "-1"], "--lr: expected a number above 0, found -1.0"),
         (["--lr", "nan"], "--lr: expected a number above 0, found nan"),
@@ -280,7 +275,7 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--val", "0.99999"], "--val: expected to leave images to train on, found 0.99999"),
         (["--batch-size", "20000"], "--batch-size: expected at most the 9000 images to train on"),
         (["--resume", "."], ".: expected the folder of a run, found no config.toml in it"),
-        (["--resume", "a", "--out", "b"], "--resume: a run goes on in its own folder"),
+        (["--resume", "a", "--out", "b"], "--resume: expected no --out or --seeds, found one"),
         (["--seeds", "2"], "--seeds: expected --out as well"),
         (["none.toml"], "none.toml: cannot be read: No such file or directory"),
         (["--model", "alexnet"], "expected images of at least 29 x 29 pixels"),
@@ -309,14 +304,14 @@ def test_data_verify_writes_then_checks_a_manifest(pets):
     first = nnref_command("data", "verify", pets)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout == (
-        f"{pets / 'SHA256SUMS'}: written, 24 hashes; from now on verify compares with them\n"
+        f"{pets / 'SHA256SUMS'}: written, 24 hashes; later calls of verify compare with them\n"
     )
     damaged = pets / "val/cow/1.png"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     second = nnref_command("data", "verify", pets)
     assert second.returncode == 1
     assert second.stdout == (
-        f"val/cow/1.png: changed\n{pets / 'SHA256SUMS'}: 24 files looked at, 1 wrong\n"
+        f"val/cow/1.png: changed\n{pets / 'SHA256SUMS'}: 24 files checked, 1 wrong\n"
     )
 
 

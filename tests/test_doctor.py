@@ -23,11 +23,11 @@ def test_a_healthy_machine_is_told_so(tmp_path):
 
 def test_a_failing_self_test_is_named_and_ends_with_status_1(monkeypatch, capsys):
     monkeypatch.setattr(Sham, "__call__", lambda self, W: 2 * W)
-    monkeypatch.setattr(doctor, "SELF_TESTS", [doctor.sham, doctor.gradients])
+    monkeypatch.setattr(doctor, "SELF_TESTS", {"sham": doctor.sham, "slope": doctor.gradients})
     assert doctor.run() == 1
     output = capsys.readouterr().out
-    assert "bit for bit: FAILED: InputError: the same weights" in output
-    assert "difference of losses: relative difference" in output
+    assert "sham: FAILED: InputError: the same weights" in output
+    assert "slope: relative difference" in output
     assert output.endswith("something is wrong: see above\n")
 
 

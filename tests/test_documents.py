@@ -12,7 +12,7 @@ from test_cli import nnref_command
 from test_house import PACKAGE, READERS_PATH, ROOT
 
 from nnref.backend import xp
-from nnref.cli import RULES
+from nnref.rules.known import KNOWN, RULES
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "tutorials").glob("*.md"))]
 TUTORIALS = [page for page in PAGES if page.name[0].isdigit()]
@@ -130,10 +130,12 @@ def test_the_readme_is_short_and_states_the_size_of_the_readers_path():
     assert positions == sorted(positions)
 
 
-def test_the_readme_lists_every_rule():
-    for name, rule in RULES.items():
-        row = next(line for line in README.splitlines() if f"`{type(rule).__name__}()`" in line)
-        assert f"| {name} |" in row
+def test_the_readme_lists_every_rule_and_its_B():
+    for name, known in KNOWN.items():
+        start = f"| `{type(known.rule).__name__}()` | "
+        row = next(line for line in README.splitlines() if line.startswith(start))
+        B = known.B.replace("|", "\\|")
+        assert row.startswith(f"{start}{B} | {name} |")
 
 
 def rows(text):

@@ -1,4 +1,4 @@
-"""Every replication from end to end on the shipped digits, and the ledger of the results."""
+"""Every experiment from end to end on the shipped digits, and the ledger of the results."""
 
 import json
 import re
@@ -6,57 +6,60 @@ import re
 import pytest
 from test_house import ROOT
 
-from nnref.errors import InputError
-from nnref.experiments import EXPERIMENTS, find, ledger
-from nnref.experiments import images as sources
-from nnref.experiments import study as trials
-from nnref.experiments.study import Study
+from nnref.experiments import EXPERIMENTS, find, ledger, study
+from nnref.experiments.images import Sources
+from nnref.experiments.result import Result
+from nnref.experiments.study import Study, rounded
 
 RESULTS = ROOT / "tutorials" / "results"
+TIERS = {"smoke", "small", "full"}
 
 
 @pytest.fixture(scope="module", params=EXPERIMENTS)
 def smoke(request, tmp_path_factory):
-    """(module, study, result) of a smoke run."""
-    module, out = find(request.param), tmp_path_factory.mktemp(request.param)
-    study = Study(request.param, "smoke", out, {"command": "...", "data": []})
-    module.run(study, sources.Sources())
-    return module, study, study.write()
+    """(experiment, study, result) of a smoke run."""
+    experiment, out = find(request.param), tmp_path_factory.mktemp(request.param)
+    carried_out = Study(request.param, "smoke", out)
+    return experiment, carried_out, carried_out.carry_out(experiment, Sources())
 
 
 def test_a_smoke_run_trains_writes_and_draws(smoke):
-    module, study, result = smoke
+    experiment, study, result = smoke
     assert result["trials"] and not study.missing
-    assert json.loads((study.out / f"{study.name}.json").read_text()) == trials.rounded(result)
-    assert "mean ± standard deviation over the seeds" in module.table(result)
-    assert all(figure.axes for figure in module.figures(result).values())
-    assert set(module.TIERS) == set(module.MINUTES) == {"smoke", "small", "full"}
+    assert json.loads((study.out / f"{study.name}.json").read_text()) == rounded(result)
+    assert "mean ± standard deviation over the seeds" in experiment.table(Result(result))
+    assert all(figure.axes for figure in experiment.figures(Result(result)).values())
 
 
 def test_a_second_call_reads_every_trial(smoke, monkeypatch):
-    module, study, result = smoke
-    monkeypatch.setattr(trials, "_train", pytest.fail)
-    again = Study(study.name, "smoke", study.out, {"command": "...", "data": []})
-    module.run(again, sources.Sources())
-    assert trials.rounded(again.write()["trials"]) == trials.rounded(result["trials"])
+    experiment, first, result = smoke
+    monkeypatch.setattr(study, "train_trial", pytest.fail)
+    again = Study(first.name, "smoke", first.out)
+    assert rounded(again.carry_out(experiment, Sources())["trials"]) == rounded(result["trials"])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_without_a_result_every_claim_is_not_run_yet(name):
-    assert {claim.verdict for claim in find(name).claims(None)} == {"not run yet"}
+def test_every_tier_says_how_long_it_takes(name):
+    assert set(find(name).TIERS) == set(find(name).MINUTES) == TIERS
 
 
-def test_images_that_are_not_to_be_had_are_left_out_and_the_rest_goes_on(tmp_path, capsys):
-    study = Study("akrout2019", "small", tmp_path, {"command": "...", "data": []})
+@pytest.mark.parametrize("tier", sorted(TIERS))
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_plan_names_every_setting_once_and_in_plain_data(name, tier):
+    experiment = find(name)
+    for part in experiment.TIERS[tier]:
+        settings = list(experiment.plan(part))
+        facts = [json.dumps(setting.facts) for setting in settings]
+        assert facts and len(set(facts)) == len(facts)
+        assert all(json.loads(text) == s.facts for text, s in zip(facts, settings, strict=True))
 
-    def nowhere(*_, **__):
-        raise InputError("no network")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "load", nowhere)
-        find("akrout2019").run(study, sources.Sources())
-    assert study.write()["not_run"] == ["mnist"]
-    assert capsys.readouterr().out == "akrout2019: mnist is left out: no network\n"
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("record", [None, {"tier": "small", "data": [], "trials": []}])
+def test_without_trials_every_claim_is_not_run_yet(name, record):
+    claims = find(name).claims(Result(record))
+    assert {claim.verdict for claim in claims} == {"not run yet"}
+    assert len({claim.name for claim in claims}) == len(claims)
 
 
 def test_the_ledger_is_what_the_committed_results_say():

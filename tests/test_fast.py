@@ -61,13 +61,13 @@ def test_a_share_may_share_again(monkeypatch):
 
 
 def test_blas_has_one_thread_inside_and_its_old_number_afterward():
-    counts = [library.get_num_threads() for library in threads._blas]
+    counts = [library.get_num_threads() for library in threads.blas]
     inside = []
     threads.share(
-        lambda *_: inside.extend(library.get_num_threads() for library in threads._blas), 1
+        lambda *_: inside.extend(library.get_num_threads() for library in threads.blas), 1
     )
     assert set(inside) <= {1}
-    assert [library.get_num_threads() for library in threads._blas] == counts
+    assert [library.get_num_threads() for library in threads.blas] == counts
 
 
 def test_memory_is_reused_when_the_last_view_is_gone():
@@ -118,7 +118,7 @@ def run(code, **environment):
 
 
 def test_nnref_fast_0_turns_the_twins_off():
-    code = "from nnref import backend, layers; print(len(backend._twins()))"
+    code = "from nnref import backend, layers; print(len(backend.twins()))"
     assert run(code, NNREF_FAST="0").stdout == "0\n"
     assert run(code, NNREF_FAST="1").stdout == f"{len(fast.TWINS)}\n"
 

@@ -6,9 +6,7 @@ from PIL import Image
 from test_cli import nnref_command
 
 from nnref.errors import InputError
-from nnref.experiments import images as sources
 from nnref.experiments.images import Sources, load
-from nnref.experiments.study import Study
 
 
 def rows(images):
@@ -27,8 +25,8 @@ def folders(place, classes, part, count=4):
 
 def test_training_validation_and_test_images_are_apart():
     images = load("digits", Sources(), 500)
-    parts = [rows(part) for part in (images.train, images.val, images.test)]
-    assert (len(images.train.labels), len(images.val.labels)) == (450, 50)
+    parts = [rows(part) for part in (images.train, images.held_out, images.test)]
+    assert (len(images.train.labels), len(images.held_out.labels)) == (450, 50)
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
 
 
@@ -36,12 +34,17 @@ def test_fewer_images_are_some_of_the_training_images_alone():
     images = load("digits", Sources(), 500)
     few = images.fewer(40)
     assert len(few.train.labels) == 40 and rows(few.train) < rows(images.train)
-    assert few.val is images.val
+    assert few.held_out is images.held_out
 
 
-def test_a_share_of_nothing_holds_out_nothing():
-    images = load("digits", Sources(), 300, share=0)
+def test_where_nothing_is_held_out_the_test_images_take_its_place():
+    images = load("digits", Sources(), 300, held_out=0)
     assert len(images.train.labels) == 300
+    assert images.held_out is images.test
+
+
+def test_the_shape_of_an_image_is_the_one_that_a_network_gets():
+    assert load("digits", Sources(), 100).shape == (32, 32, 1)
 
 
 def test_cifar10_has_ten_classes(tmp_path):
@@ -49,17 +52,6 @@ def test_cifar10_has_ten_classes(tmp_path):
         folders(tmp_path, 2, part)
     with pytest.raises(InputError, match=r"--cifar10 .*: expected 10 classes, found 2"):
         load("cifar10", Sources(cifar10=tmp_path))
-
-
-def test_a_place_that_was_given_and_is_wrong_is_an_error_and_not_left_out(tmp_path):
-    class Part:
-        data, take = "cifar10", ()
-
-    (tmp_path / "empty").mkdir()
-    study = Study("paper", "smoke", tmp_path / "out", {"data": []})
-    with pytest.raises(InputError):
-        list(sources.each(study, [Part], Sources(cifar10=tmp_path / "empty")))
-    assert study.missing == []
 
 
 def test_the_command_says_at_once_that_there_is_no_such_place(tmp_path):

@@ -114,12 +114,12 @@ def test_images_of_several_shapes_need_a_transform():
         def __getitem__(self, i):
             return np.zeros((2 + i % 2, 2, 3), np.uint8)
 
-    with pytest.raises(InputError, match=r"^batches: expected images of one shape, found"):
+    with pytest.raises(InputError, match=r"^batches: expected images of the same shape, found"):
         gather(ImageSet(Ragged(4), np.arange(4)))
 
 
 def test_reading_ahead_is_bounded_and_stops_with_its_reader():
-    shelf = Shelf(1000)
+    shelf, before = Shelf(1000), set(threading.enumerate())
     reader = batches(ImageSet(shelf, np.arange(1000)), 10, threads=2)
     next(reader)
     time.sleep(0.2)
@@ -128,8 +128,8 @@ def test_reading_ahead_is_bounded_and_stops_with_its_reader():
     after = len(shelf.asked)
     time.sleep(0.1)
     assert len(shelf.asked) == after
-    names = [thread.name for thread in threading.enumerate()]
-    assert not any(name.startswith("ThreadPoolExecutor") for name in names)
+    left = set(threading.enumerate()) - before
+    assert not any(thread.name.startswith("ThreadPoolExecutor") for thread in left)
 
 
 def test_work_is_done_ahead_of_the_reader_and_in_order():

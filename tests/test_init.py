@@ -8,7 +8,7 @@ from oracles import assert_same
 
 from nnref import models
 from nnref.feedback import Backprop, FeedbackAlignment, RedrawnMagnitudes, SignSymmetry
-from nnref.init import glorot_uniform, he_normal, lecun_normal, stream
+from nnref.init import glorot_uniform, he_normal, stream
 from nnref.layers import Conv2d
 from nnref.measure import weight_layers
 
@@ -24,7 +24,6 @@ def test_streams_of_one_seed_differ_and_repeat():
 @pytest.mark.parametrize(
     ("init", "rms"),
     [
-        (lecun_normal, math.sqrt(1 / 400)),
         (he_normal, math.sqrt(2 / 400)),
         (glorot_uniform, math.sqrt(2 / (400 + 300))),
     ],

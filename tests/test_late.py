@@ -101,7 +101,9 @@ def test_without_delay_filters_and_holding_it_is_ordinary_training(rule):
     one, two = net(rule, "float32"), net(rule, "float32")
     data = ImageSet(to_host(images), labels)
     clock = Clock(hold=1)
-    history = late.fit(one, SGD(one, 0.1, 0), data, data, clock, epochs=2, streams=8, seed=3)
+    optimizer = SGD(one, 0.1, 0)
+    training = late.LateTraining(one, optimizer, data, data, 2, batch_size=8, seed=3, clock=clock)
+    history = training.run()
     optimizer, rng = SGD(two, 0.1, 0), stream(3, "order")
     for _ in range(2):
         order = rng.permutation(40)

@@ -10,7 +10,10 @@ from oracles import assert_same, normal
 from nnref import measure, models
 from nnref.backend import to_device, to_host, xp
 from nnref.data.imageset import ImageSet
+from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback, RedrawnMagnitudes, SignSymmetry
+from nnref.layers import Layer, Linear, Sequential, Tanh
+from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
 from nnref.train import fit
 
@@ -141,3 +144,96 @@ def test_without_feedback_there_is_no_angle(digits):
     angles = measure.delta_angles(model, to_device(train.images[:20]), train.labels[:20])
     assert math.isnan(angles[0])
     assert angles[1] == 0
+
+
+class DirectFeedback(Sequential):
+    """A network that sends the output's error straight to every hidden layer (Nokland 2016)."""
+
+    def backward(self, delta):
+        self.layers[-1].backward(delta)
+        for linear, activation in zip(self.layers[-3::-2], self.layers[-2::-2], strict=False):
+            D = np.random.default_rng(linear.n_out).normal(size=(linear.n_out, delta.shape[1]))
+            linear.backward(activation.backward(delta @ to_device(D).T))
+
+
+def direct_feedback(rng):
+    """784-20-15-10, tanh, with that backward pass; and some digits in float64."""
+    stock = models.mlp([20, 15], (28, 28, 1), activation=Tanh, dtype="float64")
+    return DirectFeedback(*stock.layers), normal(rng, (30, 28, 28, 1)), np.arange(30) % 10
+
+
+def test_delta_angles_of_a_network_with_a_backward_pass_of_its_own_are_the_true_ones(rng):
+    """By hand: the loss's gradient for the pre-activations, against what the layers were given."""
+    model, x, labels = direct_feedback(rng)
+    used = measure.deltas(model, x, labels)
+    _, delta = softmax_cross_entropy(model.forward(x), labels)
+    _, lower, tanh, middle, tanh_above, top = model.layers
+    exact = [delta]
+    for linear, activation in ((top, tanh_above), (middle, tanh)):
+        exact.insert(0, exact[0] @ linear.params["W"].T * (1 - activation.y**2))
+    expected = [measure.angle(a, b) for a, b in zip(used, exact, strict=True)]
+    found = measure.delta_angles(model, x, labels)
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert found[-1] == 0 and min(found[:-1]) > 30
+
+
+def test_a_layer_whose_own_backward_is_another_one_is_compared_with_the_stock_layer(rng):
+    class Noisy(Linear):
+        def backward(self, delta):
+            return super().backward(delta) + 1.0
+
+    model = models.mlp([20, 15], (28, 28, 1), dtype="float64")
+    model.layers[-1].__class__ = Noisy
+    x, labels = normal(rng, (30, 28, 28, 1)), np.arange(30) % 10
+    assert min(measure.delta_angles(model, x, labels)[:-1]) > 5
+
+
+class Wrapped(Layer):
+    """A container that is neither Sequential nor Residual."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.layers = (inner,)
+
+    def forward(self, x):
+        return self.layers[0].forward(x)
+
+    def backward(self, delta):
+        return self.layers[0].backward(delta)
+
+
+class Doubled(Sequential):
+    """A forward pass that is not that of its layers."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Silent(Sequential):
+    """A backward pass that leaves out the layers below the last."""
+
+    def backward(self, delta):
+        self.layers[-1].backward(delta)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Wrapped, "delta_angles: expected layers in Sequential and Residual, found Wrapped()"),
+        (lambda inner: Doubled(*inner.layers), "delta_angles: expected Doubled to apply its"),
+        (lambda inner: Silent(*inner.layers), "deltas: expected a delta for every layer"),
+    ],
+)
+def test_a_network_whose_exact_gradient_is_not_known_is_refused(make, words, rng):
+    model = make(models.mlp([20], (28, 28, 1), dtype="float64"))
+    with pytest.raises(InputError) as caught:
+        measure.delta_angles(model, normal(rng, (5, 28, 28, 1)), np.arange(5))
+    assert str(caught.value).startswith(words)
+
+
+def test_a_container_that_promises_an_exact_backward_is_taken_at_its_word(rng):
+    inner = models.mlp([20], (28, 28, 1), feedback=FeedbackAlignment(), dtype="float64")
+    x, labels = normal(rng, (5, 28, 28, 1)), np.arange(5)
+    wrapped = Wrapped(inner)
+    wrapped.exact_backward = True
+    assert measure.delta_angles(wrapped, x, labels) == measure.delta_angles(inner, x, labels)

@@ -138,7 +138,7 @@ def damage_images_and_labels_swapped(folder):
 def damage_labels_of_the_other_part(folder):
     path, other = folder / f"{NAMES[1]}.gz", folder / f"{NAMES[3]}.gz"
     path.write_bytes(other.read_bytes())
-    return path, "expected 30 labels, as images, found 20"
+    return path, "expected 30 labels, one per image, found 20"
 
 
 def damage_label_out_of_range(folder):

@@ -9,7 +9,7 @@ from nnref import layers
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.init import stream
-from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay, warm_up
+from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
 
 
 @pytest.fixture
@@ -94,8 +94,6 @@ def test_schedules_at_known_times():
     half = cosine(0.2, epochs=8)
     assert [half(t) for t in (0, 4, 8, 9)] == pytest.approx([0.2, 0.1, 0, 0])
     assert half(2) == pytest.approx(0.1 * (1 + math.sqrt(0.5)))
-    warm = warm_up(lambda epoch: 0.4, epochs=2)
-    assert [warm(t) for t in (0, 0.5, 2, 7)] == pytest.approx([0, 0.1, 0.4, 0.4])
 
 
 @pytest.mark.parametrize("lr", [0, -0.1, math.nan])

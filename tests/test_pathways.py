@@ -10,6 +10,7 @@ from nnref.backend import to_device, to_host, xp
 from nnref.errors import InputError
 from nnref.feedback import KolenPollack, SignedInit, SignSymmetry
 from nnref.init import stream
+from nnref.layers.base import rule_of_a_layer
 from nnref.measure import angle, sign_concordance
 from nnref.optim import SGD
 from nnref.questions.pathways import (
@@ -24,7 +25,7 @@ KINDS = [TrackingConcordance, FixedConcordance]
 
 
 def born(rule, W, seed=0):
-    return rule.for_layer(W, 0.1, "uniform", stream(seed, "rule"))
+    return rule_of_a_layer(rule, W, 0.1, "uniform", stream(seed, "rule"))
 
 
 def normal(*shape):

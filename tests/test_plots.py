@@ -8,6 +8,7 @@ import pytest
 from nnref.errors import InputError
 from nnref.plots import runs, style, tutorials
 from nnref.plots.demo import demo
+from nnref.rules.known import COLORS
 
 NAN = float("nan")
 
@@ -19,8 +20,8 @@ def record(names):
             "name": name,
             "test_accuracy": 0.9 + i / 100,
             "history": [
-                {"epoch": 1, "test_accuracy": 0.8 + i / 100},
-                {"epoch": 2, "test_accuracy": 0.9 + i / 100},
+                {"epoch": 1, "held_out_accuracy": 0.8 + i / 100},
+                {"epoch": 2, "held_out_accuracy": 0.9 + i / 100},
             ],
             "watched": {
                 "epoch": [0, 1, 2],
@@ -41,7 +42,7 @@ def curves(axes):
 
 def test_the_demo_figure_shows_each_measure_in_its_panel():
     accuracy, weight, delta = demo(record(["backprop", "sign-symmetry"])).axes
-    first, second = style.COLORS["backprop"], style.COLORS["sign-symmetry"]
+    first, second = COLORS["backprop"], COLORS["sign-symmetry"]
     assert curves(accuracy) == {
         (first, "-"): pytest.approx([80, 90]),
         (second, "-"): pytest.approx([81, 91]),
@@ -70,11 +71,11 @@ def test_a_rule_without_an_angle_has_no_line():
 
 
 def test_every_panel_is_labeled_and_the_legend_names_the_rules():
-    figure = demo(record(list(style.COLORS)))
+    figure = demo(record(list(COLORS)))
     for axes in figure.axes:
         assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert [text.split(":")[0] for text in shown] == list(style.COLORS)
+    assert [text.split(":")[0] for text in shown] == list(COLORS)
 
 
 def test_the_alignment_figure_takes_a_rule_of_ones_own():
@@ -92,7 +93,7 @@ def test_a_figure_of_turning_angles_tells_rules_by_color_and_remarks_by_style():
         "feedback-alignment, W frozen": ([0, 2], [12, 13]),
     }
     left, right = tutorials.turning(angles, outcomes, "epochs", "test accuracy (%)").axes
-    black, blue = style.COLORS["backprop"], style.COLORS["feedback-alignment"]
+    black, blue = COLORS["backprop"], COLORS["feedback-alignment"]
     assert list(curves(left).values()) == [[95, 50], [91, 92]]
     assert [line.get_linestyle() for line in left.lines[:2]] == ["-", "--"]
     assert left.lines[0].get_color() == blue
@@ -117,7 +118,7 @@ def test_the_figure_of_the_kernels_shows_angles_and_changes():
     delta, *panels = figure.axes
     shown = curves(delta)
     assert len(shown) == 4
-    color = style.COLORS["sign-symmetry"]
+    color = COLORS["sign-symmetry"]
     assert shown[color, "--"] == [60, 30, 0] and shown[color, "-"] == [50, 20, 0]
     assert delta.get_xlabel() and delta.get_ylabel() and delta.get_title()
     assert [text.get_text() for text in delta.get_legend().get_texts()] == [
@@ -138,8 +139,8 @@ HISTORY = [
     {
         "epoch": 1,
         "train_loss": 2.0,
-        "val_loss": 1.5,
-        "val_accuracy": 0.25,
+        "held_out_loss": 1.5,
+        "held_out_accuracy": 0.25,
         "norm_ratio": [0.1, 0.5, 8.0],
         "weight_angle_deg": [11, None, 120],
     },
@@ -148,7 +149,7 @@ HISTORY = [
 
 def test_the_figures_of_a_run_show_its_history():
     (losses,) = runs.losses(HISTORY, "sham").axes
-    assert curves(losses) == {(style.COLORS["sham"], "--"): [2], (style.COLORS["sham"], "-"): [1.5]}
+    assert curves(losses) == {(COLORS["sham"], "--"): [2], (COLORS["sham"], "-"): [1.5]}
     for guess, bars in ((0.1, 1), (0.0, 0)):
         (accuracy,) = runs.accuracies(HISTORY, "sham", guess).axes
         assert list(accuracy.lines[0].get_ydata()) == [25]
@@ -161,7 +162,7 @@ def test_a_layer_has_its_color_whichever_layers_are_shown():
         ("weight_angle_deg", range(2, 4), [[20, NAN], [30, 120]]),
         ("norm_ratio", range(1, 3), [[0.1, 0.1], [NAN, 0.5]]),  # B = 0 has no place on a log axis
     ):
-        axes = runs.by_layer(HISTORY, measure, layers, 3).axes[0]
+        axes = runs.layer_figure(HISTORY, measure, layers, 3).axes[0]
         lines = axes.lines[: len(layers)]
         assert [line.get_color() for line in lines] == [colors[layer - 1] for layer in layers]
         np.testing.assert_array_equal([line.get_ydata() for line in lines], shown)

@@ -16,7 +16,7 @@ from nnref.runs.report import page
 SECTIONS = [
     "How it learned",
     "What the feedback was like",
-    "Which classes it takes for which",
+    "Which classes it confuses",
     "Its worst mistakes",
     "What its first layer looks for",
     "What was run",
@@ -36,8 +36,8 @@ def record(epochs=3, layers=3, classes=3):
     for epoch in range(1, epochs + 1):
         results = {
             "train_loss": 2 / epoch,
-            "val_loss": 3 / epoch,
-            "val_accuracy": 1 - 0.5 / epoch,
+            "held_out_loss": 3 / epoch,
+            "held_out_accuracy": 1 - 0.5 / epoch,
             "lr": 0.05,
             "seconds": 1.5,
         }
@@ -220,7 +220,7 @@ def test_without_images_held_out_the_test_figures_stay_away():
     alone = record()
     alone["data"]["val"] = 0
     for entry in alone["history"][1:]:
-        del entry["val_loss"], entry["val_accuracy"]
+        del entry["held_out_loss"], entry["held_out_accuracy"]
     document = Document(page(alone, [], None))
     assert "No images were held out" in document.text and len(document.images()) == 5
 
@@ -244,7 +244,7 @@ def test_without_names_or_confusions_numbers_stand_in(rng, undrawn):
     plain["data"]["names"] = []
     plain["test"]["confusion"] = np.diag([3, 0, 5]).tolist()
     text = Document(page(plain, mistakes(rng), None)).text
-    assert "Never." in text and "0, taken for" in text and "8 of 8" in text
+    assert "None." in text and "0, taken for" in text and "8 of 8" in text
 
 
 def test_a_rule_of_ones_own_has_one_color():

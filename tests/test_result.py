@@ -1,8 +1,26 @@
-"""Verdicts: each of the four, and what counts as measured."""
+"""Results, asked by facts; verdicts: each of the four, and what counts as measured."""
+
+import math
 
 import pytest
 
-from nnref.experiments.result import Claim, accuracies, at_edge, chosen, errors, holds, measured
+from nnref.experiments.result import (
+    NOT_MEASURED,
+    Claim,
+    Number,
+    Result,
+    average,
+    equal,
+    every,
+    largest,
+    measured,
+    row,
+    spread,
+)
+
+
+def claim(conditions, guards=()):
+    return Claim("name", "text", "1", "setting", "2", conditions, guards)
 
 
 @pytest.mark.parametrize(
@@ -17,48 +35,115 @@ from nnref.experiments.result import Claim, accuracies, at_edge, chosen, errors,
     ],
 )
 def test_the_verdict_follows_from_the_conditions(found, verdict):
-    claim = Claim("text", "1", "setting", "2", [("words", holds) for holds in found])
-    assert claim.verdict == verdict
-
-
-def test_a_condition_on_what_was_not_measured_is_neither_true_nor_false():
-    assert holds(lambda a, b: a < b, 1, 2) is True
-    assert holds(lambda a, b: a < b, 2, 1) is False
-    assert holds(lambda a, b: a < b, None, 1) is None
-
-
-def test_searches_are_no_results_and_a_diverged_trial_scores_nothing():
-    result = {
-        "trials": [
-            {"rule": "BP", "search": True, "test": None},
-            {"rule": "BP", "test": {"accuracy": 0.5}},
-            {"rule": "BP", "diverged": "..."},
-            {"rule": "FA", "test": {"accuracy": 0.25}},
-        ]
-    }
-    assert accuracies(chosen(result, rule="BP")) == [50, 0]
-    assert accuracies(chosen(result, rule="KP")) == chosen(None, rule="BP") == []
-    assert errors(chosen(result, rule="FA")) == [75]
-
-
-def test_a_number_is_given_with_the_count_of_its_seeds():
-    assert measured([1.0, 2.0, 3.0]) == "2.0 ± 1.0 (3)"
-    assert (measured([2.5]), measured([])) == ("2.5 (1)", "-")
-
-
-def test_a_learning_rate_is_at_the_edge_of_those_that_were_tried_for_its_setting():
-    searches = [{"rule": "BP", "search": True, "lr": lr} for lr in (0.1, 0.2, 0.4)]
-    result = {"trials": [*searches, {"rule": "FA", "search": True, "lr": 0.8}]}
-    edges = [at_edge(result, {"rule": "BP", "lr": lr}, "rule") for lr in (0.1, 0.2, 0.4)]
-    assert edges == [True, False, True]
-    assert not at_edge(result, {"rule": "FA", "lr": 0.8}, "rule")  # there was nothing to choose
+    assert claim(("words", holds) for holds in found).verdict == verdict
 
 
 def test_a_guard_is_needed_for_reproduced_but_does_not_make_a_not_into_a_partly():
     def verdict(holds, guarded):
-        return Claim("", "", "", "", [("it", holds)], [("BP learns", guarded)]).verdict
+        return claim([("it", holds)], [("BP learns", guarded)]).verdict
 
     assert verdict(True, True) == "reproduced"
     assert verdict(True, False) == "partly"
     assert verdict(False, True) == "not"
     assert verdict(True, None) == "not run yet"
+
+
+COMPARISONS = [
+    lambda a, b: a < b,
+    lambda a, b: a <= b,
+    lambda a, b: a > b,
+    lambda a, b: a >= b,
+    lambda a, b: a <= b - 5,
+    lambda a, b: 5 + b >= a,
+    lambda a, b: abs(a - b) <= 2,
+    lambda a, b: a / 2 < 3 * b,
+    lambda a, b: 100 - a > b * 3,
+    lambda a, b: a > b > 1,
+    lambda a, b: 1 < a < b,
+]
+
+
+@pytest.mark.parametrize("compare", COMPARISONS)
+def test_a_condition_on_numbers_is_that_of_floats_and_none_where_one_is_not_measured(compare):
+    for a, b in ((3.0, 4.0), (4.0, 3.0), (3.0, 3.0), (9.0, 2.0)):
+        holds = compare(a, b)
+        assert compare(Number(a), Number(b)) is holds
+        assert compare(Number(a), b) is holds
+        assert compare(a, Number(b)) is holds
+    assert compare(NOT_MEASURED, Number(3)) is None
+    assert compare(Number(3), NOT_MEASURED) is None
+    assert compare(NOT_MEASURED, NOT_MEASURED) is None
+
+
+def test_a_share_of_nothing_is_not_measured():
+    assert math.isnan(Number(3) / Number(0)) and (Number(3) / Number(0) < 1) is None
+
+
+def test_what_is_taken_over_several_is_not_measured_if_one_of_them_is_not():
+    assert (average([1, 2]), largest([Number(1), Number(2)])) == (1.5, 2)
+    for nothing in (average([]), largest([]), largest([Number(1), NOT_MEASURED])):
+        assert math.isnan(nothing)
+    assert every([True, True]) is True
+    assert every([True, False]) is False
+    assert every([False, None]) is None
+    assert (equal([1], [1]), equal([1], [2]), equal([], []), equal([1], [])) == (
+        True, False, None, None,
+    )  # fmt: skip
+
+
+def trial(rule, accuracy=None, **facts):
+    outcome = {"diverged": "..."} if accuracy is None else {"test": {"accuracy": accuracy}}
+    return {"rule": rule} | outcome | facts
+
+
+def search(rule, lr):
+    return {"rule": rule, "search": True, "lr": lr, "test": None}
+
+
+TRIALS = [
+    search("BP", 0.1),
+    search("BP", 0.2),
+    search("BP", 0.4),
+    trial("BP", 0.5, lr=0.4, seed=0),
+    trial("BP", lr=0.4, seed=1),
+    trial("FA", 0.25, lr=0.2, seed=0, data="mnist"),
+    trial("FA", 0.75, lr=0.2, seed=1, data="mnist"),
+]
+
+
+def test_facts_choose_trials_searches_are_no_results_and_a_diverged_trial_scores_nothing():
+    result = Result({"trials": TRIALS})
+    assert result.accuracies(rule="BP") == [50, 0]
+    assert result.errors(rule="FA") == [75, 25]
+    assert result.accuracies(rule="FA", seed=1) == [75]
+    assert result.accuracies(rule="KP") == Result(None).accuracies(rule="BP") == []
+    assert [t["seed"] for t in result.finished(rule="BP")] == [0]
+    assert result.mean(rule="FA") == 50 and isinstance(result.mean(rule="FA"), Number)
+    assert math.isnan(result.mean(rule="KP"))
+    assert result.values("rule") == ["BP", "FA"]
+    assert result.values("data") == ["mnist"]
+    assert result.values("seed", rule="FA") == [0, 1]
+
+
+def test_a_star_marks_a_learning_rate_at_the_edge_of_those_that_were_tried():
+    result = Result({"trials": TRIALS})
+    assert result.cell(rule="BP") == "25.0 ± 35.4*"
+    assert result.cell(rule="FA") == "50.0 ± 35.4 "  # nothing was chosen
+    assert result.cell(rule="KP") == "- "
+    for lr, edge in ((0.1, True), (0.2, False), (0.4, True)):
+        trials = [*TRIALS[:3], trial("BP", 0.5, lr=lr)]
+        assert Result({"trials": trials}).at_edge(rule="BP") is edge
+
+
+def test_a_number_is_given_with_the_count_of_its_seeds():
+    assert measured([1.0, 2.0, 3.0]) == "2.0 ± 1.0 (3)"
+    assert (measured([2.5]), measured([])) == ("2.5 (1)", "-")
+    assert Result({"trials": TRIALS}).measured(rule="FA") == "50.0 ± 35.4 (2)"
+
+
+def test_spread_is_the_mean_and_the_standard_deviation_of_a_sample():
+    assert (spread([]), spread([1.25]), spread([1, 2, 3])) == ("-", "1.2", "2.0 ± 1.0")
+
+
+def test_a_row_has_a_name_and_cells_of_one_width():
+    assert row("BP", ["1.0 ", "12.5*"], wide=5, cell=8) == "  BP       1.0    12.5*"

@@ -118,7 +118,7 @@ def test_a_folder_holds_everything(tmp_path, drawn):
     with open(folder / "history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert float(rows[1]["val_accuracy"]) == result["history"][2]["val_accuracy"]
+    assert float(rows[1]["held_out_accuracy"]) == result["history"][2]["held_out_accuracy"]
     events = [json.loads(line)["event"] for line in (folder / "log.jsonl").read_text().splitlines()]
     assert events == ["start", "epoch", "epoch", "end"]
     facts = json.loads((folder / "run.json").read_text())
@@ -133,7 +133,7 @@ def test_a_folder_holds_everything(tmp_path, drawn):
 def test_best_is_the_epoch_with_the_highest_validation_accuracy(tmp_path):
     settings = Settings(**SHORT | {"epochs": 4, "lr": 0.5})
     history = run.start(tmp_path / "a", settings)["history"][1:]
-    accuracies = [entry["val_accuracy"] for entry in history]
+    accuracies = [entry["held_out_accuracy"] for entry in history]
     best = checkpoint.read(tmp_path / "a" / "checkpoints" / "best.npz")
     epoch = json.loads(str(best["text"]))["progress"]["epoch"]
     assert epoch == 1 + accuracies.index(max(accuracies))
@@ -156,7 +156,11 @@ def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):
     seen, original = [], run.score
     monkeypatch.setattr(run, "score", lambda *a: seen.append(a[1]) or original(*a))
     looked_at = []
-    monkeypatch.setattr(run, "fit", lambda *a: looked_at.extend(a[2:4]))
+    monkeypatch.setattr(
+        run,
+        "fit",
+        lambda model, optimizer, train, held_out, **_: looked_at.extend((train, held_out)),
+    )
     run.start(None, Settings(**SHORT))
     assert len(seen) == 1 and len(seen[0].labels) == 100
     assert [len(part.labels) for part in looked_at] == [480, 120]
@@ -222,18 +226,18 @@ def test_without_a_checkpoint_it_begins_anew(halfway, tmp_path):
 
 def test_other_settings_or_data_are_refused_by_name(halfway, monkeypatch):
     with pytest.raises(
-        InputError, match=r"settings are others: --lr 0\.5 \(there 0\.01\), --seed 3"
+        InputError, match=r"its own settings, found --lr 0\.5 \(there 0\.01\), --seed 3"
     ):
         run.resume(halfway, {"lr": 0.5, "seed": 3, "model": "mlp"})
     monkeypatch.setattr(run, "data_hash", lambda *_: "0" * 64)
-    with pytest.raises(InputError, match=r"its data are others: SHA-256 [0-9a-f]{64} there"):
+    with pytest.raises(InputError, match=r"data of SHA-256 [0-9a-f]{64}, found other data"):
         run.resume(halfway, {})
 
 
 def test_a_changed_config_is_refused_by_name(halfway):
     path = halfway / "config.toml"
     path.write_text(path.read_text().replace("lr = 0.01 ", "lr = 0.02 "))
-    with pytest.raises(InputError, match=r"settings are others: --lr 0\.02 \(there 0\.01\)$"):
+    with pytest.raises(InputError, match=r"own settings, found --lr 0\.02 \(there 0\.01\)$"):
         run.resume(halfway, {})
 
 

@@ -39,7 +39,7 @@ def test_flags_give_back_what_they_say():
     ("text", "message"),
     [
         ("lr = ", "not TOML: "),
-        ("learning_rate = 1", "'learning_rate' is no setting; expected of data, size, "),
+        ("learning_rate = 1", "expected one of data, size, "),
         ("lr = '0.1'", "--lr: expected a number above 0, found '0.1'"),
         ("lr = true", "--lr: expected a number above 0, found True"),
         ("lr = inf", "--lr: expected a number above 0, found inf"),
@@ -49,7 +49,7 @@ def test_flags_give_back_what_they_say():
         ("epochs = 2.0", "--epochs: expected a whole number of at least 1, found 2.0"),
         ("epochs = true", "--epochs: expected a whole number of at least 1, found True"),
         ("model = ['mlp']", "--model: expected one of mlp, "),
-        ("[run]\nlr = 0.1", "'run' is no setting"),
+        ("[run]\nlr = 0.1", "expected one of data, "),
         ("feedback = 'Backprop'", "--feedback: expected one of backprop, "),
     ],
 )

@@ -5,11 +5,15 @@ import pytest
 from oracles import randomize
 
 from nnref import layers, losses, models, optim
+from nnref.backend import xp
 from nnref.init import stream
 from nnref.measure import weight_layers
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
-pytestmark = pytest.mark.oracle
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.skipif(xp is not np, reason="PyTorch is compared on the CPU"),
+]
 
 
 def leaf(array):

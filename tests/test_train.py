@@ -70,7 +70,7 @@ def test_history_has_an_entry_for_each_epoch(small):
     assert [entry["epoch"] for entry in history] == [1, 2, 3]
     assert history[2]["train_loss"] < history[0]["train_loss"]
     loss, accuracy = evaluate(model, test)
-    assert (history[2]["test_loss"], history[2]["test_accuracy"]) == (loss, accuracy)
+    assert (history[2]["held_out_loss"], history[2]["held_out_accuracy"]) == (loss, accuracy)
     assert all(entry["seconds"] > 0 for entry in history)
 
 

@@ -14,9 +14,9 @@ from nnref.files import user_path
 
 
 class Remote(NamedTuple):
-    """One published file: its mirrors, its bytes, and its hash as "sha256:..." or "md5:...".
+    """One published file: its mirrors, size in bytes, and hash as "sha256:..." or "md5:...".
 
-    content_sha256 is the hash of what a .gz holds: copies that were zipped anew are right too.
+    content_sha256 is the hash of the unzipped content, for copies that were zipped anew.
     """
 
     urls: list[str]
@@ -26,12 +26,12 @@ class Remote(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its name on this machine."""
+        """The file's name on this machine."""
         return self.urls[0].rsplit("/", 1)[1]
 
 
 class DataSet(NamedTuple):
-    """A data set by name: what it is, on which terms, from which files; `use` loads it."""
+    """A data set: its description, its terms of use, its files, and how to load it (`use`)."""
 
     about: str
     terms: str
@@ -42,7 +42,7 @@ class DataSet(NamedTuple):
 RESEARCH = "research and education only; do not pass it on"
 TINY_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
-MNIST_SIZES = (9_912_422, 28_881, 1_648_877, 4_542)  # bytes of the four files, in their order
+MNIST_SIZES = (9_912_422, 28_881, 1_648_877, 4_542)  # bytes, in the order of mnist.FILES
 
 DATA_SETS = {
     "mnist": DataSet(
@@ -90,7 +90,7 @@ DATA_SETS = {
 
 
 def describe() -> str:
-    """The table of `data list`: every data set, where it lies, its size there, its terms."""
+    """The table of `data list`: the folder, the size and the terms of every data set."""
     lines = ["mnist-subset: 12,000 digits of MNIST, 28 x 28 gray, 10 classes"]
     lines += [f"    here: {mnist.SUBSET_FOLDER}, {_size(mnist.SUBSET_FOLDER)} (ships with nnref)"]
     lines += ["    terms: CC BY-SA 3.0", "    use: mnist.load_subset()"]
@@ -109,9 +109,9 @@ def describe() -> str:
 
 
 def fetch_by_name(name: str) -> str:
-    """Download what is missing of a data set, every byte verified; return how to load it.
+    """Download and verify the missing files of a data set; return how to load it.
 
-    No archive is unpacked: loading reads it in place.
+    No archive is unpacked: the loaders read it in place.
     """
     data, folder = _data_set(name), data_folder(name)
     if not data.files:
@@ -125,9 +125,9 @@ def fetch_by_name(name: str) -> str:
 
 
 def verify_by_name(name: str) -> tuple[bool, Path, int, list[str]]:
-    """(manifest written just now?, place, number of files, what is wrong), by name or by path.
+    """Verify a data set by name or path: (is the manifest new?, path, number of files, problems).
 
-    Files that nnref can download are held to their published hashes, others to a manifest.
+    Files that nnref can download are checked against published hashes, others against a manifest.
     """
     if name not in DATA_SETS or not DATA_SETS[name].files:
         path = data_folder(name) if name in DATA_SETS else user_path(name)
@@ -138,7 +138,7 @@ def verify_by_name(name: str) -> tuple[bool, Path, int, list[str]]:
 
 
 def _problem(folder, remote) -> str | None:
-    """What is wrong with a published file in this folder, where it may lie unzipped; or None."""
+    """The problem with a published file in this folder (zipped or not), or None."""
     path = folder / remote.name
     if not path.is_file() and remote.content_sha256:
         path = path.with_suffix("")
@@ -153,7 +153,7 @@ def _problem(folder, remote) -> str | None:
                 return None
         except InputError as error:
             return str(error)
-    return f"{path.name}: not the published file, of {remote.known_hash}"
+    return f"{path.name}: not the published file ({remote.known_hash})"
 
 
 def _data_set(name) -> DataSet:
@@ -164,7 +164,7 @@ def _data_set(name) -> DataSet:
 
 
 def _size(folder) -> str:
-    """How much the files of a folder take; nothing if there are none, or none to be seen."""
+    """The size of all files of a folder, in MB; empty if there are none or no folder."""
     total = 0
     for place, _, names in os.walk(folder):
         total += sum(os.stat(os.path.join(place, name)).st_size for name in names)

@@ -1,7 +1,7 @@
 """CIFAR-10: 32 x 32 color photographs of ten kinds, 50,000 to train on and 10,000 to test with.
 
 Krizhevsky 2009 (Learning Multiple Layers of Features from Tiny Images). This reads the binary
-version, https://www.cs.toronto.edu/~kriz/cifar.html: of each image one byte of label, then 1,024
+version, https://www.cs.toronto.edu/~kriz/cifar.html: for each image a byte of label, then 1,024
 bytes of red, 1,024 of green and 1,024 of blue, row by row. (The Python version is a pickle, which
 can run any code, and nnref never loads one.) Terms: none are stated, so use it for research and
 education, and do not pass it on.
@@ -25,7 +25,7 @@ SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
 TEST = ["test_batch.bin"]
 PER_FILE = 10_000  # images
-RECORD = 1 + 3 * 32 * 32  # bytes of one
+RECORD = 1 + 3 * 32 * 32  # bytes of a label and its image
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 # mean and standard deviation of all training pixels, by channel, on a scale from 0 to 1
@@ -33,10 +33,10 @@ STATISTICS = Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 
 def load(data_dir=None) -> tuple[ImageSet, ImageSet]:
-    """(train, test): bytes (N, 32, 32, 3), labels 0 to 9; crops and flips in training.
+    """Load (train, test): uint8 images (N, 32, 32, 3), labels 0 to 9; training crops and flips.
 
     Looks for the archive, or for its six .bin files, in `data_dir`; without it, in the folder
-    cifar10 under $NNREF_DATA or the user's cache, downloading (170 MB) what is missing there.
+    cifar10 under $NNREF_DATA or the user's cache, downloading (170 MB) any missing file.
     Raises InputError, naming the file, where one is missing, damaged or not CIFAR-10's.
     """
     folder = data_folder("cifar10") if data_dir is None else user_path(data_dir)
@@ -73,7 +73,7 @@ def _read_loose(folder) -> dict[str, bytes]:
 
 
 def _parse(contents, names, folder) -> ImageSet:
-    """The images of these files; held to their size, and to as many images of each class."""
+    """The images of these files; checks their sizes and the number of images of each class."""
     for name in names:
         if len(contents[name]) != PER_FILE * RECORD:
             raise InputError(

@@ -1,11 +1,11 @@
-"""Folders of images, one for each class: ImageNet and its subsets, and any others of that layout.
+"""Load images from a folder for each class: ImageNet, its subsets, and others of that layout.
 
     train/CLASS/*.jpg    and    val/CLASS/*.jpg    (or test/ in place of val/)
 
 in a folder, a .zip or a .tar, which may hold further folders around these. Known variants:
 Tiny-ImageNet-200 as published (images a folder deeper, val in one folder with a list), Imagenette,
-and ILSVRC2012 as folders, as its tar of tars, or as Kaggle's tree. Their terms: ImageNet and its
-subsets are for research and education only; do not pass them on.
+and ILSVRC2012 as folders, as its tar of tars, or as Kaggle's tree. Terms: ImageNet and its subsets
+are for research and education only; do not pass them on.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from nnref.errors import InputError
 from nnref.files import user_path
 from nnref.init import stream
 
-# mean and standard deviation of ImageNet's training pixels, as the authors (and everybody) use them
+# mean and standard deviation of ImageNet's training pixels, as commonly used (Xiao et al. too)
 IMAGENET = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -28,18 +28,18 @@ def load(
     path, size: int | None = None, classes=None, per_class: int | None = None,
     seed: int = 0, on_bad: str = "stop", cache: bool = True,
 ) -> tuple[ImageSet, ImageSet | None]:  # fmt: skip
-    """(train, held out) from class folders in a folder, .zip or .tar; held out is val, else test.
+    """Load (train, held out) from a folder, .zip or .tar; held out is val, or test without a val.
 
-    size        train on random crops resized to size x size, test on the central one (ImageNet's
-                way); None: images as they are, all of one size, moved by up to 4 pixels to train
-    classes     a list of classes, by folder or by readable name, or how many to draw; None: all
-    per_class   how many training images of each class to draw; None: all. Held out: always all
-    seed        of these draws; the same seed gives the same subset, and more of it contains less
-    on_bad      "stop" at a damaged image, or "skip" up to 1 % of them and list them in images.bad
-    cache       decode once, into the user's cache folder, where the set is not too large for that
+    size        train on random crops resized to size x size, test on central crops (as usual for
+                ImageNet); None: images of equal size, not resized, shifted in training (4 pixels)
+    classes     a list of folder names or readable names, or the number to draw; None: all
+    per_class   the number of training images to draw of each class; None: all. Held out: all
+    seed        of these draws; the same seed gives the same subset, and larger ones contain it
+    on_bad      "stop" at a damaged image, or "skip" up to 1 % of the images, listed in images.bad
+    cache       decode once, into the user's cache folder, unless the set is too large
 
-    Labels follow the sorted names of the folders. Raises InputError, naming the file, for what is
-    missing or damaged, and for classes that are not there.
+    Labels follow the sorted names of the folders. Raises InputError, naming the file, for missing
+    or damaged files, and for classes that do not exist.
     """
     store = open_store(user_path(path))
     parts = find_images(store)
@@ -73,13 +73,13 @@ def find_images(store) -> dict[str, dict[str, list[str]]]:
         if part is None or hidden or not file.lower().endswith(SUFFIXES):
             continue
         below = folders[folders.index(part) + 1 :]
-        if below in ([], ["images"]):  # perhaps no folder says the class, but a list
+        if below in ([], ["images"]):  # the class may be in a list, not a folder's name
             flat = labels_by_file(store) if flat is None else flat
             below = [flat[file]] if file in flat else below
         if below:
             parts[part].setdefault(below[0], []).append(name)
         elif part == "val":
-            raise InputError(f"{store}/{name}: neither a folder nor a list says its class")
+            raise InputError(f"{store}/{name}: expected its class in a folder or list, found none")
     return parts
 
 
@@ -88,7 +88,9 @@ def _check_classes(train, held_out, store):
     for some, others, what in ((train, held_out, "training"), (held_out, train, "held-out")):
         for name in some:
             if name not in others:
-                raise InputError(f"{store}: class {name} has {what} images, but no others")
+                raise InputError(
+                    f"{store}: class {name}: expected images in both parts, found only {what} ones"
+                )
 
 
 def _choose(present, readable, classes, seed, store) -> list[str]:
@@ -116,13 +118,13 @@ def _folder_of(wanted, present, readable, store) -> str:
         if wanted.lower() in (name.strip().lower() for name in readable.get(folder, "").split(","))
     ]
     if len(found) != 1:
-        what = f"{' and '.join(found)} are called so" if found else "there is no such class"
-        raise InputError(f"{store}: class {wanted!r}: {what}")
+        what = " and ".join(found) or "none"
+        raise InputError(f"{store}: expected one class called {wanted!r}, found {what}")
     return found[0]
 
 
 def _draw(names, count, seed, name, store) -> list[str]:
-    """`count` of these image files, drawn by `seed`, in their old order; all if it is None."""
+    """Draw `count` of these image files by `seed`, keeping their order; None: all of them."""
     if count is None:
         return names
     if not isinstance(count, int | np.integer) or not 1 <= count <= len(names):
@@ -134,7 +136,7 @@ def _draw(names, count, seed, name, store) -> list[str]:
 
 
 def _image_set(store, files, readable, on_bad, cache) -> ImageSet:
-    """The image set of {class: [file, ...]}, labels in this order, without the damaged ones."""
+    """The image set of {class: [file, ...]}, labels in this order; `on_bad` as in `load`."""
     labels = np.repeat(np.arange(len(files)), [len(names) for names in files.values()])
     images = ImageFiles(store, [name for names in files.values() for name in names], on_bad)
     names = [readable.get(folder, folder).split(",")[0] for folder in files]

@@ -1,4 +1,4 @@
-"""What every loader returns, and how training walks through it in batches, reading ahead."""
+"""Sets of labeled images, and the batches of them, which threads prepare ahead of training."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from nnref.init import stream
 
 
 class ImageSet(NamedTuple):
-    """Images and labels, both on the host, and what turns an image into a network's input.
+    """Images and labels, both on the host, and how to turn an image into a network's input.
 
-    images       an array (N, H, W, C), or anything else whose images[i] is an array (H, W, C): one
-                 that reads a file when asked to, say, and gives None for a damaged one to skip
+    images       an array (N, H, W, C), or an object whose images[i] is an array (H, W, C), read
+                 from a file on demand, say, or None for a damaged image, which is skipped
     labels       (N,), integers from 0
     names        the classes, in the order of their labels
-    transform    crops and flips one image, as transform(image, rng) (transforms.py); None: nothing
-    normalize    makes floating-point numbers of a batch of bytes, on the device; None: nothing
+    transform    crops and flips one image: transform(image, rng) (transforms.py); None: no change
+    normalize    turns a batch of bytes into floats, on the device; None: no change
     """
 
     images: Sequence
@@ -34,7 +34,7 @@ class ImageSet(NamedTuple):
 def check_data(data: ImageSet):
     """Raise InputError if there are no images, or one holds a number that is not finite.
 
-    Labels are held to the number of images and classes by `losses.check_labels`.
+    `check_labels` (layers/checks.py) checks the labels.
     """
     if not isinstance(data, ImageSet) or isinstance(data.images, list | tuple):
         raise InputError("data: expected an ImageSet(images, labels) of two NumPy arrays")
@@ -48,9 +48,9 @@ def check_data(data: ImageSet):
 
 
 def split(train: ImageSet, test: ImageSet, share: float, seed: int):
-    """(images to train on, a share of them held out to choose by or None), drawn by `seed`.
+    """Split off a `share` of the training images by `seed`: (train, validation set or None).
 
-    What is held out is looked at as the test images are, without random crops.
+    The validation images are transformed as the test images are, without random crops.
     """
     count = round(share * len(train.labels))
     if count == 0:
@@ -63,14 +63,14 @@ def split(train: ImageSet, test: ImageSet, share: float, seed: int):
 
 
 def choose(data: ImageSet, indices) -> ImageSet:
-    """The images with these indices; of an array, and of files that are read when asked for."""
+    """The images with these indices, from an array or from files that are read on demand."""
     plain = isinstance(data.images, np.ndarray)
     images = data.images[indices] if plain else _Some(data.images, indices)
     return data._replace(images=images, labels=data.labels[indices])
 
 
 class _Some:
-    """Some images of a set that reads them when asked to."""
+    """Some images of a set that reads them on demand."""
 
     def __init__(self, images, indices):
         self.images, self.indices = images, indices
@@ -83,25 +83,25 @@ class _Some:
 
 
 def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: int | None = None):
-    """Yield (x on the device, labels on the host), in the `order` of these indices or as they are.
+    """Yield batches (x on the device, labels on the host), in this `order` of indices or as stored.
 
-    Threads prepare the next batches while you use this one. What is random about an image comes
-    from `key` = (seed, epoch) and its index, so their number (None: one per core) changes nothing.
-    The last batch holds what is left (see `batch_starts`).
+    Threads prepare the next batches while you use this one. Random crops and flips depend on `key`
+    = (seed, epoch) and an image's index alone, so the number of `threads` (None: one per core)
+    changes no result. The last batch holds the remaining images (see `batch_starts`).
     """
     order = np.arange(len(data.labels)) if order is None else order
     starts = batch_starts(len(order), batch_size)
     chosen = [order[a:b] for a, b in zip(starts, [*starts, len(order)][1:], strict=True)]
     work = partial(collect, data, key)
     ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or cores())
-    whole = ((images, labels) for images, labels in ready if len(labels))  # else all are damaged
+    whole = ((images, labels) for images, labels in ready if len(labels))  # unless all are damaged
     for x, labels in staged(whole):
         yield x if data.normalize is None else data.normalize(x), labels
 
 
 @accelerated
 def staged(ready):
-    """(images, labels), one batch after the other, the images moved to the device."""
+    """Yield (images, labels) for each batch, with the images moved to the device."""
     for images, labels in ready:
         yield to_device(images), labels
 
@@ -115,8 +115,8 @@ def collect(data: ImageSet, key, chosen):
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise InputError(
-            f"batches: expected images of one shape, found {shapes[0]} and {shapes[-1]}; "
-            "a transform such as ResizeCenterCrop(64) gives them one"
+            f"batches: expected images of the same shape, found {shapes[0]} and {shapes[-1]}; "
+            "use a transform such as ResizeCenterCrop(64)"
         )
     labels = data.labels[
         [i for i, image in zip(chosen, prepared, strict=True) if image is not None]
@@ -125,9 +125,9 @@ def collect(data: ImageSet, key, chosen):
 
 
 def batch_starts(count: int, batch_size: int) -> list[int]:
-    """Where the batches of one epoch start, for `count` images.
+    """The indices at which the batches of an epoch of `count` images start.
 
-    A single image that is left over joins the batch before it: BatchNorm could make nothing of a
+    A single image that is left over joins the batch before it, since BatchNorm cannot normalize a
     batch of one. Raises InputError for a batch_size below 1.
     """
     if batch_size < 1:
@@ -139,17 +139,17 @@ def batch_starts(count: int, batch_size: int) -> list[int]:
 
 
 def _is_plain(data):
-    """Is there nothing to do but to pick rows of an array?"""
+    """Whether a batch is just rows of an array, without a transform."""
     return data.transform is None and isinstance(data.images, np.ndarray)
 
 
 def _prepare(data, key, i):
-    """Image i, transformed with random numbers of its own."""
+    """Image i, transformed with its own random numbers."""
     image = data.images[i]
     if image is None or data.transform is None:
         return image
     seed, epoch = key
-    # Philox is a function of (key, counter): no state, so no order in which to draw
+    # Philox is a function of (key, counter) without state, so the order of images is free
     rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch], counter=[0, 0, 0, i]))
     return data.transform(image, rng)
 

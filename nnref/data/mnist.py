@@ -1,8 +1,8 @@
 """MNIST: 28 x 28 gray digits, 60,000 to train on and 10,000 to test with (LeCun et al. 1998).
 
-`load_subset()` needs nothing but the package: the first 10,000 and 2,000 of them ship with it.
-`load()` takes the full set from a folder of yours, or downloads it once. Every file is checked
-against the hash of its content, since Fashion-MNIST has the same file names, sizes and format.
+`load_subset()` reads the first 10,000 and 2,000 digits, which ship with nnref. `load()` reads the
+full set from a folder of yours, or downloads it once. Every file is checked against the hash of
+its content, since Fashion-MNIST has the same file names, sizes and format.
 
 License of MNIST: CC BY-SA 3.0 (Yann LeCun and Corinna Cortes).
 """
@@ -21,7 +21,7 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 
-# file name -> (sha256 of the published .gz, sha256 of the content, which every copy shares)
+# file name -> (sha256 of the published .gz, sha256 of the content, the same in every copy)
 FILES = {
     "train-images-idx3-ubyte": (
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -51,7 +51,7 @@ SUBSET_HASHES = {  # of the content, as cut_mnist_subset.py prints them
 
 
 def load_subset(dtype="float32") -> tuple[ImageSet, ImageSet]:
-    """The digits that ship with nnref: (train, test) of 10,000 and 2,000, the first of MNIST's.
+    """Load the digits that ship with nnref: (train, test), the first 10,000 and 2,000 of MNIST.
 
     Images (N, 28, 28, 1) from 0 to 1, labels (N,) from 0 to 9.
     """
@@ -59,10 +59,10 @@ def load_subset(dtype="float32") -> tuple[ImageSet, ImageSet]:
 
 
 def load(data_dir=None, dtype="float32") -> tuple[ImageSet, ImageSet]:
-    """All of MNIST: (train, test) of 60,000 and 10,000, shapes as in `load_subset`.
+    """Load all of MNIST: (train, test) of 60,000 and 10,000, shapes as in `load_subset`.
 
     Looks for the four IDX files, gzipped or not, in `data_dir`; without it, in the folder mnist
-    under $NNREF_DATA or the user's cache, downloading (11.6 MB) what is missing there. Raises
+    under $NNREF_DATA or the user's cache, downloading (11.6 MB) missing files. Raises
     InputError, naming the file, where one is missing, damaged or not MNIST's.
     """
     folder = data_folder("mnist") if data_dir is None else user_path(data_dir)
@@ -74,7 +74,7 @@ def load(data_dir=None, dtype="float32") -> tuple[ImageSet, ImageSet]:
 
 
 def _load(folder, hashes, dtype) -> tuple[ImageSet, ImageSet]:
-    """(train, test) from the four files of a folder, each held to the hash of its content."""
+    """(train, test) from the four files of a folder, checked against the hashes of content."""
     return _load_pair("train", folder, hashes, dtype), _load_pair("t10k", folder, hashes, dtype)
 
 

@@ -1,8 +1,8 @@
-"""From an image of any size to an input of the network: crop, flip, resize; then normalize.
+"""Turn an image of any size into an input of the network: crop, flip, resize; then normalize.
 
-A transform takes one image, uint8 (H, W, 3), and a random generator, and returns another image. To
-train, every epoch shows another crop of each image (augmentation); to test, always the central one.
-Resizing is Pillow's bilinear one, which averages over all pixels that it shrinks together.
+A transform takes one image, uint8 (H, W, 3), and a random generator, and returns another image. In
+training every epoch shows another crop of each image (augmentation); in testing, the central crop.
+Resizing is Pillow's bilinear filter, which averages over all pixels that become one.
 """
 
 import math
@@ -17,7 +17,7 @@ from nnref.errors import InputError
 
 @dataclass(frozen=True)
 class PadCropFlip:
-    """Pad with `pad` black pixels all around, crop to the old size anywhere, flip every second one.
+    """Pad with `pad` black pixels, crop to the old size at a random place, flip half the time.
 
     The augmentation of CIFAR-10 (He et al. 2015, section 4.2).
     """
@@ -34,9 +34,9 @@ class PadCropFlip:
 
 @dataclass(frozen=True)
 class RandomResizedCropFlip:
-    """A crop of 8 to 100 % of the area and 3:4 to 4:3 in shape, resized to size x size, then flip.
+    """Crop 8 to 100 % of the area, 3:4 to 4:3 in shape; resize to size x size; flip half the time.
 
-    The augmentation of ImageNet (Szegedy et al. 2015, section 6; the authors of Xiao 2018 too).
+    The augmentation of ImageNet (Szegedy et al. 2015, section 6; also Xiao et al.'s).
     """
 
     size: int
@@ -64,9 +64,9 @@ class RandomResizedCropFlip:
 
 @dataclass(frozen=True)
 class ResizeCenterCrop:
-    """Resize the shorter side to `resize`, then take the central size x size pixels; no chance.
+    """Resize the shorter side to `resize`, then take the central size x size pixels.
 
-    For testing. Without `resize`, the proportion of ImageNet's 224 and 256 (the authors' too).
+    For testing; nothing is random. Default `resize`: size * 256 / 224 (ImageNet; Xiao et al. too).
     """
 
     size: int

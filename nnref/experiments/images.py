@@ -1,7 +1,7 @@
-"""Where the replications find their images: data that were fetched, or folders that the user has.
+"""The images of the experiments: downloaded data sets, or files that the user has.
 
-The smoke tier stands on the digits that ship with nnref in place of all of them: it shows that an
-experiment runs from end to end, and nothing about what it is to find.
+The smoke tier uses the digits that ship with nnref in place of every data set: it shows that an
+experiment runs from end to end, and says nothing about the question of the experiment.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nnref.data import catalog, cifar10, imagefolder, mnist
-from nnref.data.imageset import ImageSet, choose, split
+from nnref.data.imageset import ImageSet, batches, choose, split
 from nnref.errors import InputError
 from nnref.init import stream
 
@@ -20,56 +20,48 @@ TITLES = {
 
 
 class Sources(NamedTuple):
-    """Class folders (or a .zip, .tar of them) to take in place of what `data fetch` gets."""
+    """Class folders (or a .zip, .tar of them) to use in place of what `data fetch` downloads."""
 
     cifar10: Path | None = None
     tiny_imagenet: Path | None = None
 
     def of(self, name: str) -> Path | None:
-        """The place that was given for the data of this name."""
+        """The path given for the data set of this name; None: to be downloaded."""
         return {"cifar10": self.cifar10, "tiny-imagenet": self.tiny_imagenet}.get(name)
 
 
 class Images(NamedTuple):
-    """The images of one experiment: to learn from, to choose by, and to test with at the end."""
+    """The images of one part of an experiment: for training, for choices, and for the test."""
 
     train: ImageSet
-    val: ImageSet
-    test: ImageSet
-    facts: dict  # what they are, for the result
+    held_out: ImageSet
+    test: ImageSet | None
+    facts: dict  # names and numbers, for the result
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of one image, as a network gets it."""
+        x, _ = next(batches(self.held_out, 1))
+        return x.shape[1:]
 
     def fewer(self, count: int) -> "Images":
-        """The same with only the first `count` training images, in a drawn order."""
+        """The same with only `count` training images, drawn at random."""
         drawn = stream(0, "fewer").permutation(len(self.train.labels))[:count]
         return self._replace(train=choose(self.train, np.sort(drawn)))
 
 
-def each(study, parts: list, places: Sources):
-    """(part, its images) of every part of a tier; one whose images are not to be had is left out.
+def load(
+    name: str, sources: Sources, count: int | None = None, classes: int | None = None,
+    held_out: float = 0.1,
+) -> Images:  # fmt: skip
+    """Images by name, the same for every seed.
 
-    InputError, though, if they are not at a place that was given.
-    A part names its `data`, and in `take` how many images, of how many classes (`load`).
-    """
-    for part in parts:
-        try:
-            images = load(part.data, places, *part.take)
-        except InputError as error:
-            if places.of(part.data) is not None:
-                raise
-            study.left_out(part.data, error)
-            continue
-        study.facts["data"].append(images.facts)
-        yield part, images
+    name        "digits" (shipped, padded to 32 x 32), "mnist", "cifar10" or "tiny-imagenet"
+    count       how many training images, held-out ones included; None: all
+    classes     tiny-imagenet: how many classes to draw; None: all
+    held_out    the share of the training images that is held out; 0: the test images take its place
 
-
-def load(name: str, sources: Sources, count=None, classes=None, share: float = 0.1) -> Images:
-    """Images by name, the same for every seed: a `share` of the training set is held out.
-
-    name       "digits" (shipped, padded to 32 x 32), "mnist", "cifar10" or "tiny-imagenet"
-    count      how many training images, held-out ones included; None: all
-    classes    tiny-imagenet: how many classes to draw; None: all
-
-    Raises InputError if they are neither here nor to be had.
+    Raises InputError if they are not on this machine and cannot be downloaded.
     """
     if name == "digits":
         train, test = (_padded(part) for part in mnist.load_subset())
@@ -99,10 +91,10 @@ def load(name: str, sources: Sources, count=None, classes=None, share: float = 0
         "train": len(train.labels),
         "test": len(test.labels),
         "classes": found,
-        "held_out": share,
+        "held_out": held_out,
     }
-    ours, val = split(train, test, share, seed=0)
-    return Images(ours, val, test, facts)
+    ours, val = split(train, test, held_out, seed=0)
+    return Images(ours, test if val is None else val, test, facts)
 
 
 def _padded(digits: ImageSet) -> ImageSet:

@@ -1,29 +1,67 @@
-"""A network of convolutions and hidden layers, for several experiments."""
+"""Rules by short names, a network, and plans to train it, for several experiments."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
+from nnref.experiments.study import Part
 from nnref.feedback import Feedback
 from nnref.init import stream
 from nnref.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from nnref.rules import known
+
+RULES = {  # by the short names of tables and figures
+    "BP": known.RULES["backprop"],
+    "SS": known.RULES["sign-symmetry"],
+    "frSF": known.RULES["fixed-magnitudes"],
+    "brSF": known.RULES["redrawn-magnitudes"],
+    "signed init": known.RULES["signed-init"],
+    "FA": known.RULES["feedback-alignment"],
+    "last layer only": known.RULES["last-layer-only"],
+}
 
 
-class Part(NamedTuple):
-    """One data set, and the network that is trained on it."""
+def rules_of(name: str) -> tuple[Feedback, Feedback | None]:
+    """(rule, rule of the last layer if another) of a name such as "SS" or "SS, BP last"."""
+    rule, _, last = name.partition(", ")
+    return RULES[rule], RULES["BP"] if last == "BP last" else None
 
-    data: str
-    kernels: list  # of the convolutions; none: a multi-layer perceptron
-    units: list  # of the hidden layers above
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkPart(Part):
+    """A part of a plan that trains `network`."""
+
+    kernels: list  # numbers of kernels of the convolutions; none: a multi-layer perceptron
+    units: list  # numbers of units of the hidden layers above
     rates: list  # learning rates to choose from, for every setting by itself
-    search: tuple  # training images and epochs of that choice
-    epochs: int
-    batch_size: int
-    seeds: int
-    take: tuple = ()  # how many images (sources.load); all
 
     @property
-    def shape(self) -> str:
-        """The network in words: 16-32-64."""
-        return "-".join(str(count) for count in (*self.kernels, *self.units))
+    def facts(self) -> dict:
+        """Data set and network, in words: 16-32-64."""
+        shape = "-".join(str(count) for count in (*self.kernels, *self.units))
+        return {"data": self.data, "network": shape}
+
+
+MNIST = NetworkPart(
+    data="mnist", take=15_000, kernels=[], units=[100, 100, 100], rates=[1e-3, 5e-3, 0.02, 0.1],
+    search_images=13_500, search_epochs=4, epochs=4, batch_size=32, seeds=3,
+)  # fmt: skip
+CIFAR10 = NetworkPart(
+    data="cifar10", take=6_000, kernels=[16, 32], units=[64], rates=[3e-3, 0.02, 0.1],
+    search_images=4_000, search_epochs=1, epochs=4, batch_size=32, seeds=3,
+)  # fmt: skip
+FULL_MNIST = NetworkPart(
+    data="mnist", kernels=[], units=[256, 256, 256], rates=[1e-3, 5e-3, 0.02, 0.1],
+    search_images=10_000, search_epochs=2, epochs=20, batch_size=32, seeds=5,
+)  # fmt: skip
+FULL_CIFAR10 = NetworkPart(
+    data="cifar10", kernels=[64, 128], units=[256], rates=[1e-3, 3e-3, 0.02, 0.1],
+    search_images=10_000, search_epochs=2, epochs=40, batch_size=100, seeds=5,
+)  # fmt: skip
+DIGITS = NetworkPart(
+    data="digits", take=60, kernels=[2], units=[10, 10], rates=[0.02],
+    epochs=1, batch_size=20, seeds=2,
+)  # fmt: skip
+SMALL, FULL = [MNIST, CIFAR10], [FULL_MNIST, FULL_CIFAR10]
+BOTH = ("mnist", "cifar10")  # the data sets of these parts
 
 
 def network(
@@ -32,10 +70,10 @@ def network(
 ) -> Sequential:  # fmt: skip
     """Convolutions of 5 x 5 pixels, each with a pool, the first with stride 2; then hidden layers.
 
-    ReLU after all but the last layer; `norm` (BatchNorm) stands in front of it in place of a bias.
-    No kernels: a multi-layer perceptron. last_feedback = None: the rule of all the others.
+    ReLU after all but the last layer, with `norm` (BatchNorm) before it in place of a bias. No
+    kernels: a multi-layer perceptron. last_feedback = None: the rule of all the others.
     """
-    rest = {"rng": stream(seed, "init"), "feedback": feedback}
+    shared = {"rng": stream(seed, "init"), "feedback": feedback}
 
     def then(count):
         return [norm(count), ReLU()] if norm else [ReLU()]
@@ -43,15 +81,15 @@ def network(
     layers, (H, W, C) = [], input_shape
     for i, count in enumerate(kernels):
         stride = 2 if i == 0 else 1
-        layers += [Conv2d(C, count, 5, stride=stride, padding=2, bias=not norm, **rest)]
+        layers += [Conv2d(C, count, 5, stride=stride, padding=2, bias=not norm, **shared)]
         layers += [*then(count), MaxPool2d(2)]
         H, W, C = H // (2 * stride), W // (2 * stride), count
     layers.append(Flatten())
     n = H * W * C
     for count in units:
-        layers += [Linear(n, count, bias=not norm, **rest), *then(count)]
+        layers += [Linear(n, count, bias=not norm, **shared), *then(count)]
         n = count
-    top = Linear(n, 10, **rest | {"feedback": last_feedback or feedback})
+    top = Linear(n, 10, **shared | {"feedback": last_feedback or feedback})
     model = Sequential(*layers, top)
     model.send_no_error_below()
     return model

@@ -1,8 +1,12 @@
-"""Faster twins of what the rest of nnref spells out. Skip it when reading; without it all works.
+"""Faster twins of methods in the rest of nnref. Skip it when reading; all works without it.
 
-    memory.py    arrays from memory that earlier arrays have left behind
-    threads.py   work shared out among the cores, with BLAS held to one thread each
-    cpu.py       the twins for NumPy
+    memory.py    large arrays in memory that earlier arrays used
+    threads.py   work divided among the cores, with BLAS limited to one thread on each
+    pieces.py    work on large arrays piece by piece
+    conv.py, winograd.py, local.py    convolutions, locally connected layers
+    norm.py, pool.py, steps.py        BatchNorm, max pooling, the optimizers
+    cpu.py       the table of twins for NumPy, and those of Linear, ReLU and small things
+    gpu.py, kernels.cu                the table of twins for CuPy, and its kernels
 
 A method marked @accelerated (backend.py) is replaced by its twin, unless NNREF_FAST=0.
 """

@@ -1,4 +1,4 @@
-"""Convolutions: patches of some images at a time, which fit the cache, and one product of each."""
+"""Convolutions: one matrix product at a time, of as many patches as fit the cache."""
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -6,10 +6,10 @@ from numpy.lib.stride_tricks import as_strided
 from nnref.fast.memory import empty, scratch, width
 from nnref.fast.threads import share
 
-CHUNK = 2 * 2**20  # bytes of patches at a time: few enough for the cache, many for few calls
-FEW = 16  # channels; below, patches are laid out by column
-LARGE = 2**20  # bytes of weights that are better split than summed up
-MANY = 128  # channels; from there on, fewer multiplications (winograd.py) are worth their sums
+CHUNK = 2 * 2**20  # bytes of patches at a time: more leave the cache, fewer need more calls
+FEW = 16  # channels; with fewer, patches are laid out by column
+LARGE = 2**20  # bytes of weights; above, threads split the gradient instead of summing parts
+MANY = 128  # channels; from there on, winograd.py is faster
 
 
 def convolve(x, W, b, k, stride, padding, y):
@@ -51,7 +51,7 @@ def weight_gradient(x, delta, k, stride, padding):
 
 
 def _split_gradient(x, delta, k, stride, padding):
-    """The same for many weights and few patches: every thread computes some rows of dE/dW."""
+    """dE/dW for many weights and few patches: every thread computes some of its rows."""
     N, OH, OW, C_out = delta.shape
     C = x.shape[3]
     padded = empty(padded_shape(x, padding), x.dtype)
@@ -80,7 +80,7 @@ def input_error(delta, B, x_shape, k, stride, padding):
     if k == 1 and stride == 1 and padding == 0:
         convolve(delta, B.T, None, 1, 1, 0, error)
     elif stride == 1 and padding < k and B.nbytes <= LARGE and FEW <= C_out <= 2 * C:
-        # every pixel gathers from the patches that hold it: a convolution with the kernel turned
+        # every pixel sums over the patches that hold it: a convolution with the kernel turned
         turned = B.reshape(k, k, C, C_out)[::-1, ::-1].transpose(0, 1, 3, 2)
         turned = np.ascontiguousarray(turned).reshape(-1, C)
         convolve(delta, turned, None, k, 1, k - 1 - padding, error)
@@ -90,7 +90,7 @@ def input_error(delta, B, x_shape, k, stride, padding):
 
 
 def _scatter_error(delta, B, k, stride, padding, error):
-    """The same by adding up: every patch sends its error to its pixels."""
+    """Write the error of the layer below by adding up: every patch adds its error to its pixels."""
     N, OH, OW, C_out = delta.shape
     if error.shape[3] < FEW:
         _scatter_planes(delta, B, k, stride, padding, error)
@@ -117,7 +117,7 @@ def _scatter_error(delta, B, k, stride, padding, error):
 
 
 def _scatter_planes(delta, B, k, stride, padding, error):
-    """The same for few channels, one plane of the image for each of them."""
+    """`_scatter_error` for few channels, with a plane of its own for each."""
     N, OH, OW, C_out = delta.shape
     _, H, W, C = error.shape
 
@@ -160,7 +160,7 @@ def _patches(x, start, stop, k, stride, padding, OH, OW):
 
 
 def _rows(padded, k, stride, OH, OW):
-    """A view of all patches, one a row: (n, OH, OW, k, k*C)."""
+    """A view of all patches, one per row: (n, OH, OW, k, k*C)."""
     N, _, _, C = padded.shape
     n, down, across, one = padded.strides
     shape = (N, OH, OW, k, k * C)
@@ -168,7 +168,7 @@ def _rows(padded, k, stride, OH, OW):
 
 
 def _columns(padded, k, stride, OH, OW):
-    """The same for few channels, one patch a column: (k, k, C, n, OH, OW)."""
+    """A view of all patches for few channels, one per column: (k, k, C, n, OH, OW)."""
     N, H, W, C = padded.shape
     planes = scratch("planes", (C, N, H, W), padded.dtype)
     np.copyto(planes, padded.transpose(3, 0, 1, 2))
@@ -194,7 +194,7 @@ def padded_shape(x, padding):
 
 
 def fill_padded(padded, x, padding):
-    """Zeros on the four sides, x inside."""
+    """Write zeros on the four sides of `padded`, x inside."""
     N, H, W, C = x.shape
     if padding:
         padded[:, :padding] = padded[:, padding + H :] = 0

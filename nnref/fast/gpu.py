@@ -1,7 +1,7 @@
-"""The twins for CuPy: fewer and larger kernels than one for each operation.
+"""The twins for CuPy: kernels that combine several operations.
 
 CuPy has no cuDNN, so a convolution is patches and a product here too, some images at a time within
-PATCHES bytes. The kernels are in kernels.cu; they are compiled when the first one is needed.
+PATCHES bytes. The kernels are in kernels.cu; they are compiled at their first use.
 """
 
 import functools
@@ -11,13 +11,12 @@ import cupyx
 import numpy as np
 
 from nnref.backend import to_device, xp
-from nnref.layers.base import check_image, check_input
-from nnref.losses import check_labels
+from nnref.layers.checks import check_image, check_input, check_labels
 from nnref.patches import output_size
 
 SOURCE = Path(__file__).with_name("kernels.cu")
-PATCHES = 256 * 2**20  # bytes of patches that lie in memory at a time, and their errors as well
-THREADS = 256  # in a block
+PATCHES = 256 * 2**20  # bytes of patches in memory at a time; their errors take as many
+THREADS = 256  # per block
 LARGEST = 2**31 - 2**10  # numbers in an array: the kernels count with 32 bits
 CLASSES = 128  # one thread computes the softmax of one sample; with more classes it takes too long
 SHARES = 2**16  # threads that add up the columns of a matrix
@@ -56,7 +55,7 @@ def conv_backward(layer, delta):
         layer.grads["W"] += patches.T @ rows
         if B is None:
             continue
-        del patches  # so that its memory can serve for the errors
+        del patches  # so that its memory can be reused for the errors
         if _is_plain(layer):
             xp.matmul(rows, B.T, out=error[images].reshape(-1, layer.C_in))
         else:
@@ -67,7 +66,7 @@ def conv_backward(layer, delta):
 
 
 def _is_plain(layer):
-    """Are the patches of this layer the pixels themselves?"""
+    """Whether the patches of this layer are the pixels themselves."""
     return layer.k == 1 and layer.stride == 1 and layer.padding == 0
 
 
@@ -79,7 +78,7 @@ def _patches(layer, OH, OW):
         yield slice(0, N), x.reshape(-1, C)
         return
     word = next(size for size in WORDS if C * x.itemsize % size == 0)
-    words = C * x.itemsize // word  # of a pixel
+    words = C * x.itemsize // word  # per pixel
     at_once = max(1, PATCHES // (OH * OW * k * k * C * x.itemsize))
     for start in range(0, N, at_once):
         images = slice(start, min(start + at_once, N))
@@ -90,7 +89,7 @@ def _patches(layer, OH, OW):
 
 
 def _gather(layer, errors, OH, OW, images):
-    """patches.col2im: what the patches send, added up in `images`."""
+    """patches.col2im: add up the errors of the patches in `images`."""
     _, H, W, C = images.shape
     shape = (H, W, C, OH, OW, layer.k, layer.stride, layer.padding)
     _launch("col2im", images.dtype, images.size, errors, images, *shape)
@@ -107,7 +106,7 @@ def norm_forward(layer, x):
     if layer.training:
         zeros = xp.zeros_like(gamma)
         mean = _sums(x, x, zeros, zeros)[0] / n
-        var = _sums(x, x, mean, mean)[1] / n  # a second look, because E x^2 - mean^2 is inexact
+        var = _sums(x, x, mean, mean)[1] / n  # a second pass, since E x^2 - mean^2 is inexact
         layer.running_mean += layer.momentum * (mean - layer.running_mean)
         layer.running_var += layer.momentum * (var * (n / (n - 1)) - layer.running_var)
     layer.x, layer.mean, layer.inv_std = x, mean, 1 / xp.sqrt(var + layer.eps)
@@ -158,7 +157,7 @@ def relu_backward(layer, error):
 
 
 def pool_forward(layer, x):
-    """MaxPool2d.forward: the largest number of each window, and where it stood."""
+    """MaxPool2d.forward: the largest number of each window, and its position."""
     check_image(layer, x, None, None)
     if not _fits(x) or layer.k > 16:  # the place in a window is kept in one byte
         return NotImplemented
@@ -172,7 +171,7 @@ def pool_forward(layer, x):
 
 
 def pool_backward(layer, delta):
-    """MaxPool2d.backward: every number of an image gathers from the windows that it won."""
+    """MaxPool2d.backward: every pixel sums the errors of the windows whose largest it is."""
     if layer.winner.dtype != "uint8":  # the reference did the forward pass
         return NotImplemented
     (_, OH, OW, C), (_, H, W, _) = delta.shape, layer.x_shape
@@ -214,7 +213,7 @@ def adam_step(optimizer):
 
 
 def _on_all_parameters(name, places, grads, states, settings):
-    """One launch of the kernel `name` on (parameter, gradient, *states), wherever they lie."""
+    """Launch the kernel `name` once, on the addresses of all (parameter, gradient, *states)."""
     params = [param for param, _, _ in places]
     grads = [xp.ascontiguousarray(grad) for grad in grads]
     starts = np.cumsum([0, *(param.size for param in params)])
@@ -231,35 +230,40 @@ def _on_all_parameters(name, places, grads, states, settings):
 
 
 def staged(ready):
-    """imageset.staged: the next batch crosses to the GPU while this one is computed."""
+    """imageset.staged: copy the next batch to the GPU while this one is computed."""
     crossing, slots, waiting = xp.cuda.Stream(non_blocking=True), [None, None], None
-    for number, (images, labels) in enumerate(ready):
-        images = np.ascontiguousarray(images)
-        slot = slots[number % 2]
-        if slot is not None:
-            slot[1].synchronize()  # its batch has crossed, so its memory on the host is free
-        pinned = cupyx.empty_like_pinned(images)
-        pinned[...] = images
-        x = xp.empty(images.shape, images.dtype)
-        # x may be memory that earlier steps still use: cross when they are done
-        crossing.wait_event(xp.cuda.get_current_stream().record())
-        x.set(pinned, stream=crossing)
-        slots[number % 2] = pinned, crossing.record()
+    try:
+        for number, (images, labels) in enumerate(ready):
+            images = np.ascontiguousarray(images)
+            slot = slots[number % 2]
+            if slot is not None:
+                slot[1].synchronize()  # until its batch is copied and its host memory is free
+            pinned = cupyx.empty_like_pinned(images)
+            pinned[...] = images
+            x = xp.empty(images.shape, images.dtype)
+            # x may be memory that earlier steps still use: copy when they are done
+            crossing.wait_event(xp.cuda.get_current_stream().record())
+            x.set(pinned, stream=crossing)
+            slots[number % 2] = pinned, crossing.record()
+            if waiting is not None:
+                yield _arrived(*waiting)
+            waiting = x, labels, slots[number % 2][1]
         if waiting is not None:
             yield _arrived(*waiting)
-        waiting = x, labels, slots[number % 2][1]
-    if waiting is not None:
-        yield _arrived(*waiting)
+    finally:
+        # a reader may stop early; whoever gets the memory of the next batch then waits for its copy
+        for _, crossed in filter(None, slots):
+            xp.cuda.get_current_stream().wait_event(crossed)
 
 
 def _arrived(x, labels, crossed):
-    """(x, labels), what is computed from now on waiting until x is there."""
+    """(x, labels); computations from now on wait until x is copied."""
     xp.cuda.get_current_stream().wait_event(crossed)
     return x, labels
 
 
 def _fits(*arrays):
-    """Can the kernels count the numbers of these arrays, and compute with them?"""
+    """Whether the kernels can index these arrays and compute with their types."""
     return all(a.size <= LARGEST and a.dtype.name in TYPES for a in arrays)
 
 

@@ -1,22 +1,22 @@
-// The kernels of gpu.py. One thread computes one number of the result and gathers what it needs, so
-// no two threads write to one place: no atomics, and results repeat bit for bit.
+// The kernels of gpu.py. One thread computes one number of the result and reads all its inputs, so
+// no two threads write to the same place: no atomics, and results repeat bit for bit.
 //
-// `count`, the first argument of each, says how many threads have something to do. Arrays are
-// contiguous, images channels last (N, H, W, C). T is the type of the numbers, Word what
+// `count`, the first argument of each, is the number of threads that have work to do. Arrays are
+// contiguous, images channels last (N, H, W, C). T is the type of the numbers, Word the type that
 // im2col copies at once: both are set by gpu.py (float and float4, say). Indices are 32 bits wide,
 // since dividing 64-bit integers is slow; gpu.py leaves larger arrays to the reference.
 
 typedef REAL T;     // of the numbers: float or double, set by gpu.py
-typedef WORD Word;  // what im2col copies at once: float4, say
+typedef WORD Word;  // the unit that im2col copies: float4, say
 
-// This thread's number; threads beyond `count` have nothing to do.
+// t is this thread's number; threads beyond `count` have no work.
 #define ONE_OF(count)                                    \
     int t = (int)(blockIdx.x * blockDim.x + threadIdx.x); \
     if (t >= (count)) return;
 
 extern "C" {
 
-// patches.im2col: x (N, H, W, C) -> patches (N, OH, OW, k, k, C), zeros where the padding is.
+// patches.im2col: x (N, H, W, C) -> patches (N, OH, OW, k, k, C), zeros in the padding.
 // A thread for each Word of `patches`; C counts Words.
 __global__ void im2col(int count, const Word* x, Word* patches, int H, int W, int C, int OH,
                        int OW, int k, int stride, int padding) {
@@ -36,7 +36,7 @@ __global__ void im2col(int count, const Word* x, Word* patches, int H, int W, in
 }
 
 // patches.col2im: patches (N, OH, OW, k, k, C) -> images (N, H, W, C).
-// A thread for each number of an image: it adds up what the patches that hold it send, in order.
+// A thread for each number of an image adds up the errors of the patches that hold it, in order.
 __global__ void col2im(int count, const T* patches, T* images, int H, int W, int C, int OH, int OW,
                        int k, int stride, int padding) {
     ONE_OF(count)
@@ -58,8 +58,8 @@ __global__ void col2im(int count, const T* patches, T* images, int H, int W, int
 }
 
 // sum of x, and of (x - p)(z - q), for each channel of x and z (rows, C); p and q are (C,).
-// A thread for each of `parts` shares of the rows and each channel: neighbors read neighbors.
-// Writes sums (2, parts, C).
+// A thread for each of `parts` shares of the rows and each channel; neighboring threads read
+// neighboring numbers. Writes sums (2, parts, C).
 __global__ void column_sums(int count, const T* x, const T* z, const T* p, const T* q, T* sums,
                             int rows, int C, int parts) {
     ONE_OF(count)
@@ -88,8 +88,8 @@ __global__ void relu_backward(int count, const T* sigma, const T* error, T* delt
     delta[t] = error[t] * (T)(sigma[t] > 0);
 }
 
-// MaxPool2d.forward: the largest number of each window, and where it stood: the first, on a tie.
-// A thread for each number of y (N, OH, OW, C). What is not a number wins, as in NumPy.
+// MaxPool2d.forward: the largest number of each window, and its position (the first, on a tie).
+// A thread for each number of y (N, OH, OW, C). NaN counts as the largest, as in NumPy.
 __global__ void pool_forward(int count, const T* x, T* y, unsigned char* winner, int H, int W, int C,
                              int OH, int OW, int k, int stride, int padding) {
     ONE_OF(count)
@@ -116,7 +116,7 @@ __global__ void pool_forward(int count, const T* x, T* y, unsigned char* winner,
     winner[t] = (unsigned char)position;
 }
 
-// MaxPool2d.backward: every number of the image gathers from the windows that it won.
+// MaxPool2d.backward: every pixel sums the errors of the windows whose largest it is.
 __global__ void pool_backward(int count, const T* delta, const unsigned char* winner, T* error,
                               int H, int W, int C, int OH, int OW, int k, int stride,
                               int padding) {
@@ -155,9 +155,9 @@ __global__ void softmax_cross_entropy(int count, const T* logits, const long lon
     losses[t] = log(sum) - (row[labels[t]] - largest);
 }
 
-// The optimizers see all parameters as one long vector, although each lies where it lies: `starts`
-// (parameters + 1) says at which number of the vector each begins, `places` holds for each of them
-// the addresses of its arrays. This finds the parameter that number t belongs to.
+// The optimizers treat all parameters as one long vector, although each has memory of its own:
+// `starts` (parameters + 1) holds where each begins in the vector, `places` the addresses of its
+// arrays. This function finds the parameter that number t of the vector belongs to.
 static __device__ int parameter_of(int t, const int* starts, int parameters) {
     int low = 0, high = parameters;
     while (high - low > 1) {

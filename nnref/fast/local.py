@@ -1,4 +1,4 @@
-"""Locally connected layers: one row of places at a time, as many products as it has places."""
+"""Locally connected layers: one row of places at a time, with one product for each place."""
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -9,7 +9,7 @@ from nnref.fast.threads import share
 
 
 def products(layer):
-    """Eq. 1 for each place: sigma (N, OH, OW, C_out), the rows of places shared out."""
+    """Eq. 1 for each place: sigma (N, OH, OW, C_out); the cores divide the rows of places."""
     x, W, b = layer.x, layer.params["W"], layer.params.get("b")
     view = _places(layer)
     sigma = empty((len(x), layer.OH, layer.OW, layer.C_out), x.dtype)
@@ -28,7 +28,7 @@ def products(layer):
 
 
 def gradient_and_error(layer, delta, B):
-    """dE/dW, like W, and by Eq. 2 the error of the layer below; None where B is None."""
+    """dE/dW, of W's shape, and by Eq. 2 the error of the layer below, or None if B is None."""
     W, N = layer.params["W"], len(delta)
     gradient, view = empty(W.shape, W.dtype), _places(layer)
     errors = None if B is None else empty((layer.OH, layer.OW, N, W.shape[1]), W.dtype)
@@ -64,7 +64,7 @@ def _patches(view, row):
 
 
 def _to_pixels(layer, errors):
-    """Add up what the patches (OH, OW, N, k*k*C) send to each pixel, the images shared out."""
+    """Add up the errors of the patches (OH, OW, N, k*k*C); the cores divide the images."""
     k, stride, padding = layer.k, layer.stride, layer.padding
     N, (H, W, C) = len(layer.x), layer.input_shape
     error = empty(layer.x.shape, errors.dtype)

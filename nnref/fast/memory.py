@@ -1,8 +1,8 @@
-"""Large arrays from memory that earlier arrays have left behind.
+"""Make large arrays in memory that earlier arrays used.
 
-The first write to fresh memory costs a page fault for every few kilobytes, often more time than the
-numbers themselves. So the memory of an array goes to a shelf when the last view of it is gone, and
-the next array of the same size takes it from there: a training step that repeats allocates nothing.
+The first write to fresh memory costs a page fault for every few kilobytes, often more time than
+computing the numbers. So the memory of an array goes to a shelf when the last view of it is gone,
+and the next array of the same size takes it from there: repeated training steps allocate nothing.
 """
 
 import math
@@ -17,7 +17,7 @@ _mine = threading.local()  # scratch memory of each thread, by purpose
 
 
 class _Lease:
-    """Owns a piece of memory while arrays look at it; NumPy keeps it alive through `base`."""
+    """Owns a piece of memory while arrays use it; NumPy keeps it alive through `base`."""
 
     def __init__(self, memory):
         self.memory = memory
@@ -41,9 +41,9 @@ def empty(shape, dtype) -> np.ndarray:
 
 
 def width(size: int, C: int) -> int:
-    """How wide to see an array of `size` numbers whose last axis is C: some rows side by side.
+    """A row length for an array of `size` numbers whose last axis is C: some rows side by side.
 
-    NumPy's loops run along the last axis, and short ones cost more than the numbers in them.
+    NumPy's loops run along the last axis, and starting a short loop costs more than its numbers.
     """
     wide = C
     while wide < 1024 and size % (2 * wide) == 0:

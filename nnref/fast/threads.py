@@ -1,6 +1,6 @@
-"""Work shared out among the cores: even shares in a fixed order, so that results repeat.
+"""Divide work among the cores: even shares in a fixed order, so that results repeat.
 
-Each share runs NumPy's own loops, and BLAS with one thread: two levels of threads would fight.
+Each share runs NumPy's own loops, and BLAS with one thread: BLAS's own would compete for the cores.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ def _count() -> int:
 
 
 class _Worker:
-    """A thread that waits for a job, does it, and says so; a pool and its queue would cost more."""
+    """A thread that waits for a job, runs it and signals its end; a pool's queue costs more."""
 
     def __init__(self):
         self.go, self.done = threading.Lock(), threading.Lock()
@@ -45,7 +45,7 @@ class _Worker:
             self.done.release()
 
     def start(self, *job):
-        """Begin with work(*share)."""
+        """Start the job (work, *share)."""
         self.job = job
         self.go.release()
 
@@ -57,13 +57,13 @@ class _Worker:
 
 
 def _forget_workers():
-    """Begin without any: `_run` starts as many as it needs."""
+    """Start without workers: `_run` makes as many as it needs."""
     global _workers, _free
     _workers, _free = [], threading.Lock()
 
 
 THREADS = _count()
-_blas = ThreadpoolController().select(user_api="blas").lib_controllers
+blas = ThreadpoolController().select(user_api="blas").lib_controllers
 _forget_workers()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)  # threads do not survive a fork
@@ -71,25 +71,25 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def one_blas_thread():
-    """Inside, BLAS computes with the thread that calls it alone."""
-    before = [library.get_num_threads() for library in _blas]
-    for library in _blas:
+    """Limit BLAS to the thread that calls it, inside this context."""
+    before = [library.get_num_threads() for library in blas]
+    for library in blas:
         library.set_num_threads(1)
     try:
         yield
     finally:
-        for library, count in zip(_blas, before, strict=True):
+        for library, count in zip(blas, before, strict=True):
             library.set_num_threads(count)
 
 
 def share(work, count: int, smallest: int = 1) -> int:
-    """Call work(start, stop, number of the share) on even shares of range(count), one a thread.
+    """Call work(start, stop, number of the share) on even shares of range(count), one per thread.
 
-    Shares have at least `smallest` items. Returns how many there were, when all are done.
+    Shares have at least `smallest` items. Returns the number of shares, when all are done.
     """
     shares = max(1, min(THREADS, count // smallest))
     jobs = [(work, count * i // shares, count * (i + 1) // shares, i) for i in range(shares)]
-    if all(library.get_num_threads() == 1 for library in _blas):
+    if all(library.get_num_threads() == 1 for library in blas):
         _run(jobs)
     else:
         with one_blas_thread():
@@ -98,8 +98,8 @@ def share(work, count: int, smallest: int = 1) -> int:
 
 
 def _run(jobs):
-    """Do these jobs, the first one here and each of the others in a worker."""
-    if len(jobs) == 1 or not _free.acquire(blocking=False):  # a share that shares again
+    """Run these jobs, the first one here and each of the others in a worker."""
+    if len(jobs) == 1 or not _free.acquire(blocking=False):  # `share` inside a share
         for work, *share in jobs:
             work(*share)
         return

@@ -22,7 +22,7 @@ CHUNK = 4 * 2**20  # bytes of transformed tiles at a time
 def convolve(x, W, y, turned=False):
     """y (N, H, W, C_out) = the convolution of x (N, H, W, C) with padding 1.
 
-    With `turned`, W is (9*C_out, C) and the kernel is turned by 180 degrees: Eq. 2's way back.
+    With `turned`, W is (9*C_out, C) and the kernel is turned by 180 degrees, for Eq. 2.
     """
     N, H, width, C = x.shape
     C_out = y.shape[3]
@@ -144,7 +144,7 @@ def _output(M, y):
     np.subtract(rows[1], M[3], out=rows[1])
     for i in (0, 1):
         row = rows[i]
-        half = M[i, 0]  # not needed any more
+        half = M[i, 0]  # no longer needed, so it is overwritten
         a, b = y[:, i::2].shape[1], y[:, :, 1::2].shape[2]
         np.subtract(row[1], row[2], out=half)
         np.subtract(half[:, :a, :b], row[3][:, :a, :b], out=y[:, i::2, 1::2])

@@ -1,7 +1,7 @@
 """Nonlinearities y = f(sigma), element by element. Backward, they turn an error into a delta.
 
-The error e = dE/dy that arrives from above becomes delta = dE/dsigma = f'(sigma) e: the factor
-f'(sigma_j) of Eq. 2 (Xiao 2018). No weights here, so no B. sigma, y, e and delta share one shape.
+An error e from above becomes delta = f'(sigma) e, by the factor of Eq. 2 (Xiao 2018); delta is
+dE/dsigma if every B above is W. No weights, so no B. sigma, y, e and delta have the same shape.
 """
 
 from nnref.backend import accelerated, xp

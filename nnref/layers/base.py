@@ -1,32 +1,39 @@
-"""What every layer has in common: two methods, and dictionaries for parameters and gradients.
+"""The base classes of all layers: two methods, and dictionaries for parameters and gradients.
 
-A layer is an object with a state, so that you can look into it after the fact: `layer.x` is what it
-saw on the last forward pass, `layer.grads` what it would change.
+A layer keeps its state, so that you can look into it afterward: `layer.x` is its input in the last
+forward pass, `layer.grads` the gradients that the last backward pass assigned.
 """
 
 import copy
+from functools import partial
 
 import numpy as np
 
 from nnref.backend import to_device, xp
 from nnref.errors import InputError
 from nnref.feedback import Feedback
+from nnref.init import sample
 
 
 class Layer:
     """One step of a network: `forward` computes its output, `backward` passes the error on.
 
-    params, grads    arrays by name; `backward` assigns the gradients, it does not add to them
-    keeps            names of other arrays that outlive a step: running averages, say
+    params           arrays by name
+    grads            arrays by name, assigned (not added to) by `backward`; a name that no parameter
+                     has, such as the gradient of a bias that was left out, is ignored
+    keeps            names of other arrays that last longer than a step, such as running averages
     layers           the layers inside this one, bottom first (none in most)
     training         BatchNorm uses the statistics of the batch while this is true
-    sends_error      false in the first layer with weights: nobody reads an error below it
+    sends_error      false in the first layer with weights: no layer below uses its error
+    exact_backward   of a container: true if its `backward` gives exact derivatives when all rules
+                     inside are Backprop (measure.py relies on it)
     """
 
     layers = ()
     keeps = ()
     training = True
     sends_error = True
+    exact_backward = False
 
     def __init__(self):
         self.params = {}
@@ -37,9 +44,10 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, delta):
-        """Given dE/d(output), assign `grads` and return dE/d(input): the error for the layer below.
+        """Given the error at the output, assign `grads` and return the error for the layer below.
 
-        Never writes into `delta`. Returns None where `sends_error` is false.
+        These errors are derivatives of the loss where B = W. Never writes into `delta`. Returns
+        None where `sends_error` is false.
         """
         raise NotImplementedError
 
@@ -54,15 +62,15 @@ class Layer:
 
 
 class WeightLayer(Layer):
-    """A layer with weights W (n_in, n_out), a bias b (n_out,) unless told not, and a feedback rule.
+    """A layer with weights W (n_in, n_out), by default a bias b (n_out,), and a feedback rule.
 
-    A stack of such matrices, (P, n_in, n_out), has one bias for each: (P, n_out).
+    A stack of such matrices, (P, n_in, n_out), has a bias for each: (P, n_out).
 
-    `scale` and `law` are the authors' lambda and random law for this kind of layer (Xiao 2018);
-    the rule uses them if it needs to.
+    `scale` and `distribution` are Xiao et al.'s lambda and distribution of a random B for this kind
+    of layer (init.py); the rule uses them if it needs to.
     """
 
-    def __init__(self, W, scale, law, rng, feedback, bias, dtype):
+    def __init__(self, W, scale, distribution, rng, feedback, bias, dtype):
         super().__init__()
         if not isinstance(feedback, Feedback):
             raise InputError(
@@ -74,8 +82,8 @@ class WeightLayer(Layer):
         self.params = {"W": W}
         if bias:
             self.params["b"] = xp.zeros_like(W[..., 0, :])  # one for each column
-        self.feedback = feedback.for_layer(W, scale, law, rng)
-        B = copy.deepcopy(self.feedback)(W)  # of a copy, since a rule may draw numbers here
+        self.feedback = rule_of_a_layer(feedback, W, scale, distribution, rng)
+        B = copy.deepcopy(self.feedback)(W)  # a copy of the rule: it may draw numbers
         if B.shape != W.shape or B.dtype != W.dtype:
             raise InputError(
                 f"{self}: expected {type(feedback).__name__} to give a B of shape {W.shape} and "
@@ -83,56 +91,12 @@ class WeightLayer(Layer):
             )
 
 
-def record(layer, method: str, calls: dict, key):
-    """From now on `layer.method(argument)` also keeps (argument, result) as calls[key].
+def rule_of_a_layer(feedback, W, scale, distribution, rng):
+    """A copy of a feedback rule for one layer, with a random stream of its own.
 
-    It replaces the method of this one object, so use it on a copy of a network.
+    The stream is spawned from `rng`, so the draws of a rule do not change the initial weights.
     """
-    original = getattr(layer, method)
-
-    def recording(argument):
-        result = original(argument)
-        calls[key] = argument, result
-        return result
-
-    setattr(layer, method, recording)
-
-
-def check_input(layer, x, shape, dtype):
-    """Raise a one-line InputError, naming the layer, unless x has this shape and dtype.
-
-    None stands for any length (as the first entry `...` for any number of them) or any dtype. Only
-    the description of x is looked at, never its numbers, so this costs nothing on a GPU.
-    """
-    if not isinstance(x, xp.ndarray):
-        found = f"{type(x).__module__}.{type(x).__name__}"
-        raise InputError(f"{layer}: expected an array of {xp.__name__}, found {found}")
-    lengths = (None,) * (x.ndim - len(shape) + 1) + shape[1:] if shape[0] is ... else shape
-    if len(x.shape) != len(lengths) or any(
-        want not in (None, have) for want, have in zip(lengths, x.shape, strict=True)
-    ):
-        wanted = ", ".join({None: "any", ...: "..."}.get(n, str(n)) for n in shape)
-        raise InputError(f"{layer}: expected input of shape ({wanted}), found {x.shape}")
-    if dtype is not None and x.dtype != dtype:
-        raise InputError(f"{layer}: expected input of dtype {dtype}, found {x.dtype}")
-
-
-def check_counts(layer, smallest=1, **counts):
-    """Raise InputError, naming the layer, unless all of these are whole numbers >= `smallest`."""
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < smallest:
-            raise InputError(
-                f"{type(layer).__name__}: expected {name} to be a whole number of at least "
-                f"{smallest}, found {count!r}"
-            )
-
-
-def check_image(layer, x, channels, dtype):
-    """`check_input` for a batch of images (N, H, W, channels); also that a k x k patch fits."""
-    check_input(layer, x, (None, None, None, channels), dtype)
-    height, width = x.shape[1] + 2 * layer.padding, x.shape[2] + 2 * layer.padding
-    if min(height, width) < layer.k:
-        raise InputError(
-            f"{layer}: expected images of at least {layer.k} x {layer.k} pixels (padding counted), "
-            f"found {height} x {width}"
-        )
+    rule = copy.copy(feedback)
+    rule.rng = rng.spawn(1)[0]
+    rule.born(W, scale, draw=partial(sample, distribution, rule.rng, W.shape, scale, W.dtype))
+    return rule

@@ -1,15 +1,16 @@
-"""Layers made of layers: one after the other, side by side, and the step from images to vectors."""
+"""Layers made of layers, in sequence or side by side, and the step from images to vectors."""
 
 from nnref.backend import accelerated
 from nnref.errors import InputError
-from nnref.layers.base import Layer, WeightLayer, check_input
+from nnref.layers.base import Layer, WeightLayer
+from nnref.layers.checks import check_input
 
 
 class Sequential(Layer):
-    """One layer after the other; with none at all, the identity.
+    """One layer after the other; without layers, the identity.
 
-    The layers may be any; the output of each must be an input of the next. A layer object stands
-    once in a network, since it remembers one forward pass: a second place is an InputError.
+    The output of each layer must be a valid input of the next. A layer object may stand in one
+    place only, since it remembers one forward pass: a second place raises InputError.
     """
 
     def __init__(self, *layers):
@@ -30,7 +31,7 @@ class Sequential(Layer):
         return delta
 
     def send_no_error_below(self):
-        """Tell the first layer with weights not to compute an error that nobody reads."""
+        """Tell the first layer with weights not to compute an error, since none is needed below."""
         for layer in self.layers:
             if isinstance(layer, WeightLayer):
                 layer.sends_error = False
@@ -41,7 +42,7 @@ class Sequential(Layer):
 
 
 class Residual(Layer):
-    """main(x) + shortcut(x), by default the identity (He et al. 2015, Deep Residual Learning).
+    """main(x) + shortcut(x), by default main(x) + x (He et al. 2015, Deep Residual Learning).
 
     Backward, both branches get the same delta and the layer below gets the sum of their errors.
     """
@@ -57,7 +58,7 @@ class Residual(Layer):
         y, shortcut = self.main.forward(x), self.shortcut.forward(x)
         if y.shape != shortcut.shape:
             raise InputError(
-                f"{self}: expected both branches to have one shape, found {y.shape} and "
+                f"{self}: expected both branches to have the same shape, found {y.shape} and "
                 f"{shortcut.shape}"
             )
         return self.add(y, shortcut)
@@ -72,7 +73,7 @@ class Residual(Layer):
 
 
 class Flatten(Layer):
-    """Images (N, H, W, C), or anything else with samples first, -> vectors (N, H*W*C).
+    """Reshape images (N, H, W, C), or other arrays with samples first, to vectors (N, H*W*C).
 
     Raises InputError for an input without a second axis.
     """
@@ -96,5 +97,7 @@ def check_layers(network):
     seen = set()
     for layer in network.walk():
         if id(layer) in seen:
-            raise InputError(f"{layer} stands twice in {type(network).__name__}: make a second one")
+            raise InputError(
+                f"{type(network).__name__}: expected every layer once, found {layer} twice"
+            )
         seen.add(id(layer))

@@ -1,8 +1,8 @@
 """The convolution: the two lines of Linear, once per patch of the image (patches.py).
 
-W stays a matrix, (k*k*C_in, C_out), one column per kernel, and so does B, which every patch shares
-too; feedback rules, initialization and optimizer never hear of kernels. Images are channels last,
-(N, H, W, C), so a patch is a row.
+W is a matrix, (k*k*C_in, C_out), with a column per kernel, and B has the same shape; all patches
+share both. So feedback rules, initialization and optimizer need not know about kernels. Images are
+channels last, (N, H, W, C), so a patch is a row.
 """
 
 import math
@@ -10,7 +10,8 @@ import math
 from nnref.backend import accelerated
 from nnref.feedback import Backprop
 from nnref.init import he_normal, normal
-from nnref.layers.base import WeightLayer, check_counts, check_image
+from nnref.layers.base import WeightLayer
+from nnref.layers.checks import check_counts, check_image
 from nnref.patches import col2im, im2col
 
 
@@ -29,7 +30,7 @@ class Conv2d(WeightLayer):
         check_counts(self, smallest=0, padding=padding)
         self.C_in, self.C_out, self.k, self.stride, self.padding = C_in, C_out, k, stride, padding
         W = init(rng, (k * k * C_in, C_out), fan_in=k * k * C_in, fan_out=k * k * C_out)
-        scale = math.sqrt(2 / (k * k * C_out))  # the authors' lambda
+        scale = math.sqrt(2 / (k * k * C_out))  # Xiao et al.'s lambda
         super().__init__(W, scale, normal, rng, feedback, bias, dtype)
 
     @accelerated
@@ -43,18 +44,12 @@ class Conv2d(WeightLayer):
 
     @accelerated
     def backward(self, delta):
-        W = self.params["W"]
+        W, rows = self.params["W"], delta.reshape(-1, self.C_out)
         patches = im2col(self.x, self.k, self.stride, self.padding)
-        rows = delta.reshape(-1, self.C_out)
-        self.grads = {"W": patches.reshape(-1, len(W)).T @ rows}
-        if "b" in self.params:
-            self.grads["b"] = rows.sum(axis=0)
-        if not self.sends_error:
-            return None
-        errors = rows @ self.feedback(W).T  # Eq. 2, one row per patch
-        return col2im(
-            errors.reshape(patches.shape), self.x.shape, self.k, self.stride, self.padding
-        )
+        self.grads = {"W": patches.reshape(-1, len(W)).T @ rows, "b": rows.sum(axis=0)}
+        if self.sends_error:
+            errors = (rows @ self.feedback(W).T).reshape(patches.shape)  # Eq. 2, per patch
+            return col2im(errors, self.x.shape, self.k, self.stride, self.padding)
 
     def __repr__(self):
         return (

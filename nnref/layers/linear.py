@@ -1,7 +1,7 @@
-"""The fully connected layer: both equations of the paper, one line for each.
+"""The fully connected layer: both equations of Xiao et al. 2018, one line for each.
 
-The notation is the paper's: W_ij runs from input i to output j, so W and B have shape (n_in, n_out)
-and samples are rows. The nonlinearity is a layer of its own (activations.py).
+In their notation W_ij runs from input i to output j, so W and B have shape (n_in, n_out) and
+samples are rows. The nonlinearity is a layer of its own (activations.py).
 """
 
 import math
@@ -9,7 +9,8 @@ import math
 from nnref.backend import accelerated
 from nnref.feedback import Backprop
 from nnref.init import he_normal, uniform
-from nnref.layers.base import WeightLayer, check_counts, check_input
+from nnref.layers.base import WeightLayer
+from nnref.layers.checks import check_counts, check_input
 
 
 class Linear(WeightLayer):
@@ -27,7 +28,7 @@ class Linear(WeightLayer):
         check_counts(self, n_in=n_in, n_out=n_out)
         self.n_in, self.n_out = n_in, n_out
         W = init(rng, (n_in, n_out), fan_in=n_in, fan_out=n_out)
-        scale = 1 / math.sqrt(n_in)  # the authors' lambda
+        scale = 1 / math.sqrt(n_in)  # Xiao et al.'s lambda
         super().__init__(W, scale, uniform, rng, feedback, bias, dtype)
 
     @accelerated
@@ -39,13 +40,10 @@ class Linear(WeightLayer):
 
     @accelerated
     def backward(self, delta):
-        self.grads = {"W": self.x.T @ delta}  # dE/dW_ij = x_i delta_j: its own B is not in it
-        if "b" in self.params:
-            self.grads["b"] = delta.sum(axis=0)
-        if not self.sends_error:
-            return None
-        B = self.feedback(self.params["W"])
-        return delta @ B.T  # Eq. 2:  e_i = sum_j B_ij delta_j
+        self.grads = {"W": self.x.T @ delta, "b": delta.sum(axis=0)}  # dE/dW_ij = x_i delta_j
+        if self.sends_error:
+            B = self.feedback(self.params["W"])
+            return delta @ B.T  # Eq. 2:  e_i = sum_j B_ij delta_j
 
     def __repr__(self):
         return f"Linear({self.n_in}, {self.n_out})"

@@ -1,7 +1,7 @@
-"""A convolution that shares nothing: every place of the image has weights of its own.
+"""The locally connected layer: a convolution with separate weights at every place of the image.
 
-A brain cannot copy one kernel to every place, so locally connected layers are the fairer test of a
-rule for a brain, and the harder one: each weight sees one place only (Bartunov et al. 2018).
+A brain cannot copy a kernel to every place, so for a rule that a brain could use this layer is the
+fairer test. It is also harder: each weight sees only one place (Bartunov et al. 2018).
 """
 
 import math
@@ -9,7 +9,8 @@ import math
 from nnref.backend import accelerated
 from nnref.feedback import Backprop
 from nnref.init import he_normal, normal
-from nnref.layers.base import WeightLayer, check_counts, check_input
+from nnref.layers.base import WeightLayer
+from nnref.layers.checks import check_counts, check_input
 from nnref.patches import col2im, im2col, output_size
 
 
@@ -18,7 +19,7 @@ class LocallyConnected2d(WeightLayer):
 
     x (N, H, W, C_in) -> sigma (N, OH, OW, C_out); input_shape is (H, W, C_in). The weights, and so
     B, are a stack of P = OH*OW matrices, (P, k*k*C_in, C_out); the bias is (P, C_out). lambda and
-    law are those of a convolution. Raises InputError for an input of another shape or dtype.
+    distribution as in Conv2d. Raises InputError for an input of another shape or dtype.
     """
 
     def __init__(
@@ -51,14 +52,11 @@ class LocallyConnected2d(WeightLayer):
     def backward(self, delta):
         W, N = self.params["W"], len(delta)
         rows = delta.reshape(N, -1, self.C_out).swapaxes(0, 1)  # (P, N, C_out)
-        self.grads = {"W": self._rows(self.x).swapaxes(1, 2) @ rows}
-        if "b" in self.params:
-            self.grads["b"] = rows.sum(axis=1)
-        if not self.sends_error:
-            return None
-        errors = rows @ self.feedback(W).swapaxes(1, 2)  # Eq. 2 for each place: (P, N, k*k*C_in)
-        patches = errors.swapaxes(0, 1).reshape(N, self.OH, self.OW, self.k, self.k, -1)
-        return col2im(patches, self.x.shape, self.k, self.stride, self.padding)
+        self.grads = {"W": self._rows(self.x).swapaxes(1, 2) @ rows, "b": rows.sum(axis=1)}
+        if self.sends_error:
+            errors = rows @ self.feedback(W).swapaxes(1, 2)  # Eq. 2 per place: (P, N, k*k*C_in)
+            patches = errors.swapaxes(0, 1).reshape(N, self.OH, self.OW, self.k, self.k, -1)
+            return col2im(patches, self.x.shape, self.k, self.stride, self.padding)
 
     def _rows(self, x):
         """The patches of a batch, by place: (P, N, k*k*C_in)."""

@@ -1,20 +1,21 @@
 """Batch normalization: every channel of a batch gets mean 0 and variance 1, then a gain and a bias.
 
-It passes the error back exactly under every feedback rule, as in the authors' code (Xiao 2018). So
-its gain gamma, one number per channel, is a weight that does travel, whatever the rule, unless
-`sends_gain` is false: then the error passes as if gamma were 1, as at birth (transport.py).
+`backward` is exact under every feedback rule, as in Xiao et al.'s code (2018). It multiplies the
+error by the gain gamma, one number per channel, so this weight *is* transported under every rule,
+unless `sends_gain` is false: then gamma counts as 1, its initial value (transport.py).
 """
 
 from nnref.backend import accelerated, xp
 from nnref.errors import InputError
-from nnref.layers.base import Layer, check_input
+from nnref.layers.base import Layer
+from nnref.layers.checks import check_input
 
 
 class BatchNorm(Layer):
     """y = gamma (x - mean) / sqrt(var + eps) + beta, per channel (Ioffe & Szegedy 2015).
 
     x (..., C) -> y (..., C); mean and variance over all axes but the last. In training they are the
-    batch's own, and running averages of them (the variance unbiased) serve in evaluation.
+    batch's own; in evaluation they are running averages of these (the variance unbiased).
     """
 
     momentum = 0.1  # weight of the newest batch in the running averages
@@ -49,12 +50,12 @@ class BatchNorm(Layer):
         return scale * (delta - (self.grads["beta"] + normalized * self.grads["gamma"]) / n)
 
     def gain_of_errors(self):
-        """(C,): what an error is multiplied by in place of gamma, or gamma."""
+        """(C,): the factor for errors: gamma, or 1 where `sends_gain` is false."""
         gamma = self.params["gamma"]
         return gamma if self.sends_gain else xp.ones_like(gamma)
 
     def _statistics(self, x):
-        """Mean and variance of this batch, (C,) each; also moves the running averages."""
+        """Mean and variance of this batch, (C,) each; also updates the running averages."""
         axes = tuple(range(x.ndim - 1))
         if x.size <= self.C:
             raise InputError(f"{self}: expected two values or more per channel, found {x.shape}")

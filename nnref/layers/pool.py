@@ -7,12 +7,13 @@ import math
 
 from nnref.backend import accelerated, xp
 from nnref.errors import InputError
-from nnref.layers.base import Layer, check_counts, check_image, check_input
+from nnref.layers.base import Layer
+from nnref.layers.checks import check_counts, check_image, check_input
 from nnref.patches import col2im, im2col
 
 
 class _Pool(Layer):
-    """Windows of k x k pixels, `stride` apart (k, that is side by side, unless told otherwise)."""
+    """Windows of k x k pixels, `stride` apart (default: k, that is side by side)."""
 
     def __init__(self, k, stride=None, padding=0):
         super().__init__()
@@ -28,9 +29,9 @@ class _Pool(Layer):
 
 
 class MaxPool2d(_Pool):
-    """The largest number of each window; the error goes to where it stood (the first, on a tie).
+    """The largest number of each window; the error goes to its position (the first, on a tie).
 
-    The padding never wins: it counts as minus infinity.
+    Padding counts as minus infinity, so it is never the largest.
     """
 
     @accelerated
@@ -53,7 +54,7 @@ class MaxPool2d(_Pool):
 
 
 class AvgPool2d(_Pool):
-    """The mean of each window, zeros of the padding included; the error is shared out evenly."""
+    """The mean of each window, zeros of the padding included; the error is divided evenly."""
 
     def forward(self, x):
         check_image(self, x, None, None)

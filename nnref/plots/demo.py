@@ -4,7 +4,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from nnref.plots.style import COLORS, LAYER_STYLES, angle_axis, bare_axes
+from nnref.plots.style import LAYER_STYLES, angle_axis, bare_axes
+from nnref.rules.known import COLORS
 
 
 def demo(record: dict) -> Figure:
@@ -13,7 +14,7 @@ def demo(record: dict) -> Figure:
     figure.get_layout_engine().set(wspace=0.06)
     sizes = "-".join(map(str, record["network"]))
     figure.suptitle(
-        f"One network ({sizes}) on MNIST, always from the same start (seed {record['seed']}): "
+        f"One network ({sizes}) on MNIST, from the same initial weights (seed {record['seed']}): "
         "only the feedback matrix B differs",
         fontsize="medium",
     )
@@ -21,7 +22,7 @@ def demo(record: dict) -> Figure:
     for rule in record["rules"]:
         color, watched = COLORS[rule["name"]], rule["watched"]
         epochs = [entry["epoch"] for entry in rule["history"]]
-        values = [100 * entry["test_accuracy"] for entry in rule["history"]]
+        values = [100 * entry["held_out_accuracy"] for entry in rule["history"]]
         accuracy.plot(epochs, values, color=color, marker="o", markersize=3)
         _lines(weight, watched["epoch"], watched["weight_angle_deg"], color, layers=(2, 3))
         _lines(delta, watched["epoch"], watched["delta_angle_deg"], color, layers=(1, 2))
@@ -43,7 +44,7 @@ def demo(record: dict) -> Figure:
 
 
 def _lines(axes, epochs, angles, color, layers):
-    """The angle of some layers (1: the lowest) over time, unless there is none to show."""
+    """Draw the angle of some layers (1: the lowest) over time, unless it is undefined."""
     by_layer = list(zip(*angles, strict=True))
     for layer in layers:
         values = by_layer[layer - 1]
@@ -53,7 +54,7 @@ def _lines(axes, epochs, angles, color, layers):
 
 
 def _layer_legend(axes, layers, remark):
-    """What the line styles mean, in the empty part of a panel of angles."""
+    """A legend of the line styles, in the empty part of a panel of angles."""
     handles = [
         Line2D([], [], color="#555555", linestyle=LAYER_STYLES[layer - 1], label=f"layer {layer}")
         for layer in layers
@@ -70,7 +71,7 @@ def _layer_legend(axes, layers, remark):
 
 
 def _rule_legend(figure, rules):
-    """Below the panels, what the colors mean, and how well each rule did in the end."""
+    """A legend of the colors below the panels, with the final accuracy of each rule."""
     handles = [
         Line2D(
             [],

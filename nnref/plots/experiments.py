@@ -1,6 +1,6 @@
-"""The figures of the replications, in the colors of plots.py: a rule looks the same everywhere.
+"""The figures of the experiments; a rule has the same color in all of them (rules/known.py).
 
-Every function takes plain numbers, so that a file on a paper says what is shown, and this one how.
+Every function takes plain numbers; the file of an experiment chooses which.
 """
 
 import math
@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from nnref.plots.style import COLORS, bare_axes, layer_bar, layer_colors, plain_ticks
+from nnref.plots.style import bare_axes, layer_bar, layer_colors, plain_ticks
+from nnref.rules.known import COLORS
 
 STYLES = {  # name of a setting -> (color, line style)
     "BP": (COLORS["backprop"], "-"),
@@ -62,8 +63,8 @@ def curves(panels: dict, label: str, published: dict | None = None) -> Figure:
 def weights_over_time(histories: dict) -> Figure:
     """For each network, over its epochs and layers: the angle of W and sign(W), and the kurtosis.
 
-    histories    title -> the history of a trial under sign-symmetry (trials.by_layer). Dots are
-                 what the histogram of the weights predicts for the angle.
+    histories    title -> the history of a trial under sign-symmetry (trial.watch_layers). Dots
+                 are the angles that the histogram of the weights predicts.
     """
     figure = Figure(figsize=(2 * WIDE + 1, 3.4 * len(histories)), layout="constrained")
     rows = figure.subplots(len(histories), 2, squeeze=False)
@@ -121,7 +122,7 @@ def by_depth(panels: dict, label: str) -> Figure:
 
 
 def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
-    """Accuracy as a share of BP's, from the easiest task to the hardest: the claim in one plot.
+    """Accuracy as a share of BP's, from the easiest task to the hardest.
 
     ratios    name of a setting -> a list of numbers for every task, one for each seed
     """
@@ -180,14 +181,14 @@ def dots(groups: dict, label: str, marks: dict | None = None) -> Figure:
 
 
 def against(label: str, panels: dict) -> Figure:
-    """Panels of labeled lines with their spread over the seeds, on one kind of axis.
+    """Panels of labeled lines with their spread over the seeds; all have the same x axis.
 
-    label     of that axis
-    panels    label of the other -> list of (name, color, style, {place: values of the seeds})
+    label     of the x axes
+    panels    label of a y axis -> list of (name, color, style, {place: values of the seeds})
     """
     figure, all_axes = _panels(panels)
     named = [{name for name, *_ in lines} for lines in panels.values()]
-    shared = all(names <= named[0] for names in named)  # one legend serves all of them
+    shared = all(names <= named[0] for names in named)  # one legend for all panels
     for axes, (other, lines) in zip(all_axes, panels.items(), strict=True):
         for name, color, style, values in lines:
             values = {place: found for place, found in values.items() if found}
@@ -205,7 +206,7 @@ def against(label: str, panels: dict) -> Figure:
 
 
 def _panels(panels):
-    """A figure with a panel for each of them, two in a row."""
+    """A figure with a panel for each entry, two in a row."""
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(WIDE * columns + 0.4, 3.7 * rows + 0.6), layout="constrained")
@@ -218,7 +219,7 @@ def _panels(panels):
 
 
 def _legend(figure, names, remark=None, marker=None):
-    """What the colors and styles mean, below the panels; with a marker, that in place of a line."""
+    """A legend of colors and styles below the panels; a marker takes the place of the line."""
     handles = []
     for name in names:
         color, style = STYLES[name]

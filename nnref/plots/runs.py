@@ -7,7 +7,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from nnref.plots.style import COLORS, MEASURES, angle_axis, bare_axes, layer_bar, layer_colors
+from nnref.plots.style import MEASURES, angle_axis, bare_axes, layer_bar, layer_colors
+from nnref.rules.known import COLORS
 
 MOST_NAMED_CLASSES = 20  # a confusion matrix of more has no room for names and numbers
 
@@ -18,7 +19,7 @@ def losses(history: list, rule: str) -> Figure:
     color, marker, highest = COLORS.get(rule, "#333333"), _marker(history), 0
     for key, style, label in (
         ("train_loss", "--", "training, mean over the epoch"),
-        ("val_loss", "-", "validation, after it"),
+        ("held_out_loss", "-", "validation, after it"),
     ):
         epochs, values = _known(history, key)
         if epochs:  # else no images were held out
@@ -30,9 +31,9 @@ def losses(history: list, rule: str) -> Figure:
 
 
 def accuracies(history: list, rule: str, guess: float) -> Figure:
-    """The accuracy on validation images, epoch by epoch, with the line that a guess reaches."""
+    """The accuracy on validation images, epoch by epoch, with a line at the accuracy `guess`."""
     figure, axes = _panel((5, 3.2), history, "validation accuracy (%)")
-    epochs, values = _known(history, "val_accuracy")
+    epochs, values = _known(history, "held_out_accuracy")
     values = [100 * value for value in values]
     color = COLORS.get(rule, "#333333")
     axes.plot(epochs, values, color=color, marker=_marker(history), ms=3)
@@ -43,11 +44,11 @@ def accuracies(history: list, rule: str, guess: float) -> Figure:
     if 100 * guess > bottom:
         axes.axhline(100 * guess, color="#BBBBBB", linewidth=0.8, zorder=0)
         right = axes.get_xlim()[1]
-        axes.text(right, 100 * guess, "commonest class", ha="right", va="bottom", color="#666666")
+        axes.text(right, 100 * guess, "most common class", ha="right", va="bottom", color="#666666")
     return figure
 
 
-def by_layer(history: list, measure: str, layers: range, count: int) -> Figure:
+def layer_figure(history: list, measure: str, layers: range, count: int) -> Figure:
     """One of MEASURES over time, a line for each of `layers` (1: the lowest) out of `count`."""
     figure, axes = _panel((4, 3.3), history, MEASURES[measure])
     epochs, measured = _known(history, measure)
@@ -74,7 +75,7 @@ def by_layer(history: list, measure: str, layers: range, count: int) -> Figure:
 
 
 def confusion(counts, names) -> Figure:
-    """How often each class (rows) was taken for each (columns); shares of a row as shades."""
+    """A confusion matrix: true classes down, predictions across; shades are shares of a row."""
     counts, few = np.asarray(counts), len(counts) <= MOST_NAMED_CLASSES
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(5.6, 4.7), layout="constrained")
@@ -104,7 +105,7 @@ def comparison(groups: list[dict]) -> Figure:
         runs = [
             [entry for entry in run["history"] if "train_loss" in entry] for run in group["results"]
         ]
-        for axes, name, factor in ((loss, "train_loss", 1), (accuracy, "val_accuracy", 100)):
+        for axes, name, factor in ((loss, "train_loss", 1), (accuracy, "held_out_accuracy", 100)):
             curves = [[factor * entry.get(name, math.nan) for entry in run] for run in runs]
             epochs = [entry["epoch"] for entry in runs[0]]
             for curve in curves:
@@ -136,7 +137,7 @@ def _write_counts(axes, counts, shares):
 
 
 def _panel(size, history, label):
-    """A figure of one panel over epochs, from birth to the last."""
+    """A figure of one panel over epochs, from 0 to the last."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     last = max(entry["epoch"] for entry in history)
@@ -147,18 +148,18 @@ def _panel(size, history, label):
 
 
 def _known(history, key):
-    """(epochs, values) of the entries that have one; before training there is no loss."""
+    """(epochs, values) of the entries that have this key; before training there is no loss."""
     known = [entry for entry in history if entry.get(key) is not None]
     return [entry["epoch"] for entry in known], [entry[key] for entry in known]
 
 
 def _marker(history):
-    """A dot for each epoch, which shows one between two gaps too; none where they would touch."""
+    """A dot for each epoch, so that one between two gaps shows; none if dots would touch."""
     return "o" if len(history) <= 25 else None
 
 
 def _ratio_axis(axes, ratios):
-    """A log axis with 1 marked and something above and below it."""
+    """A log axis with a line at 1, and room above and below it."""
     axes.set_yscale("log")
     lowest, highest = ratios.min(initial=0.5), ratios.max(initial=2)
     axes.set_ylim(lowest / 1.8, highest * 1.8)

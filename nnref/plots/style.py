@@ -1,7 +1,7 @@
-"""What all figures share: the color of a rule, the style of a layer, axes, how a figure is written.
+"""Colors, line styles and axes that all figures share, and a function that writes a figure.
 
-Colors: Okabe & Ito 2008 (with gray and a dark brown), which color-blind readers can tell apart. The
-report of a run has one rule and many layers: there a layer has a color, dark (bottom) to light.
+A rule has the same color in all figures (nnref/rules/known.py). The report of a run has one rule
+and many layers: there every layer has a color, from dark (bottom) to light.
 """
 
 import math
@@ -17,17 +17,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from nnref.files import make_folder, write_whole
 
-COLORS = {
-    "backprop": "#000000",
-    "sham": "#56B4E9",
-    "sign-symmetry": "#D55E00",
-    "fixed-magnitudes": "#E69F00",
-    "redrawn-magnitudes": "#CC79A7",
-    "signed-init": "#009E73",
-    "feedback-alignment": "#0072B2",
-    "kolen-pollack": "#6B3E00",
-    "last-layer-only": "#999999",
-}
 MEASURES = {  # of a run's history -> the label of its axis
     "weight_angle_deg": "angle between W and B (degrees)",
     "delta_angle_deg": "angle between delta and BP's (degrees)",
@@ -37,7 +26,7 @@ LAYER_STYLES = [":", "--", "-"]  # of the layers, bottom first
 
 
 def save(figure: Figure, path: Path):
-    """Write a figure as PNG, whole or not at all; its folder is made if it is not there."""
+    """Write a figure as PNG, atomically; make its folder if needed."""
     make_folder(Path(path).parent)
     write_whole(Path(path), png(figure))
 
@@ -55,7 +44,7 @@ def layer_colors(count: int) -> list[str]:
 
 
 def layer_bar(figure, axes, colors):
-    """Which color is which layer, however many there are."""
+    """A bar that shows the color of each layer, for any number of layers."""
     norm = BoundaryNorm(np.arange(0.5, len(colors) + 1), len(colors))
     shown = ScalarMappable(norm, ListedColormap(colors))
     bar = figure.colorbar(shown, ax=axes, aspect=35, pad=0.02, label="layer")
@@ -67,9 +56,9 @@ def layer_bar(figure, axes, colors):
 
 
 def angle_axis(axes, right, below=False):
-    """Degrees from 0 to 90, and what the two ends mean, written up to x = `right`.
+    """Show degrees from 0 to 90, and write the meaning of both ends to the left of x = `right`.
 
-    `below` writes "unrelated" under its line, where curves may run above it.
+    `below` writes "unrelated" under its line, for curves that may run above it.
     """
     axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
     y, side = (88.5, "top") if below else (91.5, "bottom")
@@ -85,7 +74,7 @@ def bare_axes(axes):
 
 
 def plain_ticks(axis):
-    """On a log axis, numbers as one would write them."""
+    """Plain decimal numbers on a log axis."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -3,7 +3,8 @@
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from nnref.plots.style import COLORS, LAYER_STYLES, MEASURES, angle_axis, bare_axes
+from nnref.plots.style import LAYER_STYLES, MEASURES, angle_axis, bare_axes
+from nnref.rules.known import COLORS
 
 
 def two_pathways() -> Figure:
@@ -49,7 +50,7 @@ def alignment(watched: dict) -> Figure:
 
 
 def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
-    """Angles over time, and beside them what the network makes of them (tutorial 3).
+    """Angles over time, and beside them the progress of the network (tutorial 3).
 
     Both map a name to (times, values). A name is a rule, alone or with a remark ("backprop, W
     frozen"): the rule gives the color, and each remark of a panel has a line style of its own.
@@ -72,10 +73,10 @@ def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
 
 
 def kernels(angles: dict, changes: dict) -> Figure:
-    """How wrong each layer's delta is, and what it taught the lowest convolution (tutorial 4).
+    """The delta angle of each layer, and the change of the lowest kernels (tutorial 4).
 
     angles maps the name of a rule to two lists of delta angles (degrees, one per layer, bottom
-    first): at birth, and after training. changes maps it to how much every weight of the kernels
+    first): before and after training. changes maps it to how much every weight of the kernels
     has changed, (k, k, number of kernels).
     """
     figure = Figure(figsize=(11, 4.3), layout="constrained")

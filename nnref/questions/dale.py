@@ -1,18 +1,18 @@
-"""Dale's law: a neuron excites all its targets or inhibits all of them, for life.
+"""Impose Dale's law on a network: a neuron excites all its targets or inhibits all of them.
 
-Three ways to put it into a network, from the weakest to the strongest:
+There are three ways, from the weakest to the strongest:
 
-    every_weight    each weight keeps the sign of its birth
+    every_weight    each weight keeps its initial sign
     every_neuron    all weights out of a neuron have its sign: a share excites, the others inhibit
-    interneurons    all neurons excite, and inhibition goes through interneurons of its own
+    interneurons    all neurons excite, and separate interneurons inhibit
                     (Cornford et al. 2021, "Learning to live with Dale's principle": DANN)
 
-Each makes a Law, which acts after the optimizer's step: a weight that would cross zero is held at
-1e-10 of its own sign, so that sign(W) stands still (no-sign-change SGD, Xiao 2018, their code).
-Biases are free, since a threshold has no sign to keep. A gain of BatchNorm stands between a neuron
-and its target, and below 0 it would turn the sign around: it is held above 0. BatchNorm's
-subtraction of the mean remains, an inhibition that belongs to no neuron. Pixels are not neurons:
-under the two laws of neurons the first layer is free.
+Each makes a Law, which acts after the optimizer's step: a weight that would cross zero is set to
+1e-10 with its old sign, so that sign(W) is constant (no-sign-change SGD, Xiao et al.'s code, 2018).
+Biases are free, since a threshold has no sign to keep. A gain of BatchNorm lies between a neuron
+and its target, and a negative one would reverse the sign, so gains are kept above 0. BatchNorm's
+subtraction of the mean remains, an inhibition that belongs to no neuron. Pixels are not neurons, so
+every_neuron and interneurons leave the first layer free.
 """
 
 import numpy as np
@@ -28,9 +28,9 @@ PIN = 1e-10
 
 
 class Law:
-    """Signs to keep: `impose` after every step, as in fit(..., on_step=law.impose).
+    """Signs that weights keep: call `impose` after every step, as in fit(..., on_step=law.impose).
 
-    places    (weights, signs of the same shape), changed in place, now and at every call
+    places    (weights, signs of the same shape); the weights change in place, now and at every call
     """
 
     def __init__(self, places: list):
@@ -38,24 +38,24 @@ class Law:
         self.impose()
 
     def impose(self, _=None):
-        """Hold every weight on its own side of zero; what `fit` says about the time is ignored."""
+        """Keep every weight on its side of zero; the argument, the time from `fit`, is not used."""
         for W, signs in self.places:
             W[...] = signs * xp.maximum(signs * W, PIN)
 
 
 def every_weight(model) -> Law:
-    """Every weight keeps the sign that it has now: sign(W), and with it SS's B, is constant."""
+    """Every weight keeps its present sign, so sign(W) and sign-symmetry's B are constant."""
     weights = [layer.params["W"] for layer in weight_layers(model)]
     return Law([(W, xp.where(W < 0, -1, 1).astype(W.dtype)) for W in weights] + _gains(model))
 
 
 def every_neuron(model, excitatory: float, seed: int) -> Law:
-    """Every neuron has one sign for all its targets; a share `excitatory`, 0 to 1, has a plus.
+    """Every neuron has the same sign for all its targets; a share `excitatory`, 0 to 1, has a plus.
 
-    The weights of birth get that sign, those of inhibitory neurons a larger size, so that both
-    kinds balance: with a share f that excites, f / (1 - f) times as large, and then all of them
-    scaled so that their root mean square is what it was. A neuron of a convolution is a channel.
-    A rule that remembers its birth (SignedInit) has seen the weights before the law.
+    The initial weights get that sign. To balance excitation and inhibition, those of inhibitory
+    neurons become f / (1 - f) times as large, where a share f excites; then all are scaled so that
+    their root mean square does not change. A neuron of a convolution is a channel. A rule that
+    keeps the initial weights (SignedInit) has those from before the law.
     """
     if not 0 <= excitatory <= 1:
         raise InputError(f"every_neuron: expected excitatory from 0 to 1, found {excitatory}")
@@ -64,7 +64,7 @@ def every_neuron(model, excitatory: float, seed: int) -> Law:
         W = layer.params["W"]
         n = layer.n_in if isinstance(layer, Linear) else layer.C_in
         of_neurons = np.where(rng.permutation(n) < round(excitatory * n), 1, -1)
-        signs = np.tile(of_neurons, W.shape[-2] // n)[:, None]  # a patch has k*k pixels of each
+        signs = np.tile(of_neurons, W.shape[-2] // n)[:, None]  # a patch has k*k pixels per channel
         f = (signs > 0).mean()
         sizes = np.where((signs < 0) & (f > 0), f / (1 - f) if f < 1 else 1, 1)
         sizes = sizes / np.sqrt((sizes**2).mean())
@@ -76,7 +76,7 @@ def every_neuron(model, excitatory: float, seed: int) -> Law:
 def interneurons(model, share: float, seed: int) -> Law:
     """Put `Interneurons` around every layer of a Sequential with weights but the first, in place.
 
-    There is one interneuron for 1 / share units of a layer (Cornford 2021: a tenth), at least one.
+    A layer gets `share` times as many interneurons as units (Cornford 2021: 0.1), at least one.
     """
     rng, first = stream(seed, "interneurons"), weight_layers(model)[0]
     model.layers = tuple(
@@ -95,18 +95,20 @@ def interneurons(model, share: float, seed: int) -> Law:
 
 
 class Interneurons(Layer):
-    """sigma = x E - (x P) Q + b, all of E, P, Q >= 0: a layer whose inhibition has its own neurons.
+    """sigma = x E - (x P) Q + b, with E, P, Q >= 0: a layer with separate inhibitory neurons.
 
     E (n_in, n_out) excites; P (n_in, n) excites n interneurons, which inhibit by Q (n, n_out). This
     is `layer` with the net effect W = E - P Q in place of its own weights, and its rule gets that W
-    (at birth it got those). Cornford 2021 has a divisive inhibition as well.
+    (its `born` got the old weights). Cornford 2021 has a divisive inhibition as well.
 
-    At birth E is exponential, as large as W was, and P Q its mean over the targets on the average,
-    so that inhibition balances excitation. Interneurons stand beside their targets: they are told
-    -delta Q^T, exactly. Their steps are divided by |Q|^2 and |P|^2 of birth, so that none moves the
-    net W farther than a step of E; otherwise they would be the faster learners by far (Cornford
-    derive such corrections from the Fisher information).
+    The initial E is exponential, with the old root mean square of W as its mean. P Q is on average
+    the mean of E over the targets, so that inhibition balances excitation. Interneurons lie beside
+    their targets, so their error is exactly -delta Q^T. The steps of P and Q are divided by the
+    initial |Q|^2 and |P|^2, so that none moves the net W farther than a step of E; without this
+    they would learn far faster (Cornford et al. derive such corrections from Fisher information).
     """
+
+    exact_backward = True  # of the net effect W, where B = W
 
     def __init__(self, layer: WeightLayer, share: float, rng):
         super().__init__()
@@ -149,6 +151,6 @@ class Interneurons(Layer):
 
 
 def _gains(model) -> list:
-    """BatchNorm's gains, to be held above 0."""
+    """BatchNorm's gains, to be kept above 0."""
     gains = [layer.params["gamma"] for layer in model.walk() if isinstance(layer, BatchNorm)]
     return [(gain, xp.ones_like(gain)) for gain in gains]

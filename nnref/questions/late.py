@@ -1,23 +1,23 @@
-"""Learning in time: images that are held for a while, errors that come late, no phases.
+"""Train in time: every image is shown for a while, errors come late, and there are no phases.
 
 Time t runs in steps, of 10 ms, say. There are N streams, the rows of a batch; each shows an image
 for T steps (`hold`), then the next one. They are staggered, so that at every step a share 1 / T of
-them changes its image: no clock tells the network when. Activities follow their input at once. At
-every step of time the network computes its delta (Eqs. 1 and 2, with the activities of now), and
-every weight changes by
+them changes its image, and no clock tells the network when. Activities follow their input without
+delay. At every step of time the network computes delta by Eqs. 1 and 2 from the present activities,
+and every weight changes by
 
-    dW/dt = -lr z(t)^T e(t)                             dE/dW_ij = x_i delta_j, in time
-    smooth de/dt = -e + delta(t - delay)                the error, late and smoothed
+    dW/dt = -lr z(t)^T d(t)                             dE/dW_ij = x_i delta_j, in time
+    smooth dd/dt = -d + delta(t - delay)                delta, late and smoothed
     trace  dz/dt = -z + x                               the eligibility trace of the input
 
 with `delay`, `smooth` and `trace` in steps. Each filter is integrated exactly for an input that is
-constant during a step: e <- e + (1 - exp(-1 / smooth)) (delta - e). With a time constant of 0 it
-passes its input as it is.
+constant during a step: d <- d + (1 - exp(-1 / smooth)) (delta - d). With a time constant of 0 it
+passes its input unchanged.
 
-Both factors are linear in their inputs, so for weights that stand still the sum of all changes is
-that of x_k^T delta_m over presentations k and m of a stream, times `overlap(clock, k - m)`: the
-learning strength at lag 0, false pairings at all others. They sum to 1. What false pairs teach in
-the mean is mean(x)^T mean(delta), which knows nothing of single images. Without filters the
+Both factors are linear in their inputs. So, for constant weights, the sum of all changes is a sum
+of x_k^T delta_m over presentations k and m of a stream, each times `overlap(clock, k - m)`: the
+learning strength at lag 0, false pairings at other lags. The overlaps sum to 1. The mean effect of
+false pairs is mean(x)^T mean(delta), which does not depend on single images. Without filters the
 strength is max(0, 1 - delay / hold): Bacvanski et al. 2025, arXiv 2510.18808, abstract. Eligibility
 traces: Gerstner et al. 2018, "Eligibility traces and plasticity on behavioral time scales"
 (recalled).
@@ -26,23 +26,23 @@ traces: Gerstner et al. 2018, "Eligibility traces and plasticity on behavioral t
 import math
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nnref.backend import to_device, xp
-from nnref.data.imageset import ImageSet, batches
+from nnref.data.imageset import batches
 from nnref.errors import InputError
-from nnref.init import stream
 from nnref.layers import Linear, Sequential
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import weight_layers
-from nnref.train import check_fits, evaluate
+from nnref.train import Training
 
 
 class Clock(NamedTuple):
-    """How long an image is held, how late its error is; time constants. All in steps of time."""
+    """The time an image is held, the delay of its error, two time constants; in steps of time."""
 
     hold: int
     delay: int = 0
@@ -65,7 +65,7 @@ class LowPass:
 
 
 class Delay:
-    """y(t) = x(t - steps), and 0 before there was any."""
+    """y(t) = x(t - steps), and 0 during the first `steps` steps."""
 
     def __init__(self, steps: int):
         self.line = deque(maxlen=steps + 1)
@@ -76,10 +76,10 @@ class Delay:
 
 
 class LateErrors:
-    """A network with the errors that are on their way to its layers, and their traces.
+    """A network with the delayed errors of its layers, and the traces of their inputs.
 
     model    a Sequential of Linear layers and activations, such as models.mlp. Raises InputError
-             for another, and for a clock that cannot be.
+             for another model, and for an impossible clock.
     """
 
     def __init__(self, model, clock: Clock):
@@ -95,10 +95,10 @@ class LateErrors:
             self.smooths[layer], self.traces[layer] = LowPass(clock.smooth), LowPass(clock.trace)
 
     def step(self, x, labels, loss=softmax_cross_entropy):
-        """One step of time, x (N, ...), labels (N,) of now: assigns `grads`, returns the loss."""
+        """One step of time with x (N, ...), labels (N,): assign `grads`, return the loss."""
         value, delta = loss(self.model.forward(x), labels)
         for layer in reversed(self.model.layers):
-            sent = layer.backward(delta)  # assigns the gradient of now, too
+            sent = layer.backward(delta)  # also assigns grads, without delay
             if layer in self.delays:
                 error = self.smooths[layer](self.delays[layer](delta))
                 trace = self.traces[layer](layer.x)
@@ -110,11 +110,11 @@ class LateErrors:
 
 
 def show(images, labels, streams: int, hold: int):
-    """(x, labels) at every step of time: `streams` rows, each held for `hold` steps, staggered.
+    """Yield (x, labels) at every step of time: `streams` rows, staggered, each held `hold` steps.
 
-    images (K * streams, ...) and labels: presentation k of all streams is a slice of `streams`.
-    Every image is shown for `hold` steps in all; that of the first presentation, where the stream
-    starts in its midst, for the rest of them at the end.
+    images (K * streams, ...) and labels: presentation k of all streams is the k-th slice of
+    `streams`. Every image is shown for `hold` steps in all: a stream that starts in the middle of
+    its first image shows that image again at the end, for the steps that were missing.
     """
     rows, count = np.arange(streams), len(labels) // streams
     for t in range(count * hold):
@@ -122,54 +122,46 @@ def show(images, labels, streams: int, hold: int):
         yield images[to_device(now)], labels[now]
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # as in train.py
-def fit(
-    model, optimizer, train: ImageSet, test: ImageSet, clock: Clock, epochs: int = 1,
-    streams: int = 32, schedule=None, seed: int = 0, on_epoch=None, loss=softmax_cross_entropy,
-    history: list | None = None,
-) -> list[dict]:  # fmt: skip
-    """Train `model` in place on streams of all images; return its history, as train.fit does.
+@dataclass(kw_only=True)
+class LateTraining(Training):
+    """A `Training` on streams of images, with a step of the optimizer at every step of time.
 
-    streams     how many images are shown at the same time; what is left over is not shown
-    history     a list to append to
-
-    The optimizer steps at every step of time, `clock.hold` times for an image. Raises
-    FloatingPointError when the loss is no longer a number.
+    `batch_size` is the number of streams; images that do not fill a presentation of all streams
+    are left out. It starts at the beginning and is not interrupted: `on_step` and the parts of
+    `progress` within an epoch are not used.
     """
-    for data in (train, test):
-        check_fits(model, data)
-    rng, history = stream(seed, "order"), [] if history is None else history
-    count = len(train.labels) // streams * streams
-    if count == 0:
-        raise InputError(f"fit: expected at least {streams} images, found {len(train.labels)}")
-    late, steps = LateErrors(model, clock), count // streams * clock.hold
-    for epoch in range(epochs):
-        start, total = time.perf_counter(), 0.0
-        order = rng.permutation(len(train.labels))[:count]
-        images, labels = next(batches(train, count, order, (seed, epoch)))
-        for t, (x, now) in enumerate(show(images, labels, streams, clock.hold)):
-            if schedule:
-                optimizer.lr = schedule(epoch + (t + 0.5) / steps)
-            value = float(late.step(x, now, loss))
-            if not math.isfinite(value):
-                raise FloatingPointError(f"training diverged at time {t} of epoch {epoch + 1}")
-            optimizer.step()
-            total += value
-        entry = {"epoch": epoch + 1, "train_loss": total / steps}
-        entry["seconds"] = time.perf_counter() - start
-        entry["test_loss"], entry["test_accuracy"] = evaluate(model, test, loss=loss)
-        history.append(entry)
-        if on_epoch:
-            on_epoch(entry)
-    return history
+
+    clock: Clock
+
+    def run(self) -> list[dict]:
+        """Train to the end; return the history. Raises what `Training.run` does."""
+        self.check()
+        late, hold = LateErrors(self.model, self.clock), self.clock.hold
+        presentations = len(self.train.labels) // self.batch_size
+        steps = presentations * hold
+        with threadpool_limits(1, user_api="blas"):  # as in train.py
+            for epoch, order in self._orders():
+                start, total = time.perf_counter(), 0.0
+                shown = order[: presentations * self.batch_size]
+                images, labels = next(batches(self.train, len(shown), shown, (self.seed, epoch)))
+                for t, (x, now) in enumerate(show(images, labels, self.batch_size, hold)):
+                    if self.schedule:
+                        self.optimizer.lr = self.schedule(epoch + (t + 0.5) / steps)
+                    value = float(late.step(x, now, self.loss))
+                    if not math.isfinite(value):
+                        raise self._diverged(f"step {t + 1} of epoch {epoch + 1}, loss {value}")
+                    self.optimizer.step()
+                    total += value
+                self._end_epoch(total / steps, time.perf_counter() - start)
+        return self.progress.history
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def summed_gradient(model, images, labels, clock: Clock, streams: int) -> list:
     """The sum of the gradients of each layer's W, bottom first, over a stream.
 
-    No weight changes. images (count, ...) and labels as in `show`. The last errors are still
-    on their way when it ends.
+    No weight changes. images (count, ...) and labels as in `show`. The last errors have not yet
+    arrived when it ends.
     """
     late, layers = LateErrors(model, clock), weight_layers(model)
     sums = [xp.zeros_like(layer.params["W"]) for layer in layers]
@@ -181,10 +173,10 @@ def summed_gradient(model, images, labels, clock: Clock, streams: int) -> list:
 
 
 def overlap(clock: Clock, lag: int = 0) -> float:
-    """How much of an image's input meets the error of the image `lag` presentations before it.
+    """The overlap of an image's trace with the late error of the image `lag` presentations before.
 
-    Both are 1 while their image is shown; the sum over all time of trace times late error, divided
-    by `hold`. lag = 0 is the learning strength.
+    The sum over all time of trace times late error, divided by `hold`, for an input and an error
+    that are 1 while their image is shown. lag = 0 is the learning strength.
     """
     trace, smooth, late = LowPass(clock.trace), LowPass(clock.smooth), Delay(clock.delay)
     first, forever = -max(lag, 0) * clock.hold, 40 * (clock.trace + clock.smooth)

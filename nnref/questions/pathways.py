@@ -1,20 +1,21 @@
-"""Feedback pathways with a dial: a share p of the feedback weights has the sign of its W.
+"""Feedback pathways in which a share p of the feedback weights has the sign of its W.
 
-At p = 1 the two pathways agree in every sign (sign-symmetry); at p = 0 in none of them: they are
-antiparallel. One thing is left open by "a share p agrees": with W as it is now, or as it was at
-birth? A *tracking* B follows the signs of W through a mask that stands still; a *fixed* one is
-drawn once with the signs of W at birth, and W is free to leave it. Liao, Leibo & Poggio 2016 vary p
-for a B that tracks; that nobody has set the two apart, we believe.
+At p = 1 the two pathways agree in every sign (sign-symmetry); at p = 0 in none: they are
+antiparallel. "Agree" may refer to the present W or to the initial W ("at birth"). A *tracking* B
+follows the signs of W through a constant mask; a *fixed* B is drawn once from the signs of the
+initial W, and W may change its signs later. Liao, Leibo & Poggio 2016 vary p for a tracking B; we
+know of no work that compares the two.
 
 The angle of W and B follows from p. With m = +1 at a share p of the synapses, -1 elsewhere, and
 independent of |w|,
 
     cos = E[m |w|] / sqrt(E w^2) = (2 p - 1) E|w| / sqrt(E w^2)
 
-For a B that tracks this holds as long as the weights that agree are as large as those that do not;
-for a fixed one at birth.
+For a tracking B this holds as long as the weights that agree are as large as those that do not; for
+a fixed B it holds at birth.
 """
 
+import copy
 import math
 
 from nnref.backend import to_device, xp
@@ -26,7 +27,7 @@ from nnref.measure import predicted_sign_angle
 class TrackingConcordance(Feedback):
     """B = lambda * m * sign(W): the mask m (n_in, n_out), drawn once, is +1 with probability p.
 
-    So a share p of the synapses has a feedback of the sign of W, also after W has changed its sign.
+    So a share p of the synapses has feedback of the sign of W, also after W has changed its sign.
     """
 
     def __init__(self, p: float):
@@ -43,9 +44,9 @@ class TrackingConcordance(Feedback):
 
 
 class FixedConcordance(TrackingConcordance):
-    """B = lambda * m * sign(W at birth): the same matrix on the first step, then it stands still.
+    """B = lambda * m * sign(W at birth): the same matrix on the first step, then constant.
 
-    p = 1 is SignedInit, and p = 0.5 a random B of one magnitude: feedback alignment.
+    p = 1 is SignedInit, and p = 0.5 a random B of a single magnitude: feedback alignment.
     """
 
     def born(self, W, scale, draw):
@@ -57,7 +58,7 @@ class FixedConcordance(TrackingConcordance):
 
 
 class Inverted(Feedback):
-    """B = -(the B of `pathway`): an inhibitory interneuron at its end turns every error around.
+    """B = -(the B of `pathway`): an inhibitory interneuron at its end reverses every error.
 
     An antiparallel pathway with an interneuron is sign-symmetry, exactly.
     """
@@ -70,17 +71,17 @@ class Inverted(Feedback):
             )
         self.pathway = pathway
 
-    def for_layer(self, W, scale, law, rng):
-        inverted = Inverted(self.pathway.for_layer(W, scale, law, rng))
-        inverted.rng = inverted.pathway.rng
-        return inverted
+    def born(self, W, scale, draw):
+        self.pathway = copy.copy(self.pathway)  # one for each layer
+        self.pathway.rng = self.rng
+        self.pathway.born(W, scale, draw)
 
     def __call__(self, W):
         return -self.pathway(W)
 
 
 def predicted_angle(W, p: float) -> float:
-    """The angle of W and a B of concordance p in degrees, from the histogram of W (see above).
+    """The angle between W and a B of concordance p, in degrees, from the sizes of W (see above).
 
     Normal weights: 37.1 at p = 1, 66.5 at 0.75, 90 at 0.5, 142.9 at 0.
     """

@@ -1,20 +1,20 @@
-"""LTP and LTD: weights that grow and shrink with different strengths, or do only one of the two.
+"""Learn by LTP and LTD: weights grow and shrink with different strengths, or do only one of these.
 
 Long-term potentiation (LTP) and depression (LTD) are lasting changes of a synapse, told apart by
 their sign (Charpier & Deniau 1997). Here a change dw > 0 of a weight is LTP and dw < 0 is LTD, as
-in models of plasticity, whose w is a strength of at least 0 (Guetig et al. 2003). Of an inhibitory
-synapse physiology means the strength as well: by that reading LTP makes |w| grow, and below 0 the
-two change places (StrengthPlasticity). It fits synapses that keep their sign, and the weights of a
-network do not. In OpponentPairs, made of strengths of at least 0, the two readings agree.
+in models of plasticity, whose w is a strength of at least 0 (Guetig et al. 2003). In physiology
+LTP of an inhibitory synapse means that its strength |w| grows. By that reading LTP and LTD change
+places where w < 0 (StrengthPlasticity). It suits synapses that keep their sign, which the weights
+of a network do not. In OpponentPairs, made of strengths of at least 0, both readings agree.
 
-u = -gradient is what a synapse is told to do: u > 0 asks for LTP, u < 0 for LTD. With strengths
+u = -gradient is the change that is wanted: LTP where u > 0, LTD where u < 0. With strengths
 eta_plus and eta_minus in place of one learning rate, the change is, exactly,
 
     eta_plus max(u, 0) + eta_minus min(u, 0) = (eta_plus + eta_minus)/2 u + drift
                                        drift = (eta_plus - eta_minus)/2 |u|
 
-The drift goes one way, whatever u says. Where learning has come to rest the mean of u is nearly 0
-and the mean of |u| is not: there it is the noise of gradients that were taken over few examples.
+The drift has the same direction for either sign of u. Where learning has come to rest, the mean of
+u is nearly 0, but the mean of |u| is not, since gradients over few examples are noisy.
 """
 
 import math
@@ -28,17 +28,17 @@ from nnref.optim import Optimizer
 class Plasticity(Optimizer):
     """w <- w + lr (plus max(u, 0) (1 - w/bound) + minus min(u, 0) (1 + w/bound)),  u = -g.
 
-    strengths    a pair (plus, minus) for every layer with weights, bottom first: a region. Each is
+    strengths    a pair (plus, minus) for every layer with weights (a region), bottom first. Each is
                  a number of at least 0, or an array (n_out,) of them, one for each unit of the
-                 layer: its cell type. (1, 0) is LTP only, (0, 1) LTD only, (1, 1) plain SGD
-    bound        of w, on both sides: a change shrinks with the distance that is left (Guetig et
-                 al. 2003 with mu = 1, brought from 0 to 1 to our range). It is kept as long as no
-                 step lr |u| times its strength is larger than it. Infinity: no bound
+                 layer (its cell type). (1, 0) is LTP only, (0, 1) LTD only, (1, 1) plain SGD
+    bound        of |w|: a change shrinks with the distance to the bound (Guetig et al. 2003 with
+                 mu = 1; their range 0 to 1 is -bound to bound here). The bound holds as long as no
+                 step lr |u| times its strength is larger than the bound. Infinity: no bound
 
     The bias of a unit is the weight of an input that is always 1, and is treated like the others.
     BatchNorm's parameters, which belong to no synapse, learn by SGD, unbounded. There is no
-    momentum: every batch is one event of LTP or LTD. Raises InputError for another number of pairs
-    than layers with weights, and for a bound that is not above 0.
+    momentum: every batch is one event of LTP or LTD. Raises InputError unless there is a pair for
+    each layer with weights and the bound is above 0.
     """
 
     def __init__(self, model, lr: float, strengths: list, bound: float = math.inf):
@@ -60,12 +60,12 @@ class Plasticity(Optimizer):
             param += self.lr * xp.where(u > 0, plus * (1 - full), minus * (1 + full)) * u
 
     def direction(self, grad):
-        """What of the gradient is used: all of it."""
+        """The part of the gradient that is used: all of it."""
         return grad
 
 
 class ManhattanPlasticity(Plasticity):
-    """Plasticity on the sign of the gradient: every step is all of LTP or all of LTD (Liao 2016).
+    """Plasticity on the sign of the gradient: LTP and LTD in steps of fixed size (Liao 2016).
 
     The drift is then (eta_plus - eta_minus)/2 for every synapse whose gradient is not exactly 0,
     however small the noise is.
@@ -76,10 +76,10 @@ class ManhattanPlasticity(Plasticity):
 
 
 class StrengthPlasticity(Plasticity):
-    """Plasticity by the other reading: LTP is a growth of |w|, whatever its sign, LTD a loss of it.
+    """Plasticity of strengths: LTP makes |w| grow, whatever the sign of w, and LTD makes it shrink.
 
     w <- w + lr plus u where u has the sign of w, or w = 0; w + lr minus u elsewhere. The drift,
-    (eta_plus - eta_minus)/2 |u| sign(w), points away from 0 or toward it, not all one way.
+    (eta_plus - eta_minus)/2 |u| sign(w), points away from 0, or toward 0 if eta_minus is larger.
     """
 
     def __init__(self, model, lr: float, strengths: list):
@@ -93,18 +93,18 @@ class StrengthPlasticity(Plasticity):
 
 
 class OpponentPairs(Optimizer):
-    """w = p - q of an excitatory and an inhibitory strength, both of at least 0 and with LTP only.
+    """w = p - q, an excitatory minus an inhibitory strength, both at least 0 and with LTP only.
 
         p <- p + lr (max(u, 0) (1 - p/bound) - decay p)
         q <- q + lr (max(-u, 0) (1 - q/bound) - decay q)
 
-    Only a slow decay makes a strength smaller, the same for both and blind to u. Without a bound w
-    follows SGD with this weight decay exactly, since max(u, 0) - max(-u, 0) = u; what the two have
-    in common, p + q, grows by lr |u|, and nobody sees it. With a bound and no decay this growth
-    uses up the range, and learning ends at p = q = bound (tutorial 9).
+    Only a slow decay makes a strength smaller, the same for both and independent of u. Without a
+    bound w follows SGD with this weight decay exactly, since max(u, 0) - max(-u, 0) = u; the sum
+    p + q grows by lr |u|, without effect on w. With a bound and no decay this growth uses up the
+    range, and learning ends at p = q = bound (tutorial 9).
 
-    Pairs of LTD only, which start high and shrink, are the same: exchange p with bound - q. Pairs
-    of devices that only go up, with a reset now and then: Suri et al. 2011, Burr et al. 2015.
+    Pairs with LTD only, which start high and shrink, are equivalent: exchange p with bound - q.
+    Pairs of devices that only go up, with occasional resets: Suri et al. 2011, Burr et al. 2015.
     """
 
     def __init__(self, model, lr: float, bound: float = math.inf, decay: float = 0.0):
@@ -123,9 +123,9 @@ class OpponentPairs(Optimizer):
 
 
 def mean_change(plus: float, minus: float, mean: float, noise: float) -> float:
-    """The mean of plus max(u, 0) + minus min(u, 0) for u normal with this mean and deviation > 0.
+    """The mean of plus max(u, 0) + minus min(u, 0) for normal u of this mean and deviation `noise`.
 
-    The drift's E|u| is sqrt(2/pi) noise exp(-z^2/2) + mean erf(z/sqrt 2), z = mean/noise.
+    The drift's E|u| = sqrt(2/pi) noise exp(-z^2/2) + mean erf(z/sqrt 2), z = mean/noise, noise > 0.
     """
     z = mean / noise
     size = math.sqrt(2 / math.pi) * noise * math.exp(-(z**2) / 2)
@@ -134,15 +134,15 @@ def mean_change(plus: float, minus: float, mean: float, noise: float) -> float:
 
 
 def mean_manhattan_change(plus: float, minus: float, mean: float, noise: float) -> float:
-    """The same for the sign of u, where E sign u = erf(z/sqrt 2) and E|sign u| = 1."""
+    """`mean_change` for the sign of u, where E sign u = erf(z/sqrt 2) and E|sign u| = 1."""
     return (plus + minus) / 2 * math.erf(mean / noise / math.sqrt(2)) + (plus - minus) / 2
 
 
 def resting_gradient(change, plus: float, minus: float, noise: float) -> float:
-    """The mean gradient where a synapse comes to rest: the mean of u where `change` is 0, times -1.
+    """The mean gradient where a synapse comes to rest: minus the mean of u at which `change` is 0.
 
     change    mean_change or mean_manhattan_change, which both rise with the mean of u
-    It is proportional to the noise. With minus = 0 there is no such place.
+    It is proportional to the noise. With minus = 0 a synapse does not come to rest.
     """
     low, high = -40 * noise, 40 * noise
     for _ in range(100):  # halve the interval

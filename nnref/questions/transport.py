@@ -1,61 +1,44 @@
-"""The transport ledger: how many bits must travel from W to B, at every step and once at birth?
+"""The transport ledger: the bits that must travel from W to B, at every step and once "at birth".
 
-That W's strengths cannot be known elsewhere is the reason why this project exists, so here is the
-price of every rule. It is counted for each layer whose B is used (that of the first is not):
+In a brain the strengths in W are not known elsewhere, so the information that a rule needs about W
+is its price. It is counted for each layer whose B is used (that of the first is not). "At birth"
+means when the initial weights are drawn.
 
-    B = W                     32 bits a synapse and step: a float32
-    signs of W now            1 bit a synapse and step
-    signs of W at birth       1 bit a synapse, once; as with a Law that keeps signs (dale.py), and
-                              1 bit a neuron, once, where all synapses of a neuron have its sign
+    B = W                     32 bits per synapse and step: a float32
+    signs of W now            1 bit per synapse and step
+    signs of W at birth       1 bit per synapse, once; also under a Law that keeps signs (dale.py),
+                              and 1 bit per neuron, once, if all synapses of a neuron have its sign
     B random, or none         nothing
-    Interneurons (dale.py)    beside that for their net effect, 32 bits for each entry of Q: what
-                              they inhibit with brings them their error
-    BatchNorm's gamma         32 bits a channel and step, under every rule: an error that passes
-                              is multiplied by it. Nobody counts it, and `cut_gains` stops it
+    Interneurons (dale.py)    besides the price of their net effect, 32 bits for each entry of Q,
+                              since the weights by which they inhibit carry their error too
+    BatchNorm's gamma         32 bits per channel and step, under every rule, since the error is
+                              multiplied by it. It is rarely counted; `cut_gains` stops it
 
-Not counted is what is no weight: the errors themselves, which units are active (f'), which pixel
-won in a pool, the statistics of a batch. Kolen & Pollack's B needs no weight either, but x and
-delta of the synapse that it mirrors.
+Only weights are counted: not the errors themselves, which units are active (f'), which pixel is the
+largest in a pool, or the statistics of a batch. Kolen & Pollack's B needs no weight either, but x
+and delta of the synapse that it mirrors.
 """
 
 from typing import NamedTuple
 
 from nnref.errors import InputError
-from nnref.feedback import (
-    Backprop,
-    FeedbackAlignment,
-    FixedMagnitudes,
-    KolenPollack,
-    NoFeedback,
-    RedrawnMagnitudes,
-    Sham,
-    SignedInit,
-    SignSymmetry,
-)
 from nnref.layers import BatchNorm, Linear
 from nnref.measure import weight_layers
 from nnref.questions.dale import Interneurons, Law
 from nnref.questions.pathways import FixedConcordance, Inverted, TrackingConcordance
+from nnref.rules.known import KNOWN
 
 FLOAT = 32
-PRICES = {  # rule -> bits a synapse: at every step, once at birth
-    Backprop: (FLOAT, 0),
-    Sham: (FLOAT, 0),
-    SignSymmetry: (1, 0),
-    FixedMagnitudes: (1, 0),
-    RedrawnMagnitudes: (1, 0),
+PRICES = {  # class of a rule -> bits per synapse: at every step, once at the start
+    **{type(known.rule): known.bits for known in KNOWN.values()},
     TrackingConcordance: (1, 0),
-    SignedInit: (0, 1),
     FixedConcordance: (0, 1),
-    FeedbackAlignment: (0, 0),
-    KolenPollack: (0, 0),
-    NoFeedback: (0, 0),
 }
 SIGNS = ((1, 0), (0, 1))  # now, at birth
 
 
 class Entry(NamedTuple):
-    """What travels from one layer, in bits."""
+    """The bits that travel from one layer."""
 
     layer: str
     every_step: int
@@ -63,7 +46,7 @@ class Entry(NamedTuple):
 
 
 def ledger(model, law: Law | None = None) -> list[Entry]:
-    """An entry for every layer with weights or gains, bottom first; `law` is that of the model.
+    """An entry for every layer with weights or gains, bottom first; `law` is the model's.
 
     Raises InputError for a feedback rule whose price is not known.
     """
@@ -77,7 +60,7 @@ def ledger(model, law: Law | None = None) -> list[Entry]:
             entries.append(Entry(str(layer), FLOAT * layer.params["Q"].size, 0))
         elif id(layer) in used:
             entries.append(_of_weights(layer, kept.get(id(layer.params["W"]))))
-        elif "W" in layer.params:  # the first: nobody needs its error
+        elif "W" in layer.params:  # the first layer: no error is needed below it
             entries.append(Entry(str(layer), 0, 0))
     return entries
 
@@ -88,7 +71,7 @@ def total(entries: list[Entry]) -> tuple[int, int]:
 
 
 def cut_gains(model):
-    """From now on no BatchNorm of this model sends its gain: errors pass as if it were 1."""
+    """Make every BatchNorm of this model pass errors as if its gain were 1, from now on."""
     for layer in model.walk():
         if isinstance(layer, BatchNorm):
             layer.sends_gain = False

@@ -1,9 +1,9 @@
-"""Checkpoints: all that training needs to go on as if nothing had happened, in one file.
+"""Checkpoints: one file with everything that training needs to continue, bit for bit.
 
-The file is an .npz of NumPy's, so np.load reads it, and holds no pickle. The comment at its end, 64
+The file is an .npz of NumPy's, so np.load reads it; it holds no pickle. The comment at its end, 64
 characters, is the SHA-256 of every byte before it: a file that is damaged anywhere is not loaded.
-What is in it: parameters, BatchNorm's running averages, what the feedback rules and the optimizer
-remember (their matrices and the states of their random streams), and where training stands.
+It holds parameters, BatchNorm's running averages, the matrices of the feedback rules and the
+optimizer, the states of the random streams, and the progress of the training.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ COMMENT = 64  # bytes: a SHA-256 in hexadecimal
 
 
 def save(path: Path, model, optimizer, progress: Progress, facts: dict):
-    """Write a checkpoint, whole or not at all; `facts` (for JSON) come back from `load`.
+    """Write a checkpoint atomically; `facts_of` returns the `facts` (plain data, for JSON).
 
     Raises InputError if it cannot be written, FloatingPointError for weights that are not finite.
     """
@@ -56,26 +56,26 @@ def _sealed(contents: dict) -> bytes:
 
 
 def read(path: Path) -> dict:
-    """What a checkpoint holds, name by name, on the host; InputError if a byte of it is wrong."""
+    """Read a checkpoint: {name: NumPy array}. Raises InputError if any byte is damaged."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if hashlib.sha256(content[:-COMMENT]).hexdigest().encode() != content[-COMMENT:]:
-        raise InputError(f"{path}: damaged, or not a checkpoint of nnref: its hash is another")
+        raise InputError(f"{path}: damaged, or not a checkpoint of nnref: its hash differs")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
 def facts_of(contents: dict) -> dict:
-    """The `facts` that were saved with it."""
+    """The `facts` that were saved with a checkpoint."""
     return json.loads(str(contents["text"]))["facts"]
 
 
 def restore(contents: dict, model, optimizer) -> Progress:
-    """Put a checkpoint into a model and an optimizer made like those it was saved from.
+    """Load a checkpoint into a model and an optimizer that were made like the saved ones.
 
-    Returns where training stands. Raises InputError, with nothing changed, if they are others.
+    Returns the progress of the training. Raises InputError, with nothing changed, if they differ.
     """
     text, arrays = json.loads(str(contents["text"])), _arrays(model, optimizer)
     streams, numbers = _streams(model), _numbers(optimizer)
@@ -96,7 +96,7 @@ def restore(contents: dict, model, optimizer) -> Progress:
 
 
 def _arrays(model, optimizer) -> dict:
-    """Every array that outlives a step, by a name of its own."""
+    """All arrays that last longer than a step: {name: array}."""
     arrays = {}
     for i, layer in enumerate(model.walk()):
         arrays |= {f"layer{i}.{name}": array for name, array in layer.params.items()}

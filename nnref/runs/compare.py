@@ -1,4 +1,4 @@
-"""`python -m nnref compare`: several runs side by side; runs that differ by seed alone are one."""
+"""`python -m nnref compare`: compare runs; those that differ by seed alone form a group."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def table(groups: list[dict]) -> str:
     for group in groups:
         runs = group["results"]
         test = [100 * run["test"]["accuracy"] for run in runs]
-        val = [100 * run["history"][-1].get("val_accuracy", float("nan")) for run in runs]
+        val = [100 * run["history"][-1].get("held_out_accuracy", float("nan")) for run in runs]
         seconds = mean(run["wall_s"] for run in runs)
         lines.append(
             f"{group['name']:<{wide}}{len(runs):>6}{_spread(test):>18}{_spread(val):>18}"

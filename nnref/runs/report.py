@@ -1,4 +1,4 @@
-"""The report of one training run: one HTML page to look at, which needs nothing else.
+"""The report of a training run: an HTML page that needs no other file and no network.
 
 Its record is plain data, as `train` writes it: settings, versions, data, layers, history, test.
 """
@@ -13,17 +13,8 @@ from PIL import Image
 
 from nnref.plots import runs as draw
 from nnref.plots import style
+from nnref.rules.known import KNOWN
 
-WHAT_IS_B = {
-    "backprop": "B = W",
-    "sham": "B = W, copied",
-    "sign-symmetry": "B = λ sign(W)",
-    "fixed-magnitudes": "B = |M| sign(W), M random and fixed",
-    "redrawn-magnitudes": "B = |M| sign(W), M redrawn for every batch",
-    "signed-init": "B = λ sign(W at birth)",
-    "feedback-alignment": "B is random and fixed",
-    "last-layer-only": "B = 0",
-}
 MOST_FILTERS = 64
 MOST_CONFUSIONS = 10
 SHARPNESS = 180  # dots per inch of the figures
@@ -63,9 +54,9 @@ summary { cursor: pointer; margin-top: .8rem; }
 
 
 def page(record: dict, mistakes: list, filters) -> str:
-    """The report of one training run as one HTML page that needs nothing else (no network).
+    """The report of a training run as an HTML page.
 
-    mistakes    (image (H, W, C), true label, predicted label, its probability), worst first
+    mistakes    (image (H, W, C), true label, predicted label, its probability), largest loss first
     filters     the weights of the first layer as pictures, (count, H, W, C), or None
     """
     settings = record["settings"]
@@ -80,7 +71,7 @@ def page(record: dict, mistakes: list, filters) -> str:
         + _headline(title, record)
         + _section("How it learned", _curves(record))
         + _section("What the feedback was like", _feedback(record))
-        + _section("Which classes it takes for which", _confusion(record["test"], names))
+        + _section("Which classes it confuses", _confusion(record["test"], names))
         + _section("Its worst mistakes", _mistakes(mistakes, names))
         + _section("What its first layer looks for", _filters(filters))
         + _section("What was run", _configuration(record))
@@ -90,20 +81,20 @@ def page(record: dict, mistakes: list, filters) -> str:
 
 
 def _headline(title, record) -> str:
-    """What was trained, and what came out."""
+    """The title, the rule, and the main results."""
     settings, data, test = record["settings"], record["data"], record["test"]
     rule, last = settings["feedback"], settings.get("last_feedback")
-    about = [f"{rule}: {WHAT_IS_B[rule]}."] if rule in WHAT_IS_B else []
+    about = [f"{rule}: B = {KNOWN[rule].B}."] if rule in KNOWN else []
     if last and last != rule:
         about.append(f"The last layer: {last}.")
     about.append(
         f"The {data['test']:,} test images were scored once, after the last epoch; "
-        "they chose nothing."
+        "they were not used for selection."
     )
     results = [
         ("test accuracy", f"{test['accuracy']:.1%}"),
-        ("always the commonest class", f"{record['guess']:.1%}"),
-        ("validation accuracy", _number(record["history"][-1].get("val_accuracy"), "{:.1%}")),
+        ("always guessing the most common class", f"{record['guess']:.1%}"),
+        ("validation accuracy", _number(record["history"][-1].get("held_out_accuracy"), "{:.1%}")),
         ("time", _duration(record["wall_s"])),
     ]
     cards = (f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in results)
@@ -120,15 +111,15 @@ def _curves(record) -> str:
     columns = {
         "epoch": ("epoch", "{}"),
         "training loss": ("train_loss", "{:.3f}"),
-        "validation loss": ("val_loss", "{:.3f}"),
-        "validation accuracy": ("val_accuracy", "{:.1%}"),
+        "validation loss": ("held_out_loss", "{:.3f}"),
+        "validation accuracy": ("held_out_accuracy", "{:.1%}"),
         "learning rate": ("lr", "{:.3g}"),
         "seconds": ("seconds", "{:.1f}"),
     }
     rows = [[_number(e.get(key), form) for key, form in columns.values()] for e in trained]
     first, last = rows[0], rows[-1]
     caption = f"Training loss {first[1]} in the first epoch, {last[1]} in the last"
-    if "val_accuracy" not in history[-1]:
+    if "held_out_accuracy" not in history[-1]:
         figures = _figure(draw.losses(history, rule), f"{caption}. No images were held out.")
     else:
         caption += f"; validation loss {first[2]} after the first, {last[2]} after the last."
@@ -147,10 +138,10 @@ def _feedback(record) -> str:
     captions = {
         "weight_angle_deg": "Is B like W? The angle between them",
         "delta_angle_deg": "Is the error like BP's? The angle between the deltas",
-        "norm_ratio": "Is B as strong as W? The ratio of their sizes, 1 if so",
+        "norm_ratio": "Is B as strong as W? The ratio of their sizes (1: equal)",
     }
     figures = [
-        _figure(by_layer(record, key), f"{what}, of each layer, over time.")
+        _figure(layer_figure(record, key), f"{what}, of each layer, over time.")
         for key, what in captions.items()
     ]
     rows = []
@@ -163,31 +154,31 @@ def _feedback(record) -> str:
     head = ["layer", "W to B", "delta to BP's", "rms(B) / rms(W)", ""]
     return (
         _paragraph(
-            "A layer computes with W; the error comes back through B. An angle of 0° is the same "
-            "direction, 90° is unrelated. The B of the first layer is never used, and the delta of "
-            "the last layer is always backpropagation's (BP's): the figures leave both out. "
-            "Where there is no direction to measure, as where B = 0, a line has a gap."
+            "A layer computes with W; the error comes back through B. Two directions are the same "
+            "at an angle of 0°, unrelated at 90°. The B of the first layer is never used, and the "
+            "last layer's delta is always backpropagation's (BP's): the figures leave both out. "
+            "Where a value is undefined, as for B = 0, a line has a gap."
         )
         + f'<div class="row">{"".join(figures)}</div>\n<h3>After training</h3>\n'
         + _table(head, rows, style.layer_colors(count))
     )
 
 
-def by_layer(record, measure) -> Figure:
-    """The figure of one measure, without the layer for which it means nothing."""
+def layer_figure(record, measure) -> Figure:
+    """The figure of a measure, without the last layer (deltas) or the first (all others)."""
     count = len(record["layers"])
     shown = range(1, count) if measure == "delta_angle_deg" else range(2, count + 1)
-    return draw.by_layer(record["history"], measure, shown, count)
+    return draw.layer_figure(record["history"], measure, shown, count)
 
 
 def figures(record: dict) -> dict[str, Figure]:
-    """The figures of the page by name, for those who want them alone."""
+    """The figures of the page by name, to save them as files."""
     history, rule = record["history"], record["settings"]["feedback"]
     names = record["data"]["names"]
-    found = {measure: by_layer(record, measure) for measure in style.MEASURES}
+    found = {measure: layer_figure(record, measure) for measure in style.MEASURES}
     found["loss"] = draw.losses(history, rule)
     found["confusion"] = draw.confusion(record["test"]["confusion"], names)
-    if "val_accuracy" in history[-1]:
+    if "held_out_accuracy" in history[-1]:
         found["accuracy"] = draw.accuracies(history, rule, record["guess"])
     return found
 
@@ -208,12 +199,12 @@ def _confusion(test, names) -> str:
         f"{np.trace(counts):,} of {counts.sum():,} test images lie on the diagonal, "
         "where the prediction is right.",
     )
-    often = _table(["true class", "taken for", "times"], rows) if rows else _paragraph("Never.")
+    often = _table(["true class", "taken for", "times"], rows) if rows else _paragraph("None.")
     return f'<div class="row">{figure}<div><h3>Most often confused</h3>{often}</div></div>\n'
 
 
 def _mistakes(mistakes, names) -> str:
-    """Pictures that it took for something else."""
+    """Test images that the network classified wrongly."""
     if not mistakes:
         return _paragraph("None to show.")
     pictures = []
@@ -226,15 +217,16 @@ def _mistakes(mistakes, names) -> str:
         )
     return (
         _paragraph(
-            "Test images that it took for another class, the worst first, with the probability "
-            "that it gave to its answer."
+            "Test images that it took for another class, in the order of their loss: first those "
+            "whose true class got the lowest probability. In parentheses: the probability of the "
+            "predicted class."
         )
         + f'<div class="pictures">{"".join(pictures)}</div>\n'
     )
 
 
 def _filters(filters) -> str:
-    """The weights of the first layer, if they are pictures."""
+    """The weights of the first layer, if they can be shown as pictures."""
     if filters is None or not len(filters) or filters.shape[-1] not in (1, 3):
         return _paragraph("Its weights cannot be shown as pictures.")
     strongest = abs(filters).max() or 1
@@ -243,7 +235,7 @@ def _filters(filters) -> str:
     images = [_picture(one, f"filter {i}") for i, one in enumerate(shown, 1)]
     some = "" if len(filters) == len(shown) else f" The first {len(shown)} of {len(filters)}."
     return (
-        _paragraph(f"Its weights as pictures, all on one scale; mid-gray is 0.{some}")
+        _paragraph(f"Its weights as pictures, all on the same scale; mid-gray is 0.{some}")
         + f'<div class="filters">{"".join(images)}</div>\n'
     )
 
@@ -252,9 +244,9 @@ def _configuration(record) -> str:
     """Every setting, version and part of the data."""
     data = record["data"]
     parts = [
-        ["training", f"{data['train']:,} images: changed the weights"],
-        ["validation", f"{data['val']:,} images: held out; what is chosen is chosen by them"],
-        ["test", f"{data['test']:,} images: scored once, at the end; chose nothing"],
+        ["training", f"{data['train']:,} images: used to change the weights"],
+        ["validation", f"{data['val']:,} images: held out; used for selection"],
+        ["test", f"{data['test']:,} images: scored once, at the end; not used for selection"],
         ["classes", f"{len(record['test']['confusion']):,}"],
     ]
     parts += [[k, v] for k, v in data.items() if k not in ("train", "val", "test", "names")]
@@ -268,7 +260,7 @@ def _configuration(record) -> str:
 
 
 def _command(command) -> str:
-    """A line for the shell, which may turn between words but not within --flags."""
+    """A shell command, whose line may break between words but not within --flags."""
     words = (f"<span>{escape(word)}</span>" for word in command.split(" "))
     return f"<pre>{' '.join(words)}</pre>\n"
 
@@ -282,7 +274,7 @@ def _paragraph(text) -> str:
 
 
 def _table(head, rows, colors=None) -> str:
-    """Rows of plain text, each with a swatch of its color; without a head, of names and values."""
+    """A table of plain text; no head: names and values; colors: a swatch before each row."""
     lines = ["".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)] if head else []
     for i, (first, *rest) in enumerate(rows):
         mark = f'<span class="swatch" style="background: {colors[i]}"></span>' if colors else ""
@@ -294,13 +286,13 @@ def _table(head, rows, colors=None) -> str:
 
 
 def _figure(figure, caption) -> str:
-    """A figure with its caption, which says in words what there is to see."""
+    """A figure with its caption, which is also its alternative text."""
     image = _embedded(style.png(figure, SHARPNESS), caption)
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>\n"
 
 
 def _picture(image, alt) -> str:
-    """An image of bytes (H, W, C); a small one is enlarged here, where its pixels stay sharp."""
+    """An image of bytes (H, W, C); small ones are enlarged here, so that pixels stay sharp."""
     times = max(1, 112 // len(image))
     image = image.repeat(times, axis=0).repeat(times, axis=1)
     buffer = BytesIO()

@@ -1,11 +1,11 @@
-"""A training run in a folder: what it is, what it measured, and all it needs to go on after a stop.
+"""A training run in a folder: its settings, measurements, and the checkpoints to resume it from.
 
 config.toml      every setting; run.json: the command, versions, and the hash of the data
-history.csv      a line for each epoch; log.jsonl: everything that happened, with its time
+history.csv      a line for each epoch; log.jsonl: every event, with its time
 checkpoints/     the last two, and best.npz by validation accuracy
-result.json      the test set, scored once, after training; report.html shows it all, and figures/
+result.json      all measurements, and the final test; report.html and figures/ show them
 
-The test images choose nothing: `best` is chosen on images held out from the training set.
+The test images are scored once; `best` is chosen on images held out from the training set.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nnref import measure
-from nnref.backend import describe, to_host
+from nnref.backend import describe, to_host, versions
 from nnref.data.imageset import ImageSet, batches, collect, split
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
@@ -32,18 +32,39 @@ from nnref.layers import Conv2d, Linear
 from nnref.plots import style
 from nnref.runs import checkpoint, report
 from nnref.runs.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
-from nnref.tools.doctor import versions
-from nnref.train import Progress, evaluation, fit
+from nnref.train import Progress, fit, outputs_of
 
 WATCHED = 256  # training images on which angles are measured
 MISTAKES = 24  # to show
 
 
+def holds_a_run(folder: Path) -> bool:
+    """Whether this folder holds a run, finished or not."""
+    names = ("config.toml", "result.json", "checkpoints/*.npz")
+    return any(any(folder.glob(name)) for name in names)
+
+
+def repeat(folder: Path, settings: Settings, seeds: int, save_every: float = 60) -> list[Path]:
+    """Train with `seeds` seeds in a row, the first that of `settings`; return a folder for each.
+
+    A seed whose folder already holds a run is resumed, so repeating an interrupted call works.
+    """
+    folders = []
+    for seed in range(settings.seed, settings.seed + seeds):
+        print(f"seed {seed}:")
+        folders.append(folder / f"seed-{seed}")
+        seeded = dataclasses.replace(settings, seed=seed)
+        if holds_a_run(folders[-1]):
+            resume(folders[-1], dataclasses.asdict(seeded), save_every)
+        else:
+            start(folders[-1], seeded, save_every)
+    return folders
+
+
 def start(folder: Path | None, settings: Settings, save_every: float = 60) -> dict:
     """Train from the beginning, in a new folder (None: write nothing); return the result."""
-    names = ("config.toml", "result.json", "checkpoints/*.npz")
-    if folder is not None and any(any(folder.glob(name)) for name in names):
-        raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} goes on with it")
+    if folder is not None and holds_a_run(folder):
+        raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} continues it")
     parts = _Parts(settings)
     if folder is not None:
         make_folder(folder / "checkpoints")
@@ -53,12 +74,12 @@ def start(folder: Path | None, settings: Settings, save_every: float = 60) -> di
             "data": parts.facts,
         }
         write_whole(folder / "run.json", _json(facts))
-        write_whole(folder / "config.toml", as_toml(settings).encode())  # from here on it is a run
+        write_whole(folder / "config.toml", as_toml(settings).encode())  # last: it marks a run
     return _Run(folder, parts, save_every).go(Progress())
 
 
 def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
-    """Go on where the newest whole checkpoint stands; return the result.
+    """Continue a run from its newest undamaged checkpoint; return the result.
 
     Raises InputError if `given` settings, or the data, are not those of the folder.
     """
@@ -67,17 +88,17 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
     settings = Settings(**read_toml(folder / "config.toml"))
     _check_same(folder, given, dataclasses.asdict(settings))
     if (folder / "result.json").is_file():
-        print(f"{folder}: finished before")
+        print(f"{folder}: already finished")
         return read_json(folder / "result.json")
     parts = _Parts(settings)
     there = read_json(folder / "run.json")["data"]["sha256"]
     if there != parts.facts["sha256"]:
-        raise InputError(f"{folder}: its data are others: SHA-256 {there} there")
+        raise InputError(f"{folder}: expected data of SHA-256 {there}, found other data")
     make_folder(folder / "checkpoints")
     for left_over in (folder / "checkpoints").glob(".*.tmp"):
         left_over.unlink()
     contents = newest(folder)
-    if contents:  # someone may have changed config.toml since
+    if contents:  # config.toml may have been edited since
         _check_same(folder, dataclasses.asdict(settings), checkpoint.facts_of(contents)["settings"])
     progress = (
         checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
@@ -93,14 +114,14 @@ def _check_same(folder, given: dict, there: dict):
         if value != there[name]
     ]
     if differing:
-        raise InputError(f"{folder}: its settings are others: {', '.join(differing)}")
+        raise InputError(f"{folder}: expected its own settings, found {', '.join(differing)}")
 
 
 def newest(folder: Path) -> dict | None:
-    """The contents of the newest checkpoint that is whole; None if there is none at all.
+    """The contents of the newest undamaged checkpoint; None if there are no checkpoints.
 
-    Says on stderr which ones are damaged and puts them aside, so that no later step takes one of
-    them for the newest. Raises InputError, and leaves them, if all are.
+    Names damaged ones on stderr and renames them, so that no later step takes one of them for the
+    newest. Raises InputError, and renames none, if all are damaged.
     """
     paths, damaged = _checkpoints(folder), []
     for path in reversed(paths):
@@ -119,12 +140,12 @@ def newest(folder: Path) -> dict | None:
 
 
 def _checkpoints(folder) -> list[Path]:
-    """Those that training goes on from, oldest first."""
+    """The checkpoints that training can continue from, oldest first."""
     return sorted((folder / "checkpoints").glob("[0-9]*.npz"))
 
 
 class _Parts:
-    """What a run is made of: data, model, optimizer."""
+    """The parts of a run: data, model, optimizer."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -159,7 +180,7 @@ def data_hash(*parts: ImageSet) -> str:
 
 
 class _Run:
-    """Training with a folder to write to, or None."""
+    """A run under way, and the folder that it writes to (None: it writes nothing)."""
 
     def __init__(self, folder, parts, save_every):
         self.folder, self.parts, self.save_every = folder, parts, save_every
@@ -174,14 +195,16 @@ class _Run:
         self.log("start" if not progress.history else "resume", epoch=progress.epoch)
         if not progress.history:
             progress.history.append({"epoch": 0} | self.measured())
-        if self.has_checkpoint() and progress.step == 0:  # a kill may have come just after it
+        if self.has_checkpoint() and progress.step == 0:  # in case they were not written
             self.keep_records()
         with self.interruptible():
             try:
                 fit(
-                    parts.model, parts.optimizer, parts.train, parts.val, settings.epochs,
-                    settings.batch_size, parts.schedule, settings.seed, self.after_step,
-                    self.after_epoch, settings.model if self.shown else None, progress,
+                    parts.model, parts.optimizer, parts.train, held_out=parts.val,
+                    epochs=settings.epochs, batch_size=settings.batch_size,
+                    schedule=parts.schedule, seed=settings.seed, on_step=self.after_step,
+                    on_epoch=self.after_epoch, label=settings.model if self.shown else None,
+                    progress=progress,
                 )  # fmt: skip
             except FloatingPointError as error:
                 self.log("diverged", error=str(error), last=progress.history[-1])
@@ -212,28 +235,24 @@ class _Run:
         return record
 
     def after_step(self, _):
-        """Save now and then; after Ctrl-C, save and stop."""
+        """Save if `save_every` seconds have passed; after Ctrl-C, save and stop."""
         if self.stop:
             self.save()
             self.log("interrupted", epoch=self.progress.epoch, step=self.progress.step)
             if self.folder:
                 command = f"python -m nnref train --resume {quote(str(self.folder))}"
-                print(f"\nsaved; go on with: {command}", file=sys.stderr)
+                print(f"\nsaved; continue with: {command}", file=sys.stderr)
             raise KeyboardInterrupt
         if time.monotonic() - self.saved > self.save_every:
             self.save()
 
     def after_epoch(self, entry):
         """Measure, print, save; keep the best."""
-        for name in ("loss", "accuracy"):
-            if f"test_{name}" in entry:  # `fit` calls any held-out images the test
-                entry[f"val_{name}"] = entry.pop(f"test_{name}")
         entry |= {"lr": self.parts.optimizer.lr} | self.measured()
         speed = self.parts.facts["train"] / entry["seconds"]
-        val = (
-            f", validation accuracy {entry['val_accuracy']:.1%}" if "val_accuracy" in entry else ""
-        )
-        line = f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}{val}"
+        line = f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}"
+        if "held_out_accuracy" in entry:
+            line += f", validation accuracy {entry['held_out_accuracy']:.1%}"
         tqdm.write(f"{line}, {speed:.0f} images/s")  # print() would write into the progress bar
         sys.stdout.flush()
         self.log("epoch", **entry)
@@ -243,17 +262,17 @@ class _Run:
             self.after_step(None)
 
     def has_checkpoint(self) -> bool:
-        """Is there one to go on from?"""
+        """Whether there is a checkpoint to continue from."""
         return self.folder is not None and bool(_checkpoints(self.folder))
 
     def keep_records(self):
-        """At the end of an epoch: history.csv, and best.npz if it was the best so far."""
+        """Write history.csv, and best.npz if the last epoch was the best so far."""
         if self.folder is None:
             return
         write_whole(self.folder / "history.csv", _as_csv(self.progress.history))
         entry = self.progress.history[-1]
-        before = [e["val_accuracy"] for e in self.progress.history[:-1] if "val_accuracy" in e]
-        if "val_accuracy" in entry and entry["val_accuracy"] > max([-1, *before]):
+        before = [e.get("held_out_accuracy", -1) for e in self.progress.history[:-1]]
+        if entry.get("held_out_accuracy", -1) > max([-1, *before]):
             newest = _checkpoints(self.folder)[-1].read_bytes()
             write_whole(self.folder / "checkpoints" / "best.npz", newest)
 
@@ -262,10 +281,10 @@ class _Run:
         model, train = self.parts.model, self.parts.train
         looked_at = train._replace(transform=self.parts.test.transform)
         x, labels = next(batches(looked_at, min(WATCHED, len(train.labels))))
-        return measure.by_layer(model, x, labels)
+        return measure.layer_measures(model, x, labels)
 
     def save(self):
-        """A checkpoint; of older ones the last stays."""
+        """Write a checkpoint; delete all older ones but the last."""
         if self.folder is None:
             return
         now, parts = self.progress, self.parts
@@ -277,7 +296,7 @@ class _Run:
         self.saved = time.monotonic()
 
     def log(self, event, **facts):
-        """A line in log.jsonl."""
+        """Append a line to log.jsonl."""
         if self.folder is None:
             return
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event} | facts)
@@ -304,37 +323,38 @@ class _Run:
 
 
 def score(model, data: ImageSet) -> tuple[dict, list]:
-    """Loss, accuracy and confusion matrix on these images; and the worst mistakes as pictures.
+    """Loss, accuracy and confusion matrix on these images; and the mistakes of largest loss.
 
-    A mistake is (image, true label, predicted label, the probability that it was given).
+    A mistake is (image, true label, predicted label, probability of the prediction).
     """
-    rows = []
-    with evaluation(model):
-        for x, _ in batches(data, 500):
-            rows.append(to_host(model.forward(x)).astype("float64"))
-    logits = np.concatenate(rows)
+    pairs = [(to_host(logits), labels) for logits, labels in outputs_of(model, data)]
+    logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    logits = logits.astype("float64")
     shifted = logits - logits.max(axis=1, keepdims=True)
-    chances = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-    labels, predicted = data.labels, chances.argmax(axis=1)
+    probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
     losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    classes = chances.shape[1]
-    pairs = np.bincount(labels * classes + predicted, minlength=classes**2)
+    classes = probabilities.shape[1]
+    counts = np.bincount(labels * classes + predicted, minlength=classes**2)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-losses[wrong], kind="stable")][:MISTAKES]
     mistakes = [
-        (collect(data, (0, 0), [i])[0][0], int(labels[i]), int(predicted[i]), chances[i].max())
+        (
+            collect(data, (0, 0), [i])[0][0], int(labels[i]), int(predicted[i]),
+            probabilities[i].max(),
+        )
         for i in worst
-    ]
+    ]  # fmt: skip
     found = {
         "loss": float(losses.mean()),
         "accuracy": float((predicted == labels).mean()),
-        "confusion": pairs.reshape(classes, classes).tolist(),  # rows: the true class
+        "confusion": counts.reshape(classes, classes).tolist(),  # rows: the true class
     }
     return found, mistakes
 
 
 def filters(model, data: ImageSet):
-    """The weights of the first layer as pictures (count, H, W, C), if they look at pixels."""
+    """The weights of the first layer as pictures (count, H, W, C); None if it sees no pixels."""
     layer = measure.weight_layers(model)[0]
     W = to_host(layer.params["W"])
     if isinstance(layer, Conv2d):
@@ -347,10 +367,10 @@ def filters(model, data: ImageSet):
 
 
 def _sizes(facts) -> str:
-    """How many images do what."""
+    """The printed line with the number of images of each part."""
     return (
-        f"images: {facts['train']} to train on, {facts['val']} to choose by (validation), "
-        f"{facts['test']} to test with at the end"
+        f"images: {facts['train']} to train on, {facts['val']} for validation, "
+        f"{facts['test']} for the test at the end"
     )
 
 
@@ -359,9 +379,9 @@ def _json(record) -> bytes:
 
 
 def _as_csv(history) -> bytes:
-    """The numbers of every epoch; what has one for each layer stands in log.jsonl."""
+    """The numbers of every epoch; those of single layers are in log.jsonl."""
     text = io.StringIO()
-    columns = ["epoch", "train_loss", "val_loss", "val_accuracy", "lr", "seconds"]
+    columns = ["epoch", "train_loss", "held_out_loss", "held_out_accuracy", "lr", "seconds"]
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(entry for entry in history if "train_loss" in entry)

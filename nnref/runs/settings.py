@@ -1,7 +1,7 @@
-"""What a training run is: every setting, its default, and what may stand there.
+"""The settings of a training run: their names, defaults and allowed values.
 
-Flags and TOML files use the same names (flags win). Here, and nowhere else, a name becomes a model,
-a feedback rule or an optimizer. What cannot be is one line that names it and says what is allowed.
+Flags and TOML files use the same names (flags override files). Only this module turns names into
+models, feedback rules and optimizers. A wrong value raises InputError, which says what is allowed.
 """
 
 import dataclasses
@@ -17,30 +17,9 @@ from nnref import models
 from nnref.data import cifar10, imagefolder, mnist
 from nnref.data.imageset import batches
 from nnref.errors import InputError
-from nnref.feedback import (
-    Backprop,
-    FeedbackAlignment,
-    FixedMagnitudes,
-    KolenPollack,
-    NoFeedback,
-    RedrawnMagnitudes,
-    Sham,
-    SignedInit,
-    SignSymmetry,
-)
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
+from nnref.rules.known import RULES
 
-RULES = {
-    "backprop": Backprop(),
-    "sham": Sham(),
-    "sign-symmetry": SignSymmetry(),
-    "fixed-magnitudes": FixedMagnitudes(),
-    "redrawn-magnitudes": RedrawnMagnitudes(),
-    "signed-init": SignedInit(),
-    "feedback-alignment": FeedbackAlignment(),
-    "kolen-pollack": KolenPollack(),
-    "last-layer-only": NoFeedback(),
-}
 MODELS = {
     "mlp": models.mlp,
     "lenet": models.lenet,
@@ -61,7 +40,7 @@ def one_of(names):
 
 
 def whole(smallest):
-    """A check: a whole number that is not too small."""
+    """A check: a whole number of at least `smallest`."""
     return f"a whole number of at least {smallest}", int, lambda value: value >= smallest
 
 
@@ -94,22 +73,22 @@ SCHEDULE = "constant, cosine, or step:EPOCHS"
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run, checked; InputError for what cannot be."""
+    """All settings of a run. Raises InputError for a value that is not allowed."""
 
     data: str = _setting(
         "mnist-subset",
-        "what to learn",
+        "data set",
         (f"{', '.join(DATA)} or imagefolder:PATH", str, _is_data),
     )
-    size: int | None = _setting(None, "imagefolder: crop and resize to so many pixels", whole(1))
-    classes: int | None = _setting(None, "imagefolder: draw so many classes", whole(1))
-    per_class: int | None = _setting(None, "imagefolder: so many images of each", whole(1))
-    val: float = _setting(0.1, "share of the training images to choose by, not trained on", SHARE)
+    size: int | None = _setting(None, "imagefolder: resize crops to this many pixels", whole(1))
+    classes: int | None = _setting(None, "imagefolder: number of classes to draw", whole(1))
+    per_class: int | None = _setting(None, "imagefolder: number of images per class", whole(1))
+    val: float = _setting(0.1, "share of the training images held out for validation", SHARE)
     model: str = _setting("lenet", "the network", one_of(MODELS))
     width: float = _setting(1.0, "multiplies all numbers of channels and units", WIDTH)
-    feedback: str = _setting("backprop", "which B", one_of(RULES))
-    last_feedback: str | None = _setting(None, "of the last layer, if another", one_of(RULES))
-    optimizer: str = _setting("sgd", "how weights change", one_of(OPTIMIZERS))
+    feedback: str = _setting("backprop", "rule for B", one_of(RULES))
+    last_feedback: str | None = _setting(None, "rule of the last layer, if another", one_of(RULES))
+    optimizer: str = _setting("sgd", "optimizer", one_of(OPTIMIZERS))
     lr: float = _setting(0.01, "learning rate", POSITIVE)
     momentum: float = _setting(0.9, "of sgd and batch-manhattan", SHARE)
     weight_decay: float = _setting(
@@ -122,7 +101,7 @@ class Settings:
     )
     epochs: int = _setting(1, "passes over the training images", whole(1))
     batch_size: int = _setting(32, "images in a step", whole(2))
-    seed: int = _setting(0, "of everything random", whole(0))
+    seed: int = _setting(0, "of all random numbers", whole(0))
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
@@ -146,7 +125,7 @@ def flag(name: str) -> str:
 
 
 def checked(name: str, value):
-    """A value in the type of its setting; InputError if it cannot be one."""
+    """A value in the type of its setting. Raises InputError if it is not allowed."""
     what, kind, holds = FIELDS[name].metadata["check"]
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 1e300 else math.inf
@@ -156,7 +135,7 @@ def checked(name: str, value):
 
 
 def from_text(name: str, text: str):
-    """A value as a flag gives it."""
+    """The value of a setting, read from the text of its flag."""
     what, kind, _ = FIELDS[name].metadata["check"]
     try:
         return checked(name, kind(text))
@@ -177,7 +156,7 @@ def read_toml(path: Path) -> dict:
         raise InputError(f"{path}: not TOML: {error}") from None
     for name, value in given.items():
         if name not in FIELDS:
-            raise InputError(f"{path}: {name!r} is no setting; expected of {', '.join(FIELDS)}")
+            raise InputError(f"{path}: expected one of {', '.join(FIELDS)}, found setting {name!r}")
         try:
             given[name] = checked(name, value)
         except InputError as error:
@@ -186,7 +165,7 @@ def read_toml(path: Path) -> dict:
 
 
 def as_toml(settings: Settings) -> str:
-    """All settings as a TOML file that `read_toml` reads; those that say nothing are comments."""
+    """All settings as a TOML file that `read_toml` reads; those that are None are comments."""
     lines = []
     for name, value in dataclasses.asdict(settings).items():
         about = FIELDS[name].metadata["about"]
@@ -198,7 +177,7 @@ def as_toml(settings: Settings) -> str:
 
 
 def as_flags(settings: Settings) -> str:
-    """What to type after `python -m nnref train` for such a run: all that is not default."""
+    """The flags of `python -m nnref train` for these settings; defaults are left out."""
     given = dataclasses.asdict(settings).items()
     return " ".join(
         f"{flag(name)} {shlex.quote(str(value))}"
@@ -221,7 +200,7 @@ def load_data(settings: Settings):
 
 
 def build(settings: Settings, train):
-    """(model, optimizer, schedule) for such a run on these images."""
+    """(model, optimizer, schedule) for a run on these images."""
     x, _ = next(batches(train, 1))
     model = MODELS[settings.model](
         input_shape=x.shape[1:],

@@ -1,9 +1,9 @@
-"""`python -m nnref bench`: how fast is a training step, against two measures from the same run?
+"""`python -m nnref bench`: time training steps, and compare them with two references.
 
-The limit: what a large matrix product reaches on this device, since all the work is products; on a
-GPU also what a large copy does, since memory is the other limit there. And, if asked for, PyTorch:
-the same network, batch, device and threads, eager, in the faster of its two memory layouts; the
-steps of both alternate in blocks, so that a neighbor on the machine disturbs both. The clock starts
+The first is the speed of a large matrix product on this device, since all the work is products; on
+a GPU also that of a large copy, since memory is the other limit there. The second, on request, is
+PyTorch: the same network, batch, device and threads, eager, in the faster of its two memory
+layouts; the steps of both alternate in blocks, so that other programs disturb both. Timing starts
 after warm-up. This is the only module that imports torch, and only when asked to.
 """
 
@@ -21,8 +21,9 @@ from nnref.backend import describe, tf32, to_device, xp
 from nnref.errors import InputError
 from nnref.fast import threads
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
-from nnref.layers.base import WeightLayer, record
+from nnref.layers.base import WeightLayer
 from nnref.losses import softmax_cross_entropy
+from nnref.measure import record
 from nnref.optim import SGD
 
 CASES = {  # name: (network, shape of an image, batch)
@@ -85,7 +86,7 @@ def measure(name: str, against_torch: bool, batch: int | None = None, width: flo
         if xp is not np:
             row |= {"gb_per_s": moved / best / 1e9, "copy_share": moved / best / copy}
         if len(steps) > len(RULES):
-            # by rounds: the better layout's best step over nnref's best step beside it
+            # per round: the best step of the faster layout over nnref's best step
             layouts = zip(times["channels_last"], times["contiguous_format"], strict=True)
             theirs = [min(*a, *b) for a, b in layouts]
             ratios = [t / min(o) for t, o in zip(theirs, times[rule], strict=True)]
@@ -136,7 +137,7 @@ def alternate(steps: dict) -> dict:
 
 
 def block(step) -> list[float]:
-    """Seconds of each of some steps in a row."""
+    """Seconds of each step in a block of several."""
     taken = []
     while sum(taken) < BLOCK_S or len(taken) < 3:
         taken.append(seconds(step))
@@ -144,7 +145,7 @@ def block(step) -> list[float]:
 
 
 def seconds(step) -> float:
-    """How long a call takes, by the GPU's own clock where the work is done on one."""
+    """Seconds that a call takes; on a GPU, by the GPU's own clock."""
     if xp is np:
         start = time.perf_counter()
         step()
@@ -172,7 +173,7 @@ def training_step(model, shape, batch):
 
 
 def torch_step(model, shape, batch, layout):
-    """The same for PyTorch's copy of the network, its images and kernels in `layout`."""
+    """The same for PyTorch's copy of the network, with images and kernels in `layout`."""
     torch = _torch()
     torch.set_num_threads(threads.THREADS)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32()
@@ -227,7 +228,7 @@ def _residual(main, shortcut, nn):
 
 
 def _norm(C, nn):
-    """PyTorch has one BatchNorm for images and another for vectors; this asks its input."""
+    """A BatchNorm of PyTorch for images and vectors, for which PyTorch has two classes."""
 
     class Norm(nn.BatchNorm2d):
         def _check_input_dim(self, x):
@@ -237,11 +238,11 @@ def _norm(C, nn):
 
 
 def least_work(model, shape, batch) -> tuple[float, float]:
-    """(operations, bytes) that one step cannot do without.
+    """(operations, bytes) that a step needs at least.
 
     Operations are the multiplications and additions of the products: forward, dE/dW, error. Bytes
     are what layers read and write, each once: inputs and outputs forward, inputs, deltas and errors
-    backward; parameters, gradients and velocities. Patches are not among them.
+    backward; parameters, gradients and velocities. Patches are not counted.
     """
     calls, inner = {}, [layer for layer in model.walk() if not layer.layers]
     for layer in inner:
@@ -258,7 +259,7 @@ def least_work(model, shape, batch) -> tuple[float, float]:
             places = 1 if W.ndim == 3 else y // W.shape[-1]  # 3: every place has its own
             first = first or places * W.size
             products += places * W.size
-    operations = 2.0 * batch * (3 * products - first)  # nobody reads the error below the first
+    operations = 2.0 * batch * (3 * products - first)  # no error below the first
     return operations, 4.0 * numbers
 
 
@@ -271,7 +272,7 @@ def gemm_flops() -> float:
 
 
 def copy_bytes() -> float:
-    """Bytes per second, read and written, of a copy that fits no cache."""
+    """Bytes per second, read and written, of a copy too large for any cache."""
     a = xp.ones(2**26, "float32")
     out = xp.empty_like(a)
 
@@ -282,14 +283,14 @@ def copy_bytes() -> float:
 
 
 def peak_mb(name, engine, batch, width) -> float:
-    """Megabytes that a training process of one network takes at its peak, without its libraries."""
+    """The peak memory of a training process in megabytes, without its libraries."""
     command = [sys.executable, "-m", "nnref.tools.bench", name, engine, str(batch), str(width)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def _peak_of_this_process(name, engine, batch, width) -> float:
-    """What `peak_mb` runs in a process of its own; on a CPU Linux only, elsewhere NaN."""
+    """The result of `peak_mb`, in a process of its own; on a CPU Linux only, elsewhere NaN."""
     make, shape, _ = CASES[name]
     if engine == "torch":
         _torch()
@@ -310,7 +311,7 @@ def _peak_of_this_process(name, engine, batch, width) -> float:
 
 
 def _torch():
-    """PyTorch; InputError if it is not installed."""
+    """The module torch. Raises InputError if it is not installed."""
     try:
         import torch
     except ImportError:
@@ -328,14 +329,14 @@ def _status(field) -> float:
 
 
 def _noise(shape, batch):
-    """Images and labels that mean nothing."""
+    """Random images and labels."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, *shape)).astype("float32")
     return x, rng.integers(0, 10, batch)
 
 
 def machine() -> dict:
-    """Where this was measured."""
+    """The processor, threads and versions of a measurement."""
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -347,7 +348,7 @@ def machine() -> dict:
         "python": platform.python_version(),
         xp.__name__: xp.__version__,
         "device": describe(),
-        "blas": [f"{lib.internal_api} {lib.version}" for lib in threads._blas],
+        "blas": [f"{lib.internal_api} {lib.version}" for lib in threads.blas],
         "torch": getattr(sys.modules.get("torch"), "__version__", None),
     }
 

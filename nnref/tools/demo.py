@@ -1,9 +1,8 @@
-"""The demo, `python -m nnref`: one network, one start, one order of digits; only B differs.
+"""The demo, `python -m nnref`: train the same network under several rules; only B differs.
 
-Digits: the 10,000 training and 2,000 test images that ship with nnref. The test digits choose
-nothing: the learning rate, the same for every rule, is chosen on training digits alone, and
-`python -m nnref.tools.demo` repeats that search (minutes). Adam, because it takes the size out of a
-gradient: a rule whose B is small needs no rate of its own.
+It uses the 10,000 training and 2,000 test digits that ship with nnref. The learning rate, the same
+for every rule, is chosen on training digits alone; `python -m nnref.tools.demo` repeats the search
+(minutes). Adam divides a gradient by its size, so a rule whose B is small needs no rate of its own.
 """
 
 import math
@@ -12,12 +11,11 @@ import time
 import numpy as np
 
 from nnref import measure, models
-from nnref.backend import to_device
+from nnref.backend import to_device, versions
 from nnref.data import mnist
 from nnref.data.imageset import ImageSet
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.optim import Adam, cosine
-from nnref.tools.doctor import versions
 from nnref.train import fit
 
 SIZES = [784, 256, 128, 10]
@@ -54,14 +52,14 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
 
 
 def run_rule(name, rule, train, test, seed, epochs) -> dict:
-    """The record of one rule: its curves, and where they ended."""
+    """Train under one rule; return its record: the curves and their last values."""
     start = time.perf_counter()
     model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
     watch = Watch(model, to_device(train.images[:WATCHED]), train.labels[:WATCHED])
     history = train_model(model, train, test, seed, epochs, on_step=watch, label=f"{name:<20}")
     return {
         "name": name,
-        "test_accuracy": history[-1]["test_accuracy"],
+        "test_accuracy": history[-1]["held_out_accuracy"],
         "weight_angle_deg": watch.weight_angles[-1],
         "delta_angle_deg": watch.delta_angles[-1],
         "wall_s": time.perf_counter() - start,
@@ -74,15 +72,16 @@ def run_rule(name, rule, train, test, seed, epochs) -> dict:
     }
 
 
-def train_model(model, train, test, seed, epochs, lr=LEARNING_RATE, **options) -> list[dict]:
-    """The demo's way of training, whatever the rule; `options` are more of fit's."""
-    schedule = cosine(lr, epochs)
-    optimizer = Adam(model, lr)
-    return fit(model, optimizer, train, test, epochs, BATCH_SIZE, schedule, seed, **options)
+def train_model(model, train, held_out, seed, epochs, lr=LEARNING_RATE, **options) -> list[dict]:
+    """Train as the demo does, the same for every rule; `options` are those of train.Training."""
+    return fit(
+        model, Adam(model, lr), train, held_out, epochs=epochs, batch_size=BATCH_SIZE,
+        schedule=cosine(lr, epochs), seed=seed, **options,
+    )  # fmt: skip
 
 
 class Watch:
-    """Measures both angles of every layer at birth and then every WATCH_EVERY epochs."""
+    """Measures both angles of every layer before training and then every WATCH_EVERY epochs."""
 
     def __init__(self, model, x, labels):
         self.model, self.x, self.labels = model, x, labels
@@ -123,14 +122,14 @@ def table(record: dict) -> str:
 
 
 def _degrees(angle: float | None) -> str:
-    """One decimal; a dash where there is no direction."""
+    """An angle with one decimal; a dash where it is undefined."""
     return "-" if angle is None else f"{angle:.1f}"
 
 
 def search_learning_rate(rates=(0.001, 0.003, 0.01), seeds=(0, 1, 2), epochs=EPOCHS):
     """Print, for each rate, the mean accuracy (0 to 1) over rules and seeds on held-out digits.
 
-    Trains on the first 8,000 training digits and is judged on the other 2,000.
+    Trains on the first 8,000 training digits and evaluates on the other 2,000.
     """
     train, _ = mnist.load_subset()
     learn, judge = (
@@ -143,7 +142,7 @@ def search_learning_rate(rates=(0.001, 0.003, 0.01), seeds=(0, 1, 2), epochs=EPO
             for seed in seeds:
                 model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
                 history = train_model(model, learn, judge, seed, epochs, rate)
-                accuracies.append(history[-1]["test_accuracy"])
+                accuracies.append(history[-1]["held_out_accuracy"])
         by_rule = np.reshape(accuracies, (3, -1)).mean(axis=1)
         print(f"lr {rate}: BP, SS, FA {by_rule.round(4)}, mean {by_rule.mean():.4f}")
 

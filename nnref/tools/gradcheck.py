@@ -1,4 +1,4 @@
-"""`python -m nnref gradcheck MODEL`: backpropagation's gradients against differences of the loss.
+"""`python -m nnref gradcheck MODEL`: check gradients against finite differences of the loss.
 
 In float64, on noise: for every layer with parameters, the slope of the loss along one random
 direction in its parameters must be the inner product of that direction and the gradient.
@@ -18,7 +18,7 @@ SHAPES = {"mlp": (28, 28, 1), "lenet": (28, 28, 1), "alexnet": (64, 64, 3)}  # o
 
 
 def run(name: str, make) -> int:
-    """Check the network `make` builds, print a line for each layer; return 0 if all is right."""
+    """Check the network that `make` builds, print a line for each layer; return 0 if right."""
     shape, rng = SHAPES.get(name, (32, 32, 3)), stream(0, "gradcheck")
     model = make(input_shape=shape, classes=10, width=0.25, dtype="float64")
     x, labels = to_device(rng.standard_normal((4, *shape))), np.arange(4)
@@ -43,7 +43,7 @@ def slopes(model, layer, grads, x, labels, rng) -> tuple[float, float]:
     directions = {}
     for name, param in layer.params.items():
         noise, grad = to_device(rng.standard_normal(param.shape)), grads[name]
-        # partly up the slope, so that there is one; everywhere, so that no wrong zero is missed
+        # partly along grad, so that the slope is not 0; nowhere 0, so that a wrong 0 is found
         directions[name] = noise * abs(grad) + grad + 0.1 * (float(abs(grad).mean()) or 1.0) * noise
     length = sum(float((d**2).sum()) for d in directions.values()) ** 0.5 or 1.0
     losses = []

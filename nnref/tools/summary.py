@@ -1,4 +1,4 @@
-"""What a network is made of, and how much memory a step of it takes, before you run it."""
+"""Print the layers of a network, and the memory that a training step takes."""
 
 import copy
 import math
@@ -9,15 +9,15 @@ import numpy as np
 from nnref.backend import plainly, to_device, xp
 from nnref.errors import InputError
 from nnref.layers import Sequential
-from nnref.layers.base import record
+from nnref.measure import record
 
 
 def summary(model, input_shape, batch_size: int = 32):
     """Print every layer with its output shape (samples left out) and its number of parameters.
 
-    input_shape is that of one sample, for example (28, 28, 1). The last line says what one step on
-    a batch takes: forward, backward, parameters and gradients. The optimizer comes on top, with one
-    more copy of the parameters for SGD and two for Adam.
+    input_shape is that of one sample, for example (28, 28, 1). The last line is the memory of one
+    step on a batch: forward, backward, parameters and gradients, without the optimizer, which takes
+    one more copy of the parameters for SGD and two for Adam.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"summary: expected a batch_size of at least 1, found {batch_size!r}")
@@ -39,7 +39,7 @@ def summary(model, input_shape, batch_size: int = 32):
 def _rows(layer, calls, indent=""):
     """(name, output shape, parameters) of a layer and those inside it, bottom first.
 
-    A Sequential has no output of its own; what a Residual sums up stands indented below it.
+    A Sequential has no row of its own; the layers inside a Residual are indented below it.
     """
     if not isinstance(layer, Sequential):
         yield indent + repr(layer), calls[layer][1].shape[1:], _parameters(layer)
@@ -49,16 +49,15 @@ def _rows(layer, calls, indent=""):
 
 
 def peak_memory(model, input_shape, batch_size: int) -> float:
-    """Bytes that a training step on a batch takes at its peak, without the optimizer's.
+    """The peak memory of a training step on a batch in bytes, without the optimizer's.
 
-    On a GPU: what CuPy's memory pool holds after two steps on such a batch, run to find out.
-    On a CPU as the code is written, without nnref/fast (that takes less), and measured at every
-    layer with batches of 2 and of 4: what a layer holds grows linearly with the batch, so the
-    largest of the straight lines through the two is the answer (for networks of some size: below
-    about a megabyte, NumPy's habits show).
+    On a GPU: the size of CuPy's memory pool after two steps on such a batch.
+    On a CPU: of the code without nnref/fast (which takes less). Memory in use grows linearly with
+    the batch; it is measured at every layer with batches of 2 and 4, and the result is the largest
+    of the straight lines through these points. Below about a megabyte it is less exact.
     """
     params = sum(param.nbytes for layer in model.walk() for param in layer.params.values())
-    if xp is not np:  # tracemalloc sees NumPy's arrays, and no others
+    if xp is not np:  # tracemalloc sees NumPy's arrays only
         return params + _pool_peak(model, input_shape, batch_size)
     small, large = (_levels(model, input_shape, n) for n in (2, 4))
     grown = (a + (b - a) / 2 * (batch_size - 2) for a, b in zip(small, large, strict=True))
@@ -66,7 +65,7 @@ def peak_memory(model, input_shape, batch_size: int) -> float:
 
 
 def _pool_peak(model, input_shape, batch_size) -> int:
-    """Bytes of a memory pool of its own that two steps on a batch fill."""
+    """Bytes that two steps on a batch take from a memory pool of their own."""
     probe, pool = copy.deepcopy(model), xp.cuda.MemoryPool()
     with xp.cuda.using_allocator(pool.malloc):
         for _ in range(2):
@@ -84,7 +83,7 @@ def _levels(model, input_shape, batch_size) -> list[int]:
     tracemalloc.start()
     try:
         with plainly():
-            for _ in range(2):  # in the second step the first one's arrays are there until replaced
+            for _ in range(2):  # arrays of the first step stay until the second replaces them
                 levels.clear()
                 probe.backward(probe.forward(_zeros(probe, batch_size, input_shape)))
     finally:
@@ -93,7 +92,7 @@ def _levels(model, input_shape, batch_size) -> list[int]:
 
 
 def _watch(layer, method, levels):
-    """From now on every call of `layer.method` appends the peak of traced memory to `levels`."""
+    """Make every call of `layer.method` append the peak of traced memory to `levels`."""
     original = getattr(layer, method)
 
     def watching(argument):

@@ -1,1 +1,1 @@
-"""Archive and file plumbing under the loaders: nothing here knows about learning."""
+"""Files, archives, hashes and caches for the loaders; nothing here depends on learning."""

@@ -1,11 +1,11 @@
-"""A set of images decoded once, into one file of bytes that the next run maps into its memory.
+"""Decode a set of images once, into a file of bytes that later runs map into memory.
 
 Decoding costs more than all other preparation together. The folder of a cache is named by a hash of
-the files' contents, so that other files, or one changed byte, have a cache of their own. It is
-written under another name and renamed when it is whole: an interrupted run leaves nothing behind
-that could be taken for a cache. It holds
+the files' contents, so that other files, or one changed byte, get another cache. It is written
+under a temporary name and renamed when complete, so that an interrupted run leaves no incomplete
+cache under the final name. It holds
 
-    pixels.rgb    one byte a value, all images one after the other, row by row
+    pixels.rgb    one byte per value, all images one after the other, row by row
     shapes.npy    (N, 2): height and width of each; 0 x 0 for a damaged one
 """
 
@@ -30,11 +30,11 @@ from nnref.errors import InputError
 from nnref.files import make_folder
 
 LARGEST = 8 * 2**30  # bytes of pixels; a larger set is decoded anew in every epoch
-SAMPLE = 32  # images that are decoded to guess the size of a cache
+SAMPLE = 32  # images that are decoded to estimate the size of a cache
 
 
 def cache_folder() -> Path:
-    """Where all caches lie: in the user's cache folder."""
+    """The folder of all caches, inside the user's cache folder."""
     return Path(pooch.os_cache("nnref")) / "decoded"
 
 
@@ -59,9 +59,9 @@ class DecodedImages:
 
 
 def decoded(files: ImageFiles):
-    """These images from their cache, which is made if need be; `files` itself if it would not fit.
+    """These images from their cache, made if missing; `files` itself if it would be too large.
 
-    Damaged images go by `files.on_bad`, as ever. Raises InputError if the cache cannot be written.
+    `files.on_bad` applies to damaged images. Raises InputError if the cache cannot be written.
     """
     if sum(map(files.store.size, files.names)) > LARGEST:
         return files  # pixels take more than files, so there is no need to read any
@@ -73,12 +73,12 @@ def decoded(files: ImageFiles):
         _build(files, folder)
         return _open(folder, files)
     for i in np.flatnonzero(images.shapes[:, 0] == 0):
-        files[i]  # to stop or to count, now as when the cache was made
+        files[i]  # stop at it or count it, as when the cache was made
     return images
 
 
 def _open(folder, files):
-    """The images of the cache in `folder`; None, and the folder removed, if it is not whole."""
+    """The images of the cache in `folder`; if incomplete, remove the folder and return None."""
     try:
         return DecodedImages(folder, files)
     except (OSError, ValueError, EOFError):
@@ -87,7 +87,7 @@ def _open(folder, files):
 
 
 def _fits(files) -> bool:
-    """Would a new cache be small enough for its limit and the disk? Guessed from a sample."""
+    """Whether a new cache would fit its limit and the disk, estimated from a sample."""
     make_folder(cache_folder())
     picked = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
     sizes = [image.size for image in (files[i] for i in picked) if image is not None]
@@ -114,7 +114,7 @@ def _key(files) -> str:
 
 
 def _build(files, folder):
-    """Decode all images in threads into a folder of another name, then rename it."""
+    """Decode all images in threads into a temporary folder, then rename it."""
     _sweep(folder.parent)
     try:
         with tempfile.TemporaryDirectory(".partial", dir=folder.parent) as partial:
@@ -126,7 +126,7 @@ def _build(files, folder):
 
 
 def _rename(partial, folder):
-    """Give a whole cache its name, unless another process was faster: its cache is the same."""
+    """Rename a complete cache, unless another process has made the same cache before."""
     try:
         whole = partial / "whole"
         whole.mkdir()
@@ -153,8 +153,8 @@ def _write_pixels(files, path) -> np.ndarray:
 
 
 def _sweep(folder):
-    """Remove what interrupted runs have left behind, a day ago or earlier."""
+    """Remove incomplete caches that interrupted runs left a day ago or earlier."""
     for partial in folder.glob("*.partial"):
-        with contextlib.suppress(FileNotFoundError):  # its own process was just removing it
+        with contextlib.suppress(FileNotFoundError):  # its own process removed it
             if partial.stat().st_mtime < time.time() - 86_400:
                 shutil.rmtree(partial, ignore_errors=True)

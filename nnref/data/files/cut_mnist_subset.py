@@ -3,7 +3,7 @@
     python -m nnref.data.files.cut_mnist_subset FOLDER
 
 reads the four files in FOLDER, checks that they are MNIST's, writes the first 10,000 training and
-2,000 test digits to nnref/data/mnist_subset/ and prints the hashes that mnist.py holds them to.
+2,000 test digits to nnref/data/mnist_subset/ and prints their hashes for mnist.py.
 """
 
 import gzip

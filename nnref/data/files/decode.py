@@ -1,4 +1,4 @@
-"""From the bytes of an image file to RGB pixels, trusting neither the file's name nor its header.
+"""Decode image files to RGB pixels, trusting neither a file's name nor its header.
 
 Among ImageNet's JPEGs are gray ones, CMYK ones, and a PNG.
 """
@@ -18,7 +18,7 @@ MOST_BAD = 0.01  # of a data set
 
 
 def decode(content: bytes, where: str) -> np.ndarray:
-    """The bytes of an image file -> RGB pixels, uint8 (H, W, 3); `where` names the file in errors.
+    """Decode the bytes of an image file to RGB, uint8 (H, W, 3); `where` names it in errors.
 
     Gray, CMYK and palette images become RGB, transparency is dropped, 16-bit gray loses its lower
     byte. Raises InputError for anything that is not a whole image of at most MOST_PIXELS.
@@ -46,10 +46,10 @@ def decode(content: bytes, where: str) -> np.ndarray:
 
 
 class ImageFiles:
-    """Image files of a store (stores.py), decoded when asked for: files[i] is uint8 (H, W, 3).
+    """Image files of a store (stores.py), decoded on demand: files[i] is uint8 (H, W, 3).
 
-    on_bad = "stop": a damaged image is an InputError. on_bad = "skip": files[i] is None and its
-    reason is listed in `bad`, by name; past 1 % of them that is an InputError too.
+    on_bad = "stop": a damaged image raises InputError. on_bad = "skip": files[i] is None and `bad`
+    lists the reason by name; more than 1 % of damaged images raise InputError too.
     """
 
     def __init__(self, store, names: list[str], on_bad: str = "stop"):
@@ -71,7 +71,7 @@ class ImageFiles:
             self._note(name, str(error))
 
     def _note(self, name, reason):
-        """Count and list a damaged image; threads may come here at the same time."""
+        """Count and list a damaged image; several threads may call this at the same time."""
         with self.lock:
             self.bad[name] = reason
             if len(self.bad) > MOST_BAD * len(self.names):

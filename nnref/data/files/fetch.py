@@ -1,4 +1,4 @@
-"""Where data sets lie on this machine, and how a missing file gets there."""
+"""Find the folder of a data set on this machine; download missing files into it."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,8 @@ def data_folder(name: str) -> Path:
 def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
     """Download a file from the first of its mirrors that serves the right bytes; return its path.
 
-    `known_hash` is "sha256:..." or "md5:..."; a file of another hash is never kept. Raises
-    InputError that says how to do it by hand.
+    `known_hash` is "sha256:..." or "md5:..."; a file of another hash is never kept. If all
+    mirrors fail, raises InputError that says how to do it by hand.
     """
     make_folder(folder)
     name = urls[0].rsplit("/", 1)[1]
@@ -27,7 +27,7 @@ def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
     for url in urls:
         try:
             return Path(pooch.retrieve(url, known_hash, name, folder, progressbar=True))
-        except (OSError, ValueError) as error:  # no network, no such file; another hash
+        except (OSError, ValueError) as error:  # no network or no file; a wrong hash
             failures.append(f"{url} ({type(error).__name__})")
     raise InputError(
         f"{name}: cannot be downloaded from {' or '.join(failures)}; put it into {folder} by hand "

@@ -1,4 +1,4 @@
-"""The IDX format, in which MNIST is published: a magic number, the sizes, then one byte a value.
+"""Read and write IDX, the format of MNIST: a magic number, the sizes, then one byte per value.
 
     bytes 0-3    magic: 2051 for images, 2049 for labels (big-endian)
     bytes 4-     one 4-byte length for each dimension: count, and for images rows and columns
@@ -54,7 +54,9 @@ def parse(content: bytes, ndim: int, path: Path) -> np.ndarray:
 def check_pair(images: np.ndarray, labels: np.ndarray, classes: int, path: Path):
     """Raise InputError, naming the file of labels, unless labels and images belong together."""
     if len(labels) != len(images):
-        raise InputError(f"{path}: expected {len(images)} labels, as images, found {len(labels)}")
+        raise InputError(
+            f"{path}: expected {len(images)} labels, one per image, found {len(labels)}"
+        )
     if labels.max(initial=0) >= classes:
         raise InputError(f"{path}: expected labels 0 to {classes - 1}, found {labels.max()}")
 

@@ -1,7 +1,7 @@
-"""The lists that come with image folders: which class a file is of, and what a class is called.
+"""Read the lists that come with image folders: the class of each file, the names of each class.
 
 ImageNet names its classes by WordNet's numbers (wnids such as n01443537), and keeps the labels of
-some images in a list instead of in folders. Three spellings of each list are in use.
+some images in a list instead of in folders. Three formats of each list are in use.
 """
 
 import csv
@@ -11,10 +11,10 @@ import tarfile
 from nnref.data.files.stores import LARGEST_FILE
 from nnref.errors import InputError
 
-NAME_LISTS = ("words.txt", "classes.txt", "LOC_synset_mapping.txt")  # "wnid, then names" by line
-ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet: file, wnid and box, with tabs between
+NAME_LISTS = ("words.txt", "classes.txt", "LOC_synset_mapping.txt")  # each line: wnid, names
+ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet: file, wnid and box, separated by tabs
 SOLUTION = "LOC_val_solution.csv"  # ILSVRC2012 at Kaggle: ImageId, and "wnid box wnid box ..."
-DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"  # ILSVRC2012 itself: numbers, and what they stand for
+DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"  # ILSVRC2012 itself: class numbers, and their wnids
 
 IMAGENETTE = {  # comes without a list; https://github.com/fastai/imagenette
     "n01440764": "tench",
@@ -31,7 +31,7 @@ IMAGENETTE = {  # comes without a list; https://github.com/fastai/imagenette
 
 
 def class_names(store) -> dict[str, str]:
-    """Class (its folder's name) -> readable names, with commas between, where a list gives them."""
+    """Class (its folder's name) -> readable names, separated by commas, where a list has them."""
     path = _find(store, *NAME_LISTS)
     if path is None:
         return IMAGENETTE
@@ -40,7 +40,7 @@ def class_names(store) -> dict[str, str]:
 
 
 def labels_by_file(store) -> dict[str, str]:
-    """File name -> class, for images that lie in one folder, from whichever list there is."""
+    """File name -> class, for images without class folders, from the first list that exists."""
     for name, parse in ((ANNOTATIONS, _annotations), (SOLUTION, _solution), (DEVKIT, _devkit)):
         path = _find(store, name)
         if path is not None:
@@ -48,9 +48,9 @@ def labels_by_file(store) -> dict[str, str]:
                 return parse(store, path)
             except InputError:
                 raise
-            except Exception as error:  # each of the formats has errors of its own
+            except Exception as error:  # each format raises its own errors
                 reason = (str(error).splitlines() or ["damaged"])[0]
-                raise InputError(f"{store}/{path}: not the list it should be: {reason}") from None
+                raise InputError(f"{store}/{path}: not a readable list: {reason}") from None
     return {}
 
 
@@ -61,13 +61,13 @@ def _annotations(store, path):
 
 
 def _solution(store, path):
-    """Kaggle's list; it leaves out the .JPEG."""
+    """Kaggle's list, which leaves out the suffix .JPEG."""
     rows = csv.DictReader(io.StringIO(_text(store, path)))
     return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in rows}
 
 
 def _devkit(store, path):
-    """ILSVRC2012's own list: one number a line, and a MATLAB file that says what they stand for.
+    """ILSVRC2012's own list: a class number per line, and a MATLAB file with the wnid of each.
 
     The numbers do not follow the order of the wnids. SciPy reads the MATLAB file.
     """
@@ -89,7 +89,7 @@ def _devkit(store, path):
 
 
 def _find(store, *wanted) -> str | None:
-    """The file of one of these names that lies in the fewest folders."""
+    """The file with one of these names that is nested least deeply, or None."""
     found = [name for name in store.names if name.rsplit("/", 1)[-1] in wanted]
     return min(found, key=lambda name: name.count("/"), default=None)
 

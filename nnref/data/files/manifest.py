@@ -1,7 +1,7 @@
-"""Hashes of all files of a data set, written once and checked ever after.
+"""Compute the SHA-256 of every file of a data set once, and verify the files on later calls.
 
-A flipped byte in a JPEG usually decodes, without an error, to wrong pixels; only a hash tells. The
-manifest is a text file that `sha256sum --check` reads too: a hash and a name in every line.
+A flipped byte in a JPEG usually decodes, without an error, to wrong pixels; only a hash reveals it.
+The manifest is a text file that `sha256sum --check` reads too: a hash and a name in every line.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ NAME = "SHA256SUMS"
 
 
 def manifest_path(path: Path) -> Path:
-    """Where the manifest of a folder, or of a single file, lies: in it, or beside it."""
+    """The path of a manifest: inside a folder, or beside a single file."""
     return path / NAME if path.is_dir() else path.with_name(f"{path.name}.sha256")
 
 
 def verify(path: Path) -> tuple[int, list[str]]:
-    """(number of files, what is wrong with them), by the manifest, which is written if missing.
+    """Check files against the manifest, written if missing: (number of files, problems).
 
     Raises InputError if there is nothing at `path`, or a manifest cannot be read or written.
     """
@@ -57,7 +57,7 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 
 
 def _hashes(path) -> dict[str, str]:
-    """Name -> hash of all files at `path`, the manifest itself left out."""
+    """Name -> hash of all files at `path`, except the manifest itself."""
     folder = path if path.is_dir() else path.parent
     names = Folder(path).names if path.is_dir() else [path.name]
     names = [name for name in names if name != NAME]
@@ -70,7 +70,7 @@ def _hashes(path) -> dict[str, str]:
 
 
 def _read(manifest) -> dict[str, str]:
-    """Name -> hash, as the manifest says."""
+    """Name -> hash, read from the manifest."""
     try:
         lines = manifest.read_text(errors="surrogateescape").removesuffix("\n").split("\n")
         return {name: value for value, name in (line.split("  ", 1) for line in lines)}

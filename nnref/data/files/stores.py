@@ -1,8 +1,8 @@
-"""Where image files lie: a folder, a .zip or a .tar. Archives are read in place, never unpacked.
+"""Read image files from a folder, a .zip or a .tar; archives are read in place, never unpacked.
 
-A store lists the `names` of its files, with / between folders, and `read`s one of them. So nothing
-that an archive says can write anywhere; and one that holds a link, a device, a path that leaves its
-folder, or too much is refused altogether.
+A store lists the `names` of its files, with / between folders, and `read`s one of them. So no
+archive can write to the disk. An archive with a link, a device, a path that leaves its folder, or
+too many files is refused.
 """
 
 import gzip
@@ -25,7 +25,7 @@ DEEPEST = 8  # folders in folders
 
 
 class Folder:
-    """The files of a folder; links are followed, as they are the user's own."""
+    """The files of a folder; links are followed, since the user made them."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -36,7 +36,7 @@ class Folder:
         _check_count(self, self.names)
 
     def _walk(self, folder, prefix):
-        """The names of the files below `folder`, which is called `prefix`."""
+        """Yield the names of the files below `folder`, with `prefix` before each."""
         for entry in os.scandir(folder):
             if entry.is_file():
                 yield prefix + entry.name
@@ -55,7 +55,7 @@ class Folder:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
     def size(self, name: str) -> int:
-        """Bytes of one file; 0 if it cannot be seen, which `read` will say."""
+        """Bytes of one file; 0 if that is unknown, and then `read` raises InputError."""
         try:
             return (self.path / name).stat().st_size
         except OSError:
@@ -85,12 +85,12 @@ class Zip:
         self.names = sorted(self.members)
 
     def read(self, name: str) -> bytes:
-        """The content of one file, held to the checksum in the archive."""
+        """The content of one file, checked against the checksum in the archive."""
         _check_size(self, name, self.size(name))
         try:
             with self.archive.open(self.members[name]) as file:
-                return file.read(self.size(name) + 1)  # one more than it says: it may lie
-        except Exception as error:  # each kind of compression has errors of its own
+                return file.read(self.size(name) + 1)  # one byte more, in case its size is wrong
+        except Exception as error:  # each kind of compression raises its own errors
             raise InputError(f"{self}/{name}: cannot be read: {error}") from None
 
     def size(self, name: str) -> int:
@@ -102,7 +102,7 @@ class Zip:
 
 
 class Tar:
-    """The files in a .tar archive; a .tar in it counts as a folder (ILSVRC2012 is one of tars).
+    """The files in a .tar archive; a .tar in it counts as a folder (ILSVRC2012 is a tar of tars).
 
     A .tar.gz or .tgz can only be read from its beginning, so it is unzipped into memory.
     """
@@ -122,7 +122,7 @@ class Tar:
         self.names = sorted(self.places)
 
     def _index(self, start, end, prefix):
-        """Note where the files of the archive in these bytes lie."""
+        """Record the position of every file of the archive in bytes start to end."""
         self.file.seek(start)
         inner = []
         with tarfile.TarFile(fileobj=self.file) as archive:
@@ -174,7 +174,7 @@ class Mounted:
         )
 
     def _place(self, name):
-        """The store that holds `name`, and what it calls it."""
+        """The store that holds `name`, and the file's name in it."""
         prefix = next(prefix for prefix in self.stores if name.startswith(prefix))
         return self.stores[prefix], name.removeprefix(prefix)
 
@@ -195,7 +195,7 @@ class Mounted:
 def open_store(path: Path):
     """The store at `path`: a folder, a .zip, a .tar, or a folder that holds ILSVRC2012's tars.
 
-    Raises InputError where there is none, or where an archive holds what no data set needs.
+    Raises InputError if there is none, or if an archive is refused or damaged.
     """
     try:
         if path.is_dir():
@@ -218,13 +218,13 @@ def _open_folder(path):
 
 
 def _begins_as_zip(path) -> bool:
-    """Is it a .zip? Asked of its first bytes, since a .tar may end with one."""
+    """Whether this is a .zip, by its first bytes, since a .tar may end with a .zip."""
     with path.open("rb") as file:
         return file.read(2) == b"PK"
 
 
 def _unzip(path) -> bytes:
-    """The content of a .tar.gz, if it is not too large for memory."""
+    """The content of a .tar.gz; InputError if it is too large for memory."""
     with gzip.open(path) as file:
         content = file.read(LARGEST_TGZ + 1)
     if len(content) > LARGEST_TGZ:
@@ -238,7 +238,7 @@ def _check_member(store, name, allowed):
     if path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":":
         raise InputError(f"{store}: expected paths inside the archive, found {name!r}")
     if not allowed:
-        raise InputError(f"{store}: expected files and folders alone, {name!r} is something else")
+        raise InputError(f"{store}: expected only files and folders, {name!r} is neither")
 
 
 def _check_count(store, members):

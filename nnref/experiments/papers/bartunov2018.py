@@ -3,24 +3,25 @@ biologically-motivated deep learning algorithms and architectures" (NeurIPS, arX
 feedback alignment (FA) learns digits well, but falls behind backpropagation (BP) on photographs,
 most of all where neurons see only a part of the image and share no weights.
 
-    theirs    fully and locally connected networks on MNIST and CIFAR-10 (larger ones on ImageNet),
-              trained to the end; target propagation beside FA, which is not done here
-    ours      below: networks of these kinds and a convolutional one, scaled down, few epochs of
-              SGD with momentum on images as they are (no crops, no flips), the learning rate chosen
-              for every network and rule by itself
+    Bartunov et al.    fully and locally connected networks on MNIST and CIFAR-10 (larger ones on
+                       ImageNet), trained to the end; target propagation beside FA, not done here
+    here               networks of these kinds and a convolutional one, scaled down, few epochs of
+                       SGD with momentum on images as they are (no crops, no flips); every network
+                       chooses its own learning rate under every rule
 """
 
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from nnref import models
-from nnref.experiments import images as sources
-from nnref.experiments.result import Claim, at_edge, average, chosen, errors, holds, measured
-from nnref.experiments.study import Parts, Study, spread
-from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
-from nnref.optim import SGD, cosine
+from nnref.experiments.images import TITLES
+from nnref.experiments.network import rules_of
+from nnref.experiments.result import FOOT, Claim, Result, average, claim, measured, row, spread
+from nnref.experiments.study import Part, Setting
+from nnref.experiments.trial import Parts, usual_training
+from nnref.optim import SGD
 from nnref.plots import experiments as draw
 
 PAPER = (
@@ -29,194 +30,171 @@ PAPER = (
     "([arXiv 1807.04587](https://arxiv.org/abs/1807.04587)), its rows of BP and FA: FA learns "
     "digits well, and falls behind where images are harder."
 )
-PUBLISHED = {  # test error in %, their table of MNIST and CIFAR-10
-    ("mnist", "fully connected", "BP"): 1.48,
-    ("mnist", "fully connected", "FA"): 1.85,
-    ("mnist", "locally connected", "BP"): 1.17,
-    ("mnist", "locally connected", "FA"): 1.26,
-    ("cifar10", "fully connected", "BP"): 41.3,
-    ("cifar10", "fully connected", "FA"): 42.0,
+PUBLISHED = {  # test error in %, from the table of MNIST and CIFAR-10
+    "mnist": {
+        "fully connected": {"BP": 1.48, "FA": 1.85},
+        "locally connected": {"BP": 1.17, "FA": 1.26},
+    },
+    "cifar10": {"fully connected": {"BP": 41.3, "FA": 42.0}},
 }
-RULES = {
-    "BP": Backprop(),
-    "FA": FeedbackAlignment(),
-    "last layer only": NoFeedback(),  # the baseline
-}
+RULES = "BP", "FA", "last layer only"  # the last one is the baseline
 NETWORKS = {
     "fully connected": partial(models.mlp, [1024, 1024, 1024]),
     "locally connected": models.locally_connected,
     "convolutional": models.cifar_cnn,
 }
+FULL, LOCAL, SHARED = NETWORKS
 MOMENTUM = 0.9
 
 
-GRID = [0.002, 0.01, 0.03, 0.1, 0.3]  # of learning rates, for every network and rule by itself
+@dataclass(frozen=True, kw_only=True)
+class NetworksPart(Part):
+    """A part of the plan: a data set, on which all networks are trained."""
 
-
-class Part(NamedTuple):
-    """One data set, and how the three networks are trained on it."""
-
-    data: str
-    search: tuple  # training images and epochs of that choice
-    epochs: int
-    batch_size: int
-    seeds: int
-    width: float = 1
-    take: tuple = ()  # how many images, of how many classes (sources.load); all
-    grid: list = GRID
+    width: float = 1  # times the numbers of units and kernels
+    rates: tuple = (0.002, 0.01, 0.03, 0.1, 0.3)  # to choose from, for every network and rule
+    search_images: int = 10_000
+    search_epochs: int = 2
+    seeds: int = 3
 
 
 TIERS = {
-    "smoke": [Part("digits", (50, 1), 1, 25, 2, 0.05, (60,), [0.02, 0.1])],
+    "smoke": [
+        NetworksPart(
+            data="digits", take=60, width=0.05, rates=(0.02, 0.1),
+            search_images=50, search_epochs=1, batch_size=25, seeds=2,
+        ),
+    ],
     "small": [
-        Part("mnist", (3_000, 2), 3, 32, 3, 0.25, (20_000,)),
-        Part("cifar10", (3_000, 2), 6, 32, 2, 0.25, (8_000,)),
+        NetworksPart(data="mnist", take=20_000, width=0.25, search_images=3_000, epochs=3),
+        NetworksPart(
+            data="cifar10", take=8_000, width=0.25, search_images=3_000, epochs=6, seeds=2,
+        ),
     ],
     "full": [
-        Part("mnist", (10_000, 2), 20, 100, 3),
-        Part("cifar10", (10_000, 3), 60, 100, 3),
+        NetworksPart(data="mnist", epochs=20, batch_size=100),
+        NetworksPart(data="cifar10", search_epochs=3, epochs=60, batch_size=100),
     ],
-}
+}  # fmt: skip
 MINUTES = {"smoke": "5 seconds", "small": "20 minutes on 2 cores", "full": "hours on a GPU"}
 
 
-def run(study: Study, places: sources.Sources, seeds: int | None = None):
-    """Train every network under every rule."""
-    for part, images in sources.each(study, TIERS[study.tier], places):
-        settings = [
-            (
-                {"data": part.data, "network": network, "width": part.width, "rule": rule},
-                part.grid,
-                partial(_parts, part, network, rule),
-            )
-            for network in NETWORKS
-            for rule in RULES
-        ]
-        study.compare(settings, images, part.search, part.epochs, seeds or part.seeds)
+def plan(part: NetworksPart):
+    """Every network under every rule."""
+    for network in NETWORKS:
+        for rule in RULES:
+            facts = {"data": part.data, "network": network, "width": part.width, "rule": rule}
+            yield Setting(facts, part.rates)
 
 
-def _parts(part, network, rule, images, lr, epochs, seed) -> Parts:
-    model = NETWORKS[network](
-        input_shape=images.train.images[0].shape,
-        classes=10,
-        width=part.width,
-        seed=seed,
-        feedback=RULES[rule],
-    )
-    return Parts(
-        model, SGD(model, lr, MOMENTUM), images.train, images.val, images.test, epochs,
-        part.batch_size, cosine(lr, epochs),
-    )  # fmt: skip
+def parts(part: NetworksPart, facts: dict, images) -> Parts:
+    """A network under a rule, as narrow as the part says."""
+    build, (feedback, _) = NETWORKS[facts["network"]], rules_of(facts["rule"])
+    model = build(images.shape, feedback=feedback, width=part.width, seed=facts["seed"])
+    optimizer = SGD(model, facts["lr"], MOMENTUM)
+    return Parts(usual_training(model, optimizer, part, facts, images), images.test)
 
 
-def found(result, data, network, rule) -> list[float]:
-    """Test errors in %, one for each seed."""
-    return errors(chosen(result, data=data, network=network, rule=rule))
+def errors(result: Result, data: str, network: str) -> dict[str, list[float]]:
+    """Rule -> test errors in %, one for each seed."""
+    return {rule: result.errors(data=data, network=network, rule=rule) for rule in RULES}
 
 
-def table(result: dict) -> str:
-    """Test errors in %, theirs beside ours."""
+def table(result: Result) -> str:
+    """Test errors in %, those of Bartunov et al. beside ours."""
     lines = []
-    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
-        first = chosen(result, data=data)[0]
-        lines.append(
-            f"{data}, width {first['width']}, {first['images']} images, {first['epochs']} epochs"
-        )
-        lines.append(f"  {'':<37}{'ours':>13}{'theirs':>8}")
+    for data in result.values("data"):
+        first = result.trials(data=data)[0]
+        lines.append("{data}, width {width}, {images} images, {epochs} epochs".format(**first))
+        lines.append(row("", ["ours"], 37, 13) + f"{'published':>11}")
         for network in NETWORKS:
-            for rule in RULES:
-                trials = chosen(result, data=data, network=network, rule=rule)
-                edge = trials and at_edge(result, trials[0], "data", "network", "rule")
-                lines.append(
-                    f"  {network:<20}{rule:<17}{spread(errors(trials)):>12}{'*' if edge else ' '}"
-                    f"{PUBLISHED.get((data, network, rule), '-'):>8}"
-                )
-    lines.append("test error in %, mean ± standard deviation over the seeds")
-    return "\n".join([*lines, "*: with the smallest or largest learning rate that was tried"])
+            for rule, values in errors(result, data, network).items():
+                edge = result.at_edge(data=data, network=network, rule=rule)
+                published = PUBLISHED.get(data, {}).get(network, {}).get(rule, "-")
+                cell = spread(values) + ("*" if edge else " ")
+                lines.append(row(f"{network:<20}{rule}", [cell], 37, 13) + f"{published:>11}")
+    return "\n".join([*lines, FOOT[0].replace("accuracy", "error"), FOOT[1]])
 
 
-def figures(result: dict) -> dict[str, Figure]:
-    """Test errors of every network under every rule, theirs as stars."""
-    groups, stars = {}, {}
-    for data in dict.fromkeys(trial["data"] for trial in chosen(result)):
-        title = sources.TITLES[data]
-        groups[title] = {
-            network: {rule: found(result, data, network, rule) for rule in RULES}
-            for network in NETWORKS
-        }
-        stars[title] = {
-            network: {rule: PUBLISHED.get((data, network, rule)) for rule in RULES}
-            for network in NETWORKS
-        }
+def figures(result: Result) -> dict[str, Figure]:
+    """Test errors of every network under every rule, those of Bartunov et al. as stars."""
+    groups = {
+        TITLES[data]: {network: errors(result, data, network) for network in NETWORKS}
+        for data in result.values("data")
+    }
+    stars = {TITLES[data]: networks for data, networks in PUBLISHED.items()}
     return {"errors": draw.dots(groups, "test error (%)", stars)} if groups else {}
 
 
-def claims(result: dict | None) -> list[Claim]:
+def setting_of(result, data):
+    """Our setting, in words."""
+    words = "{}, {images:,} images, {epochs} epochs, networks of width {width}"
+    trials = result.trials(data=data)
+    return words.format(TITLES[data], **trials[0]) if trials else TITLES[data]
+
+
+def ours(result, data, networks):
+    """Our errors in some networks, in words."""
+    found = []
+    for network in networks:
+        cells = [f"{rule} {measured(es)}" for rule, es in errors(result, data, network).items()]
+        found.append(f"{network} {', '.join(cells)} %")
+    return "; ".join(found)
+
+
+def gap(result, data, network, other="BP"):
+    """How many points the test error of FA is above that of another rule."""
+    found = errors(result, data, network)
+    return average(found["FA"]) - average(found[other])
+
+
+def learns(result, data, networks):
+    """A gap between BP and an FA that has learned nothing would show nothing."""
+    for network in networks:
+        below = gap(result, data, network, "last layer only") < 0
+        yield f"{network}: FA below the last layer alone", below
+
+
+@claim(
+    "On MNIST FA is less than half a point behind BP",
+    partial(setting_of, data="mnist"),
+    partial(ours, data="mnist", networks=(FULL, LOCAL)),
+    published="test error, fully connected BP 1.48, FA 1.85; locally connected 1.17, 1.26 %",
+    guards=partial(learns, data="mnist", networks=(FULL, LOCAL)),
+)
+def _mnist(result):
+    for network in (FULL, LOCAL):
+        yield f"{network}: FA at most 0.5 points above BP", gap(result, "mnist", network) <= 0.5
+
+
+@claim(
+    "On CIFAR-10 a fully connected network learns under FA as under BP",
+    partial(setting_of, data="cifar10"),
+    partial(ours, data="cifar10", networks=(FULL,)),
+    published="test error BP 41.3, FA 42.0 %",
+    guards=partial(learns, data="cifar10", networks=(FULL,)),
+)
+def _cifar10(result):
+    yield "FA at most 1 point above BP", gap(result, "cifar10", FULL) <= 1
+
+
+@claim(
+    "FA falls behind as images get harder, most in networks that see them patch by patch",
+    "MNIST and CIFAR-10 in place of ImageNet, as above",
+    partial(ours, data="cifar10", networks=NETWORKS),
+    published="ImageNet: top-1 error BP 71.4, FA 93.1 %",
+    guards=partial(learns, data="cifar10", networks=NETWORKS),
+)
+def _harder_images(result):
+    gaps = {network: gap(result, "cifar10", network) for network in NETWORKS}
+    for network in NETWORKS:
+        wider = gaps[network] > gap(result, "mnist", network)
+        yield f"{network}: a wider gap on CIFAR-10 than on MNIST", wider
+    for network in (LOCAL, SHARED):
+        wider = gaps[network] > gaps[FULL]
+        yield f"CIFAR-10: a wider gap in the {network} network", wider
+
+
+def claims(result: Result) -> list[Claim]:
     """FA beside BP on digits and on photographs, and in which networks it falls behind."""
-
-    def gap(data, network, rule="FA", other="BP"):
-        """How many points of test error a rule is above the other."""
-        ours, base = (average(found(result, data, network, r)) for r in (rule, other))
-        return None if None in (ours, base) else ours - base
-
-    def learns(data, network):
-        below = gap(data, network, "FA", "last layer only")
-        return (f"{network}: FA below the last layer alone", holds(lambda g: g < 0, below))
-
-    full, local, shared = NETWORKS
-    harder = [
-        (f"{n}: a wider gap on CIFAR-10 than on MNIST", gap("cifar10", n), gap("mnist", n))
-        for n in NETWORKS
-    ]
-    harder += [
-        (f"CIFAR-10: a wider gap in the {n} network", gap("cifar10", n), gap("cifar10", full))
-        for n in (local, shared)
-    ]
-    return [
-        Claim(
-            "On MNIST FA is less than half a point behind BP",
-            "test error, fully connected BP 1.48, FA 1.85; locally connected 1.17, 1.26 %",
-            _setting(result, "mnist"),
-            _numbers(result, "mnist", (full, local)),
-            [
-                (f"{n}: FA at most 0.5 points above BP", holds(lambda g: g <= 0.5, gap("mnist", n)))
-                for n in (full, local)
-            ],
-            [learns("mnist", n) for n in (full, local)],
-        ),
-        Claim(
-            "On CIFAR-10 a fully connected network learns under FA as under BP",
-            "test error BP 41.3, FA 42.0 %",
-            _setting(result, "cifar10"),
-            _numbers(result, "cifar10", (full,)),
-            [("FA at most 1 point above BP", holds(lambda g: g <= 1, gap("cifar10", full)))],
-            [learns("cifar10", full)],
-        ),
-        Claim(
-            "FA falls behind as images get harder, most in networks that see them patch by patch",
-            "ImageNet: top-1 error BP 71.4, FA 93.1 %",
-            "MNIST and CIFAR-10 in place of ImageNet, as above",
-            _numbers(result, "cifar10", NETWORKS),
-            [(words, holds(lambda a, b: a > b, wide, narrow)) for words, wide, narrow in harder],
-            [learns("cifar10", n) for n in NETWORKS],  # a gap to a run that fails shows nothing
-        ),
-    ]
-
-
-def _setting(result, data) -> str:
-    """Our setting in words."""
-    first = next(iter(chosen(result, data=data)), None)
-    if first is None:
-        return sources.TITLES[data]
-    width, images, epochs = first["width"], first["images"], first["epochs"]
-    return f"{sources.TITLES[data]}, {images:,} images, {epochs} epochs, networks of width {width}"
-
-
-def _numbers(result, data, networks) -> str:
-    """Our errors of some networks."""
-    return "; ".join(
-        f"{network} "
-        + ", ".join(f"{rule} {measured(found(result, data, network, rule))}" for rule in RULES)
-        + " %"
-        for network in networks
-    )
+    return [claim_of(result) for claim_of in (_mnist, _cifar10, _harder_images)]

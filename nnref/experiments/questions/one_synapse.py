@@ -1,0 +1,137 @@
+"""One synapse whose LTP and LTD differ in strength: where does it come to rest?
+
+The part of the experiment `plasticity` that needs no images. questions/plasticity.py has the rule
+and the formula, tutorial 9 the mathematics. A synapse rests where the mean gradient is not 0, but
+z(eta_plus / eta_minus) times the noise of the gradient, which falls with the root of the batch.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from nnref.backend import to_device, to_host
+from nnref.experiments.result import Result, average, claim, in_words, largest, row
+from nnref.experiments.study import Part, Setting
+from nnref.init import stream
+from nnref.layers import Linear
+from nnref.questions import plasticity
+
+STEPS = {  # how a gradient is used -> its optimizer, what a normal gradient does to a synapse
+    "SGD": (plasticity.Plasticity, plasticity.mean_change),
+    "BM": (plasticity.ManhattanPlasticity, plasticity.mean_manhattan_change),
+}
+RATIOS = [1, 1.25, 1.5, 2, 3, 5]  # eta_plus / eta_minus
+COUNT = 1000  # synapses of every ratio
+SETTLED = 600  # steps until rest; the mean is over as many again
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynapsePart(Part):
+    """Synapses that see normal gradients."""
+
+    batches: list  # sizes of batches
+
+
+def pair(ratio: float) -> tuple[float, float]:
+    """Strengths (plus, minus) of this ratio, whose mean is 1."""
+    return 2 * ratio / (1 + ratio), 2 / (1 + ratio)
+
+
+def plan(part: SynapsePart):
+    """Either way to use a gradient, in batches of every size."""
+    for step, batch in product(STEPS, part.batches):
+        yield Setting({"task": "one synapse", "step": step, "batch": batch})
+
+
+def measure(part: SynapsePart, facts: dict, images) -> dict:
+    """The mean weight at rest under E = w^2 / 2, so that the mean gradient is w.
+
+    A single example adds normal noise of 1 to it. All synapses learn at once, as the units of a
+    layer with one input, those of a ratio being a cell type.
+    """
+    rng, noise = stream(facts["seed"], "one synapse"), 1 / math.sqrt(facts["batch"])
+    layer = Linear(1, COUNT * len(RATIOS), rng, bias=False, dtype="float64")
+    W = layer.params["W"]
+    W[...] = 0
+    strengths = np.repeat([pair(ratio) for ratio in RATIOS], COUNT, axis=0).T
+    # steps that are small beside the noise, with either way to use the gradient
+    lr = 0.02 if facts["step"] == "SGD" else 0.02 * noise
+    optimizer, _ = STEPS[facts["step"]]
+    learner, total = optimizer(layer, lr, [to_device(strengths)]), 0
+    for t in range(2 * SETTLED):
+        layer.grads = {"W": W + noise * to_device(rng.normal(size=W.shape))}
+        learner.step()
+        total = total + W * (t >= SETTLED)
+    means = to_host(total).reshape(-1, COUNT).mean(axis=1) / SETTLED
+    return {"history": [{"rest": means.tolist()}], "seconds": 0.0}
+
+
+def derived(step: str, batch: int, ratio: float) -> float:
+    """Where a synapse comes to rest, by the formula."""
+    _, change = STEPS[step]
+    return plasticity.resting_gradient(change, *pair(ratio), 1 / math.sqrt(batch))
+
+
+def rests(result: Result, step: str, batch: int, ratio: float) -> list[float]:
+    """Where it came to rest, for every seed."""
+    trials = result.trials(task="one synapse", step=step, batch=batch)
+    return [trial["history"][-1]["rest"][RATIOS.index(ratio)] for trial in trials]
+
+
+def sizes(result: Result) -> list[int]:
+    """The sizes of the batches."""
+    return sorted(result.values("batch", task="one synapse"))
+
+
+def rows(result: Result) -> list[str]:
+    """Lines of the table: synapses at rest, as measured and as derived."""
+    lines = ["one synapse: the mean gradient at rest, in noises of one example (derived)"]
+    lines.append(row("eta+ / eta-", [f"{ratio:g}" for ratio in RATIOS], 20, 16))
+    for step, batch in product(STEPS, sizes(result)):
+        cells = [
+            f"{average(rests(result, step, batch, ratio)):.3f} ({derived(step, batch, ratio):.3f})"
+            for ratio in RATIOS
+        ]
+        lines.append(row(f"{step}, batches of {batch}", cells, 20, 16))
+    return lines
+
+
+def panels(result: Result) -> dict:
+    """Panels of plots.experiments.against: the mean gradient at rest, in noises of a batch."""
+
+    def lines(step):
+        yield "derived", "black", "-", {ratio: [derived(step, 1, ratio)] for ratio in RATIOS}
+        for batch, mark in zip(sizes(result), ("o", "x"), strict=True):
+            found = {ratio: rests(result, step, batch, ratio) for ratio in RATIOS}
+            noises = {ratio: [math.sqrt(batch) * w for w in rest] for ratio, rest in found.items()}
+            yield f"batches of {batch}", "black", mark, noises
+
+    return {f"{step}: mean gradient at rest / its noise": list(lines(step)) for step in STEPS}
+
+
+def deviation(result: Result, step: str):
+    """The largest deviation from the formula, in % of it."""
+    return largest(
+        abs(100 * average(rests(result, step, batch, ratio)) / derived(step, batch, ratio) - 100)
+        for batch, ratio in product(sizes(result), RATIOS)
+        if ratio != 1  # which rests at 0
+    )
+
+
+@claim(
+    "A synapse comes to rest away from the minimum, at the derived distance: in proportion to the "
+    "noise of the gradient, so to the root of 1 / batch, also under BM",
+    "normal gradients, ratios up to 5",
+    lambda result: (
+        "largest deviation from the formula: "
+        + ", ".join(f"{step} {in_words(deviation(result, step))} %" for step in STEPS)
+    ),
+    published="none in print; that SGD with asymmetric steps keeps an error is shown by Wu et al. "
+    "2024 ([arXiv 2406.12774](https://arxiv.org/abs/2406.12774), abstract)",
+)
+def rest(result):
+    """The conditions of the claim on single synapses."""
+    for step in STEPS:
+        yield f"{step}: within 5 % everywhere", deviation(result, step) <= 5

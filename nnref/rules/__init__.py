@@ -1,0 +1,1 @@
+"""The table of all feedback rules (known.py); their classes are in nnref/feedback.py."""

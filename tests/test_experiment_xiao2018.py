@@ -1,0 +1,279 @@
+"""Xiao et al. 2018: the plan, and the reading of made-up results."""
+
+from dataclasses import replace
+
+import pytest
+from made_up import failing, rows
+
+from nnref.experiments.images import Sources, load
+from nnref.experiments.papers import xiao2018
+from nnref.experiments.result import Result
+from nnref.feedback import Backprop, FeedbackAlignment
+from nnref.measure import weight_layers
+from nnref.plots.experiments import STYLES
+
+FACTS = {"images": 9000, "epochs": 2, "width": 0.5, "lr": 0.1, "seed": 0}
+ANGLES = {"delta_angle_deg": [30, 20], "weight_angle_deg": [40, 50], "kurtosis": [3, 4]}
+ANGLES |= {"predicted_sign_angle_deg": [41, 51]}
+
+
+def trial(data, model, setting, accuracy, **more):
+    """A trial with a test accuracy in %."""
+    facts = {"data": data, "model": model, "setting": setting}
+    return FACTS | facts | {"test": {"accuracy": accuracy / 100, "top5": 1}} | more
+
+
+def history(*accuracies, **more):
+    """One before training, then one for every held-out accuracy in %; `more` in the last."""
+    entries = [{"epoch": 0} | ANGLES]
+    for epoch, accuracy in enumerate(accuracies, 1):
+        entries.append({"epoch": epoch, "held_out_accuracy": accuracy / 100} | ANGLES)
+    entries[-1] |= more
+    return entries
+
+
+def test_every_model_of_a_part_chooses_among_its_own_rates_in_six_settings():
+    part = xiao2018.TIERS["small"][2]
+    rates = {"resnet18": [0.01, 0.03, 0.1, 0.3], "alexnet": [0.0003, 0.001, 0.003, 0.01, 0.03]}
+    settings = list(xiao2018.plan(part))
+    assert [s.facts["model"] for s in settings] == ["resnet18"] * 6 + ["alexnet"] * 6
+    assert [s.facts["setting"] for s in settings[:6]] == list(xiao2018.SETTINGS)
+    assert all(s.rates == rates[s.facts["model"]] for s in settings)
+    assert {(s.facts["data"], s.facts["width"]) for s in settings} == {("tiny-imagenet", 0.25)}
+
+
+@pytest.mark.parametrize(
+    ("tier", "rates"), [("full", (0.1, 0.01, 0.001)), ("small", (0.1, 0.05, 0))]
+)
+def test_on_cifar_the_full_tier_has_the_published_schedule_and_the_small_one_a_cosine(tier, rates):
+    part = replace(xiao2018.TIERS[tier][1], width=0.05)
+    facts = {"model": "mlp", "setting": "FA, BP last", "epochs": 30, "seed": 0, "lr": 0.1}
+    times = (5, 15, 25) if tier == "full" else (0, 15, 30)
+    training = xiao2018.parts(part, facts, load("digits", Sources(), 60)).training
+    assert [training.schedule(time) for time in times] == pytest.approx(rates)
+    assert (training.optimizer.momentum, training.optimizer.weight_decay) == (0.9, 1e-4)
+    *others, last = (type(layer.feedback) for layer in weight_layers(training.model))
+    assert (set(others), last) == ({FeedbackAlignment}, Backprop)
+
+
+def test_the_table_has_both_accuracies_the_rate_and_a_guess():
+    searches = [
+        {"data": "mnist", "model": "mlp", "setting": setting, "search": True, "lr": lr}
+        for setting, rates in (("SS", (0.05, 0.1)), ("FA", (0.05, 0.1, 0.2)))
+        for lr in rates
+    ]
+    trials = [
+        trial("mnist", "mlp", "SS", 90, test={"accuracy": 0.9, "top5": 0.95}),
+        trial("mnist", "mlp", "SS", 92, seed=1, test={"accuracy": 0.92, "top5": 0.97}),
+        trial("mnist", "mlp", "SS", 94, seed=2, test={"accuracy": 0.94, "top5": 0.99}),
+        trial("mnist", "mlp", "FA", 80, test={"accuracy": 0.8, "top5": 0.85}),
+    ]
+    diverged = FACTS | {"data": "mnist", "model": "mlp", "setting": "BP", "diverged": ""}
+    data = [{"name": "cifar10", "classes": 10}, {"name": "mnist, files", "classes": 20}]
+    result = Result({"data": data, "trials": [*searches, *trials, diverged]})
+    table = xiao2018.table(result)
+    assert table.startswith("mnist, mlp of width 0.5, 9000 images, 2 epochs\n")
+    assert rows(table)[1:-2] == [
+        ["seeds", "top 1", "top 5", "learning rate"],
+        ["BP", "1", "0.0", "0.0", "0.1"],
+        ["SS", "3", "92.0 ± 2.0", "97.0 ± 2.0", "0.1*"],
+        ["SS, BP last", "0", "-", "-", "-"],
+        ["FA", "1", "80.0", "85.0", "0.1"],
+        ["FA, BP last", "0", "-", "-", "-"],
+        ["last layer only", "0", "-", "-", "-"],
+        ["a guess", "5.0", "25.0"],
+    ]
+
+
+def drawn():
+    """The figures of an MLP without, and an AlexNet with weight angles."""
+    trials = [
+        trial("mnist", "mlp", "BP", 80, history=history(60, 80)),
+        trial("mnist", "mlp", "SS", 40, history=history(30, 50, delta_angle_deg=[70, 10])),
+        trial("mnist", "mlp", "SS", 60, seed=1, history=history(50, 70, delta_angle_deg=[50, 0])),
+        trial("tiny-imagenet", "alexnet", "BP", 50, history=history(40)),
+        trial("tiny-imagenet", "alexnet", "SS", 25, history=history(20, kurtosis=[6, 8])),
+    ]
+    return xiao2018.figures(Result({"data": [], "trials": trials}))
+
+
+def lines(axes, setting):
+    """The points of every line in the color of a setting."""
+    return [
+        list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+        for line in axes.lines
+        if line.get_color() == STYLES[setting][0]
+    ]
+
+
+def points(line):
+    return [pytest.approx(point) for point in line]
+
+
+def test_the_error_curves_are_of_every_seed_and_their_mean():
+    mnist, tiny = drawn()["errors"].axes
+    assert (mnist.get_title(), tiny.get_title()) == ("MLP, MNIST", "AlexNet, Tiny-ImageNet")
+    one, two, mean = lines(mnist, "SS")
+    assert one == points([(1, 70), (2, 50)])
+    assert two == points([(1, 50), (2, 30)])
+    assert mean == points([(1, 60), (2, 40)])
+    assert lines(mnist, "BP") == [points([(1, 40), (2, 20)])]
+    assert lines(tiny, "SS") == [points([(1, 80)])]
+
+
+def test_the_delta_angles_are_those_after_training_and_of_all_but_bp():
+    mnist, _ = drawn()["deltas"].axes
+    one, two, mean = lines(mnist, "SS")
+    assert one == [(1, 70), (2, 10)]
+    assert two == [(1, 50), (2, 0)]
+    assert mean == [(1, 60), (2, 5)]
+    assert lines(mnist, "BP") == []
+
+
+def test_the_claim_is_drawn_as_shares_of_bp():
+    (axes,) = drawn()["claim"].axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == [
+        "MLP\nMNIST", "AlexNet\nTiny-ImageNet",
+    ]  # fmt: skip
+    heights = [[y for _, y in line] for line in lines(axes, "SS")]
+    assert heights[0] == pytest.approx([50 / 80, 25 / 50])  # the means
+    assert heights[1] == pytest.approx([40 / 80, 60 / 80])  # the seeds on MNIST
+
+
+def test_weights_are_drawn_of_networks_with_convolutions():
+    angle, kurtosis = drawn()["weights"].axes[:2]
+    assert angle.get_title() == "AlexNet, Tiny-ImageNet"
+    values = [list(line.get_ydata()) for line in angle.lines]
+    assert values == [[40, 40], [41, 41], [50, 50], [51, 51]]  # each layer: measured, predicted
+    assert [list(line.get_ydata()) for line in kurtosis.lines] == [[3, 6], [4, 8]]
+
+
+def test_nothing_is_drawn_of_nothing():
+    assert xiao2018.figures(Result(None)) == {}
+
+
+PUBLISHED = {  # accuracies in %, in the order of SETTINGS: ImageNet, and a rerun on CIFAR-10
+    ("mnist", "mlp"): (98.0, 98.0, 98.0, 97.5, 97.5, 90.0),
+    ("cifar10", "resnet20"): (89.2, 85.1, 86.7, 51.1, 56.8, 40.0),
+    ("tiny-imagenet", "resnet18"): (63.86, 62.09, 62.0, 9.48, 12.0, 5.0),
+    ("tiny-imagenet", "alexnet"): (50.85, 52.43, 52.0, 11.92, 12.0, 5.0),
+}
+NAMES = ["scales", "CIFAR-10", "last layer", "ImageNet, resnet18", "ImageNet, alexnet", "weights"]
+
+
+def as_published(exchange=lambda setting: setting, angle=1) -> list[dict]:
+    """Trials with the published accuracies; the last three angles fall by `angle` degrees."""
+    before, after = [40.0] * 8, [40.0 + angle] * 5 + [40.0 - angle] * 3
+    angles = [{"weight_angle_deg": before}, {"weight_angle_deg": after}]
+    return [
+        trial(data, model, exchange(setting), accuracy, history=angles)
+        for (data, model), row in PUBLISHED.items()
+        for setting, accuracy in zip(xiao2018.SETTINGS, row, strict=True)
+    ]
+
+
+def claims(trials) -> dict:
+    return {claim.name: claim for claim in xiao2018.claims(Result({"data": [], "trials": trials}))}
+
+
+def verdicts(trials) -> dict:
+    return {name: claim.verdict for name, claim in claims(trials).items()}
+
+
+def test_the_published_numbers_reproduce_the_claims():
+    assert verdicts(as_published()) == dict.fromkeys(NAMES, "reproduced")
+
+
+def test_sign_symmetry_and_feedback_alignment_exchanged_do_not():
+    other = {"SS": "FA", "FA": "SS", "SS, BP last": "FA, BP last", "FA, BP last": "SS, BP last"}
+    found = verdicts(as_published(lambda setting: other.get(setting, setting), angle=-1))
+    assert "reproduced" not in found.values()
+    assert found["weights"] == "not"
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "setting", "name"),
+    [
+        ("mnist", "mlp", "BP", "scales"),
+        ("cifar10", "resnet20", "last layer only", "CIFAR-10"),
+        ("cifar10", "resnet20", "FA, BP last", "last layer"),
+        ("tiny-imagenet", "resnet18", "SS", "ImageNet, resnet18"),
+        ("tiny-imagenet", "alexnet", "last layer only", "ImageNet, alexnet"),
+        ("tiny-imagenet", "alexnet", "SS", "weights"),
+    ],
+)
+def test_a_claim_is_not_run_yet_without_one_of_its_settings(data, model, setting, name):
+    kept = [
+        t for t in as_published() if (t["data"], t["model"], t["setting"]) != (data, model, setting)
+    ]
+    assert verdicts(kept)[name] == "not run yet"
+
+
+ON_CIFAR, RESNET = ("cifar10", "resnet20"), ("tiny-imagenet", "resnet18")
+
+
+@pytest.mark.parametrize(
+    ("task", "setting", "accuracy", "name", "words"),
+    [
+        (("mnist", "mlp"), "SS", 83, "scales", "SS at least 0.85 on all three"),
+        (("mnist", "mlp"), "FA", 50, "scales", "FA falls from task to task"),
+        (ON_CIFAR, "FA", 10, "scales", "FA falls from task to task"),
+        (RESNET, "FA", 29, "scales", "FA at most 0.45 on Tiny-ImageNet"),
+        (ON_CIFAR, "SS", 83.1, "CIFAR-10", "SS at most 6 points below BP"),
+        (ON_CIFAR, "FA", 69.3, "CIFAR-10", "FA at least 20 points below BP"),
+        (ON_CIFAR, "SS, BP last", 87.2, "last layer", "SS moves by at most 2 points"),
+        (ON_CIFAR, "FA, BP last", 53, "last layer", "FA gains at least 2 points"),
+        (RESNET, "SS", 54.2, "ImageNet, resnet18", "SS at least 0.85 of BP"),
+        (RESNET, "FA", 28.8, "ImageNet, resnet18", "FA at most 0.45 of BP"),
+    ],
+)
+def test_one_accuracy_that_is_not_as_claimed_fails_its_own_condition(
+    task, setting, accuracy, name, words
+):
+    trials = [
+        trial(*task, setting, accuracy)
+        if (t["data"], t["model"], t["setting"]) == (*task, setting)
+        else t
+        for t in as_published()
+    ]
+    claim = claims(trials)[name]
+    assert failing(claim) == [words]
+    assert claim.verdict == "partly"
+
+
+def test_shares_of_a_bp_that_diverged_are_not_measured():
+    diverged = [
+        {key: value for key, value in t.items() if key != "test" or t["setting"] != "BP"}
+        for t in as_published()
+    ]
+    claim = claims(diverged)["scales"]
+    assert claim.ours == "share of BP's accuracy: SS -, -, -; FA -, -, -"
+    assert claim.verdict == "not run yet"
+
+
+def test_a_bp_that_learns_nothing_keeps_a_claim_from_being_reproduced():
+    low = [t | {"test": {"accuracy": 0.9}} if t["setting"] == "last layer only" else t
+           for t in as_published()]  # fmt: skip
+    found = claims(low)
+    for name in ("CIFAR-10", "ImageNet, resnet18", "ImageNet, alexnet"):
+        assert failing(found[name]) == ["BP at least 10 points above the last layer alone"]
+        assert found[name].verdict == "partly"
+
+
+def test_the_published_network_on_cifar_takes_the_place_of_the_small_one():
+    trials = [trial("cifar10", "resnet18-cifar", "SS", 77)]
+    found = claims(as_published() + trials)
+    assert found["CIFAR-10"].ours.startswith("BP -, SS 77.0 (1), FA -")
+    assert found["CIFAR-10"].setting == "ResNet-18, CIFAR-10, width 0.5, 9,000 images, 2 epochs"
+
+
+def test_a_claim_gives_shares_and_changes_in_words():
+    found = claims(as_published())
+    assert found["scales"].ours == (  # 62.09 / 63.86 and so on
+        "share of BP's accuracy: SS 1.00, 0.95, 0.97; FA 0.99, 0.57, 0.15"
+    )
+    assert found["weights"].ours == (
+        "change in degrees, bottom to top: +1.0, +1.0, +1.0, +1.0, +1.0, -1.0, -1.0, -1.0"
+    )
+    assert claims([])["scales"].ours == "share of BP's accuracy: SS -, -, -; FA -, -, -"
+    assert claims([])["weights"].ours == "change in degrees, bottom to top: -"

@@ -1,0 +1,109 @@
+"""Trials: interrupted ones continue bit for bit, histories hold measurements, scores are right."""
+
+import math
+
+import numpy as np
+import pytest
+from small_trials import FACTS, images, parts
+
+from nnref import models
+from nnref.backend import to_device, to_host
+from nnref.errors import InputError
+from nnref.experiments import trial as trials
+from nnref.experiments.images import Images
+from nnref.experiments.study import Part, Study
+from nnref.experiments.trial import score, usual_training, watch_layers
+from nnref.optim import SGD
+from nnref.train import evaluate
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study("paper", "smoke", tmp_path / "out")
+
+
+def test_a_checkpoint_of_another_training_is_an_error(study, monkeypatch):
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    looks = iter([watch_layers, watch_layers, interrupted])
+    with pytest.raises(KeyboardInterrupt):
+        study.trial(FACTS, lambda: parts(look=lambda *given: next(looks)(*given)))
+    with pytest.raises(InputError, match=r"\.npz: other data or settings"):
+        study.trial(FACTS, lambda: parts(batch_size=4))
+
+
+def test_angles_are_measured_on_images_of_all_classes():
+    given = images(200)
+    order = np.argsort(given.labels, kind="stable")
+    given = given._replace(images=given.images[order], labels=given.labels[order])
+    _, labels = trials._drawn(given, 40)
+    assert set(labels.tolist()) == {0, 1, 2, 3}
+
+
+def test_an_interrupted_trial_goes_on_bit_for_bit(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+    looks = []
+
+    def interrupted(model, x, labels):
+        looks.append(1)
+        if len(looks) == 3:  # before training, after epochs 1 and 2
+            raise KeyboardInterrupt
+        return watch_layers(model, x, labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        study.trial(FACTS, lambda: parts(look=interrupted))
+    assert [path.suffix for path in (study.out / "trials").iterdir()] == [".npz"]
+    resumed = study.trial(FACTS, parts)
+    whole = Study("paper", "smoke", tmp_path / "other").trial(FACTS, parts)
+
+    def without_times(record):
+        history = [
+            {k: v for k, v in e.items() if k not in ("seconds", "wall_s")}
+            for e in record["history"]
+        ]
+        return record | {"history": history, "seconds": 0}
+
+    assert without_times(resumed) == without_times(whole)
+
+
+def test_the_history_holds_validation_and_what_was_looked_at_from_birth_on(study):
+    record = study.trial(FACTS, parts)
+    assert [entry["epoch"] for entry in record["history"]] == [0, 1, 2, 3]
+    assert "held_out_accuracy" not in record["history"][0]
+    for entry in record["history"]:
+        assert len(entry["weight_angle_deg"]) == len(entry["kurtosis"]) == 2
+    assert record["test"]["accuracy"] > 0.5
+    assert record["test"]["images"] == 40
+
+
+def test_outputs_that_are_not_numbers_are_wrong():
+    model = models.mlp([8], (4, 4, 1), 9)
+    for value in (math.nan, 0):  # zero: all outputs are equal, and none is ahead
+        model.layers[-1].params["W"][:] = value
+        found = score(model, images(10))
+        assert (found["accuracy"], found["top5"]) == (0, 0)
+
+
+def test_score_counts_top_1_and_top_5_as_sorting_does(rng):
+    model, data = models.mlp([8], (4, 4, 1), 9), images(50)
+    found = score(model, data)
+    order = np.argsort(-to_host(model.forward(to_device(data.images))), axis=1)
+    assert found["accuracy"] == np.mean(order[:, 0] == data.labels)
+    assert found["top5"] == np.mean((order[:, :5] == data.labels[:, None]).any(axis=1))
+    loss, accuracy = evaluate(model, data)
+    assert (found["loss"], found["accuracy"]) == pytest.approx((loss, accuracy))
+
+
+def test_a_usual_training_takes_its_numbers_from_the_part_and_the_facts():
+    model, given = models.mlp([8], (4, 4, 1), 4), Images(images(64), images(20, 1), None, {})
+    facts = {"lr": 0.2, "epochs": 4, "seed": 7}
+    part = Part(data="digits", batch_size=16)
+    made = usual_training(model, SGD(model, 0.2), part, facts, given)
+    assert (made.epochs, made.batch_size, made.seed) == (4, 16, 7)
+    assert made.train is given.train and made.held_out is given.held_out
+    assert [made.schedule(t) for t in (0, 2, 4)] == pytest.approx([0.2, 0.1, 0])
+    other = usual_training(model, SGD(model, 0.2), part, facts, given, schedule=None)
+    assert other.schedule is None
