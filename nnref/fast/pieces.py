@@ -1,4 +1,4 @@
-"""Work on large arrays piece by piece, so that a piece is still in the cache when it is read again."""
+"""Work on large arrays piece by piece, so that a piece stays in the cache while it is used."""
 
 import functools
 
