@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pictures import class_folders, picture, write_folder
 from PIL import Image
 
 import nnref
+from nnref.backend import describe, xp
 from nnref.rules.known import RULES
 
 ROOT = Path(nnref.__file__).parent.parent
@@ -146,7 +148,6 @@ HELP = "(try python -m nnref demo --help)"
             "data, bench, replicate, doctor) (try python -m nnref --help)",
         ),
         (["--json"], f"argument --json: expected one argument {HELP}"),
-        (["--tf32"], "--tf32: only for --backend cupy"),
         (
             ["--json", "missing/record.json"],
             "missing/record.json: the folder missing does not exist or is not writable",
@@ -169,6 +170,13 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, message, tmp_pa
     assert unquoted == f"nnref: error: {message}\n"
     assert result.stdout == ""
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(xp is not np, reason="with CuPy it is allowed")
+def test_tf32_without_cupy_is_one_line(tmp_path):
+    result = nnref_command("--tf32", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "nnref: error: --tf32: only for --backend cupy\n"
 
 
 def test_help_names_the_commands_and_options():
@@ -203,7 +211,7 @@ def test_train_prints_every_epoch_and_learns():
     result = nnref_command("train", "--model", "mlp", "--feedback", "sign-symmetry", "--epochs", 2)
     assert result.returncode == 0, result.stderr
     header, *lines, test = result.stdout.splitlines()
-    assert re.fullmatch(r"NumPy [\d.]+, cores: \d+; images: 9000 to train on, 1000 .*", header)
+    assert re.fullmatch(re.escape(describe()) + r"; images: 9000 to train on, 1000 .*", header)
     assert re.fullmatch(r"test accuracy [\d.]+% on 2000 images, scored once", test)
     assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
     pattern = r"training loss ([\d.]+), validation accuracy ([\d.]+)%, \d+ images/s"
