@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
@@ -95,8 +96,9 @@ def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: in
     work = partial(collect, data, key)
     ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or cores())
     whole = ((images, labels) for images, labels in ready if len(labels))  # unless all are damaged
-    for x, labels in staged(whole):
-        yield x if data.normalize is None else data.normalize(x), labels
+    with closing(staged(whole)) as moved:  # a reader that stops early stops the threads at once
+        for x, labels in moved:
+            yield x if data.normalize is None else data.normalize(x), labels
 
 
 @accelerated
