@@ -7,13 +7,13 @@ layers/conv.py, in this order. What lies where, from the bottom up (imports run 
     init, patches, feedback   random numbers; images as rows; the rules: which B?
     layers/                   forward and backward of every layer, and containers for them
     losses, optim, models     the other parts of a network that learns, and a zoo of networks
-    measure, train            angles and sizes to look at; the training loop
     fast/                     faster twins of slow functions: skip it when reading
-    rules/                    all rules by name
     data/                     data sets, from files to batches
+    measure, train            angles and sizes to look at; the training loop
+    rules/, plots/            all rules by name; all figures
     questions/                mechanisms for open questions: Dale's law, late errors, and others
     runs/                     training in a folder that survives a kill, with a report
-    tools/, plots/            the demo, self-tests, gradient checks, the benchmark; all figures
+    tools/                    the demo, self-tests, gradient checks, the benchmark
     experiments/              replications of papers and experiments of our own
     cli, __main__             the command line: python -m nnref
 """

@@ -6,8 +6,8 @@ for all x and p. Read them together: the loops and slices are the same, the two 
 assignment are swapped, and = becomes +=.
 
     N         images in the batch             k         height and width of the (square) kernel
-    H, W      height and width of an image    stride    pixels between neighboring patches
-    C         channels                        padding   rows and columns added on all four sides
+    H, W      height and width of an image    stride    pixels from one patch to the next
+    C         channels                        padding   rows and columns added on each side
     OH, OW    number of patches down and across: OH = (H + 2 padding - k) // stride + 1
 """
 

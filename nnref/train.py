@@ -33,8 +33,8 @@ def fit(model, optimizer, train, held_out=None, **options) -> list[dict]:
 def train_step(model, optimizer, x, labels, loss=softmax_cross_entropy):
     """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss.
 
-    Raises FloatingPointError, before anything is changed, if the loss is not finite; on a GPU this
-    is not checked, since it would have to wait for the GPU.
+    Raises FloatingPointError, before any parameter is changed, if the loss is not finite; on a GPU
+    this is not checked, since it would have to wait for the GPU.
     """
     outputs = model.forward(x)
     value, delta = loss(outputs, labels)
@@ -50,7 +50,7 @@ class Progress:
     """How far a training has come: with the model and the optimizer, enough to continue it."""
 
     epoch: int = 0  # finished epochs
-    step: int = 0  # finished steps of the next epoch
+    step: int = 0  # finished steps of the current epoch
     loss_sum: np.ndarray | np.floating = field(default_factory=lambda: np.float32(0))
     seen: int = 0  # images of these steps; their losses add up to loss_sum
     seconds: float = 0.0  # that these steps took
@@ -100,7 +100,7 @@ class Training:
                     if self.on_step:
                         self.on_step(epoch + now.step / self._steps)
                     bar.update()
-                    if self.label and now.step % 50 == 0:  # reading the loss from a GPU waits
+                    if self.label and now.step % 50 == 0:  # reading the loss waits for a GPU
                         self._show(bar)
                 train_loss = float(now.loss_sum) / now.seen  # waits for a GPU's last step
                 self._end_epoch(train_loss, time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""The transport ledger: counted by hand, and held against what a change of W can do to B."""
+"""The transport ledger: counted by hand, and checked against what a change of W can do to B."""
 
 import copy
 

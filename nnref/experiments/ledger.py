@@ -23,7 +23,7 @@ an answer ("none in print"): the published number, our measurement with its sett
   trivial result (such as that BP learns at all). **Not**: none does. Failed claims stay here.
 - The conditions are in the code of each experiment. They were written before its result was known,
   except the first of late_error, written after one seed had been seen. No condition was changed in
-  our favor afterward; the log of changes shows those that became stricter. The searches for
+  our favor afterward; the history of the files shows those that became stricter. The searches for
   learning rates were changed in concordance, dale, late_error and plasticity, where a first run had
   shown them to be too short or too narrow. This improved two verdicts of concordance.
 - Numbers are means ± standard deviations, with the number of seeds in brackets. Every rule has its

@@ -6,8 +6,8 @@ import numpy as np
 
 from nnref.fast.threads import share
 
-PIECE = 512 * 1024  # numbers at a time: more leave the cache, fewer need more calls (the GIL)
-SMALL = 64 * 1024  # numbers; smaller arrays are left to the reference
+PIECE = 512 * 1024  # numbers at a time: more leave the cache, fewer need more calls
+SMALL = 64 * 1024  # numbers; smaller arrays use the plain NumPy code
 SHARE = 128 * 1024  # numbers per thread at least, since waking a thread costs time
 
 

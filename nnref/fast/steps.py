@@ -1,4 +1,4 @@
-"""The twins of the optimizers: a piece of the parameters goes through a whole step at a time."""
+"""Faster steps of the optimizers: a piece of the parameters goes through a whole step at a time."""
 
 import numpy as np
 

@@ -24,9 +24,9 @@ class Layer:
     keeps            names of other arrays that last longer than a step, such as running averages
     layers           the layers inside this one, bottom first (none in most)
     training         BatchNorm uses the statistics of the batch while this is true
-    sends_error      false in the first layer with weights: no layer below uses its error
-    exact_backward   of a container: true if its `backward` gives exact derivatives when all rules
-                     inside are Backprop (measure.py relies on it)
+    sends_error      set to false in the first layer with weights: no layer below uses its error
+    exact_backward   of a container other than Sequential and Residual: true if its `backward` gives
+                     exact derivatives when all rules inside are Backprop (for measure.py)
     """
 
     layers = ()
@@ -44,10 +44,10 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, delta):
-        """Given the error at the output, assign `grads` and return the error for the layer below.
+        """Given delta at the output (to an activation: the error), set `grads`, return the error.
 
-        These errors are derivatives of the loss where B = W. Never writes into `delta`. Returns
-        None where `sends_error` is false.
+        Errors are derivatives of the loss only if B = W in all layers above. Never writes into
+        `delta`. Returns None where `sends_error` is false.
         """
         raise NotImplementedError
 
@@ -62,9 +62,9 @@ class Layer:
 
 
 class WeightLayer(Layer):
-    """A layer with weights W (n_in, n_out), by default a bias b (n_out,), and a feedback rule.
+    """A layer with weights W (n_in, n_out), a bias b (n_out,) unless left out, and a feedback rule.
 
-    A stack of such matrices, (P, n_in, n_out), has a bias for each: (P, n_out).
+    W may be a stack (P, n_in, n_out), one matrix for each place; then b is (P, n_out).
 
     `scale` and `distribution` are Xiao et al.'s lambda and distribution of a random B for this kind
     of layer (init.py); the rule uses them if it needs to.

@@ -36,7 +36,7 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
     start = time.perf_counter()
     train, test = mnist.load_subset()
     results = [run_rule(name, rule, train, test, seed, epochs) for name, rule in rules.items()]
-    commonest = int(np.bincount(train.labels).argmax())
+    digit = int(np.bincount(train.labels).argmax())
     return {
         "data": f"{len(train.labels):,} training and {len(test.labels):,} test digits of MNIST",
         "network": SIZES,
@@ -44,7 +44,7 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
         "epochs": epochs,
         "batch_size": BATCH_SIZE,
         "learning_rate": LEARNING_RATE,
-        "guess": {"digit": commonest, "test_accuracy": float((test.labels == commonest).mean())},
+        "guess": {"digit": digit, "test_accuracy": float((test.labels == digit).mean())},
         "rules": results,
         "wall_s": time.perf_counter() - start,
         "versions": versions(),

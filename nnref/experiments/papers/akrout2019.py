@@ -33,7 +33,7 @@ from nnref.plots import experiments as draw
 PAPER = (
     "Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, *Deep learning without weight transport* "
     "([arXiv 1904.05391](https://arxiv.org/abs/1904.05391)), the MNIST network of the paper's "
-    "code: a B that learns by the same local product as W does as well as W itself."
+    "code: a B that changes by the same local product as W teaches as well as B = W."
 )
 PUBLISHED = {  # logs of Akrout et al.: test accuracy in % after 30 epochs, and the best of 400
     "BP": {30: 97.1, 400: 98.50},

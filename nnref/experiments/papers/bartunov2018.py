@@ -27,7 +27,7 @@ from nnref.plots import experiments as draw
 PAPER = (
     "Bartunov, Santoro, Richards, Marris, Hinton & Lillicrap 2018, *Assessing the scalability of "
     "biologically-motivated deep learning algorithms and architectures* "
-    "([arXiv 1807.04587](https://arxiv.org/abs/1807.04587)), its rows of BP and FA: FA learns "
+    "([arXiv 1807.04587](https://arxiv.org/abs/1807.04587)), only its rows of BP and FA: FA learns "
     "digits well, and falls behind where images are harder."
 )
 PUBLISHED = {  # test error in %, from the table of MNIST and CIFAR-10
@@ -149,7 +149,7 @@ def gap(result, data, network, other="BP"):
 
 
 def learns(result, data, networks):
-    """A gap between BP and an FA that has learned nothing would show nothing."""
+    """Guards: FA must beat the last layer alone, or its gap to BP means nothing."""
     for network in networks:
         below = gap(result, data, network, "last layer only") < 0
         yield f"{network}: FA below the last layer alone", below

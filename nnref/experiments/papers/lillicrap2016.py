@@ -8,9 +8,9 @@ errors travel back through random fixed synapses, because its forward weights al
     nnref               the same linear network, ten seeds; MNIST in batches of 32, momentum 0.9, W
                         by Glorot's rule, the same B, a learning rate for every rule, three seeds
 
-The 1000 hidden units are all about 1/2 at first, so the first steps move the ten outputs together,
-and at any rate that learns they overshoot: all become 0, where the slope of a sigmoid is 0 too. The
-output biases therefore start at the log-odds of one class in ten.
+The 1000 hidden units are all about 1/2 at first, so the first steps move the ten outputs together.
+With every learning rate that is large enough to learn they overshoot: all become 0, where the slope
+of a sigmoid is 0 too. The output biases therefore start at the log-odds of one class in ten.
 """
 
 import math
@@ -121,10 +121,10 @@ def measure(part: LinearPart, facts: dict, images) -> dict:
 
 
 def look(model, x, target) -> dict:
-    """Error as a share of the target's power; the angles, in degrees, of the hidden layer's delta.
+    """Error as a share of the target's power; angles in degrees of the hidden layer's delta.
 
-    To BP's delta, e W^T, and to the pseudo-inverse's, e W^+: the smallest change of the hidden
-    units that would cancel the error e. `bp_to_pinv` is the angle between those two.
+    One to BP's delta, e W^T, and one to the pseudo-inverse's, e W^+, the smallest change of the
+    hidden units that cancels the error e. `bp_to_pinv` is the angle between those two.
     """
     used = deltas(model, x, target, mean_squared_error)
     W = model.layers[1].params["W"]
@@ -248,7 +248,7 @@ def _alignment(result):
 
 
 @claim(
-    "B comes to act like the pseudo-inverse of W, more than W's transpose does",
+    "FA's delta comes closer to the pseudo-inverse's than BP's delta does",
     SETTING,
     lambda result: (
         "to the pseudo-inverse's delta, after 1000, in one network: "
@@ -278,10 +278,10 @@ def errors(result, rule):
 
 
 @claim(
-    "On MNIST FA errs no more than BP",
+    "On MNIST FA's test error is no larger than BP's",
     on_digits,
     lambda result: ", ".join(f"{rule} {measured(errors(result, rule))}" for rule in RULES) + " %",
-    published="FA 2.1, BP 2.4 % test error (recalled, not read again)",
+    published="FA 2.1, BP 2.4 % test error (recalled)",
 )
 def _mnist(result):
     fa, bp = (average(errors(result, rule)) for rule in ("FA", "BP"))

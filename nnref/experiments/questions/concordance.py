@@ -188,8 +188,8 @@ def ours(*settings, last="all"):
 
 
 @claim(
-    "Where B tracks the signs of W, accuracy falls with p, and an antiparallel pathway is worse "
-    "than none",
+    "Where B tracks the signs of W, accuracy falls with p, and p = 0 (antiparallel: all signs "
+    "opposite) is worse than no feedback",
     SETTING,
     ours(("tracking", FIVE)),
     published="Liao et al. 2016, abstract, for p from 1 to 0.5: the more concordant, the better; "
@@ -237,7 +237,8 @@ def gaps(result):
 
 
 @claim(
-    "With the interneuron, p acts as 1 - p does without it, with another draw of the mask",
+    "With the interneuron, p has the effect of 1 - p without it (another draw of the synapses that "
+    "agree)",
     SETTING,
     gaps,
 )
@@ -293,8 +294,8 @@ def turns(result):
     """The same for both data sets, in words."""
     found = {TITLES[data]: turned(result, data) for data in BOTH}
     cells = [
-        f"{title} tracking off by up to {off:.1f} degrees, fixed at p = 0 from {birth:.1f} to "
-        f"{end:.1f}"
+        f"{title} tracking up to {off:.1f} degrees off the prediction, fixed at p = 0 from "
+        f"{birth:.1f} to {end:.1f}"
         for title, (off, birth, end) in found.items()
         if known(off, birth, end)
     ]

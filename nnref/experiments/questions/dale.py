@@ -1,11 +1,11 @@
 """What does Dale's law (a neuron keeps its sign for life) do to BP, SS and FA?
 
-A question of ours: dale.py has the laws, tutorial 7 the mathematics. Every law with BP, SS
-and FA, and the ways out for SS where neurons have signs:
+A question of ours: nnref/questions/dale.py has the laws, tutorial 7 the mathematics. Every law with
+BP, SS and FA, and the ways out for SS where neurons have signs:
 
     free         no law
     weights      every weight keeps its sign
-    neurons      every neuron has one sign; four in five excite ("neurons, half": every other one)
+    neurons      every neuron has one sign; four in five excite ("neurons, half": half of them)
     DANN         all neurons excite, inhibition has its interneurons (Cornford 2021)
 """
 
@@ -38,7 +38,7 @@ from nnref.questions import dale
 
 PAPER = (
     "Our own question: what does Dale's law do to BP, SS and FA? Each weight keeps its sign; or "
-    "each neuron has one sign for all its targets (four in five excite; half: every other one); or "
+    "each neuron has one sign for all its targets (four in five excite; half: a random half); or "
     "all excite and inhibition goes through interneurons (DANN: Cornford et al. 2021, *Learning to "
     "live with Dale's principle* ([OpenReview](https://openreview.net/forum?id=eU776ZYxEpz)), here "
     "without its divisive half). BP last: B = W in the last layer; frSF: signs of W, random fixed "
@@ -201,8 +201,8 @@ def _ways_out(result):
 
 
 @claim(
-    "Under BP, interneurons learn just as well as a network without a law; a sign for every neuron "
-    "impairs learning",
+    "Under BP, a network with interneurons learns as well as one without a law; a sign for every "
+    "neuron impairs learning",
     SETTING + "; without divisive inhibition",
     ours(("free", "BP"), ("neurons", "BP"), ("DANN", "BP")),
     published="stated in the abstract of Cornford et al. 2021",

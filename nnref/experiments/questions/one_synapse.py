@@ -1,8 +1,9 @@
 """One synapse whose LTP and LTD differ in strength: where does it come to rest?
 
-The part of the experiment `plasticity` that needs no images. questions/plasticity.py has the rule
-and the formula, tutorial 9 the mathematics. A synapse rests where the mean gradient is not 0, but
-z(eta_plus / eta_minus) times the noise of the gradient, which falls with the root of the batch.
+The part of the experiment `plasticity` that needs no images. nnref/questions/plasticity.py has the
+rule and the formula, tutorial 9 the mathematics. A synapse rests where the mean gradient is not 0
+but z(eta_plus / eta_minus) times its noise (`resting_gradient` derives z); the noise falls as one
+over the root of the batch.
 """
 
 import math
@@ -18,13 +19,13 @@ from nnref.init import stream
 from nnref.layers import Linear
 from nnref.questions import plasticity
 
-STEPS = {  # how a gradient is used -> its optimizer, what a normal gradient does to a synapse
+STEPS = {  # how a gradient is used -> its optimizer, what a Gaussian gradient does to a synapse
     "SGD": (plasticity.Plasticity, plasticity.mean_change),
     "BM": (plasticity.ManhattanPlasticity, plasticity.mean_manhattan_change),
 }
 RATIOS = [1, 1.25, 1.5, 2, 3, 5]  # eta_plus / eta_minus
 COUNT = 1000  # synapses of every ratio
-SETTLED = 600  # steps until rest; the mean is over as many again
+SETTLED = 600  # steps until rest; then as many to average over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,8 @@ def plan(part: SynapsePart):
 def measure(part: SynapsePart, facts: dict, images) -> dict:
     """The mean weight at rest under E = w^2 / 2, so that the mean gradient is w.
 
-    A single example adds normal noise of 1 to it. All synapses learn at once, as the units of a
-    layer with one input, those of a ratio being a cell type.
+    Each example adds Gaussian noise of standard deviation 1. All synapses are one layer with one
+    input; those of the same ratio form a cell type.
     """
     rng, noise = stream(facts["seed"], "one synapse"), 1 / math.sqrt(facts["batch"])
     layer = Linear(1, COUNT * len(RATIOS), rng, bias=False, dtype="float64")
@@ -128,8 +129,9 @@ def deviation(result: Result, step: str):
         "largest deviation from the formula: "
         + ", ".join(f"{step} {in_words(deviation(result, step))} %" for step in STEPS)
     ),
-    published="none in print; that SGD with asymmetric steps keeps an error is shown by Wu et al. "
-    "2024 ([arXiv 2406.12774](https://arxiv.org/abs/2406.12774), abstract)",
+    published="none in print; that SGD with asymmetric steps does not converge to the minimum is "
+    "shown by Wu et al. 2024 ([arXiv 2406.12774](https://arxiv.org/abs/2406.12774), "
+    "abstract)",
 )
 def rest(result):
     """The conditions of the claim on single synapses."""

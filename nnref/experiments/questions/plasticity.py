@@ -1,6 +1,6 @@
 """LTP and LTD of different strength, or only one of them: what becomes of learning with B != W?
 
-A question of ours. questions/plasticity.py has the rule, tutorial 9 the mathematics:
+A question of ours. nnref/questions/plasticity.py has the rule, tutorial 9 the mathematics:
 
     one synapse    where it comes to rest (one_synapse.py)
     imbalance      an MLP on digits, eta_plus / eta_minus from 1/2 to 2, three sizes of batches,
