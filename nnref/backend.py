@@ -109,6 +109,13 @@ def describe() -> str:
     return f"CuPy {xp.__version__}, {name}, TF32 {'on' if tf32() else 'off'}"
 
 
+def flags() -> str:
+    """The flags of the command line for this device: "", or " --backend cupy" and " --tf32"."""
+    if xp is np:
+        return ""
+    return " --backend cupy --tf32" if tf32() else " --backend cupy"
+
+
 def versions() -> dict:
     """The versions, the machine and the linear algebra that results depend on."""
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

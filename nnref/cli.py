@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nnref import experiments
 from nnref.backend import describe, xp
+from nnref.backend import flags as device_flags
 from nnref.data import catalog
 from nnref.errors import InputError
 from nnref.experiments.images import Sources
@@ -133,8 +134,7 @@ def run_replicate(options) -> int:
             raise InputError(f"--{data_set}: expected class folders or an archive, found no {path}")
     flags = "".join(f" --{data_set} PATH" for data_set, path in places.items() if path)
     flags += f" --seeds {options.seeds}" if options.seeds else ""
-    flags += f" --backend {options.backend}" if options.backend else ""
-    command = f"python -m nnref replicate {name} --tier {options.tier}{flags}"
+    command = f"python -m nnref replicate {name} --tier {options.tier}{flags}{device_flags()}"
     print(f"{name}, {options.tier}: takes {experiment.MINUTES[options.tier]}; {describe()}")
     print(f"if interrupted, the same command continues; results: {out}")
     study = Study(name, options.tier, out, command)

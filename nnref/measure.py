@@ -137,11 +137,11 @@ def delta_angles(model, x, labels, loss=softmax_cross_entropy) -> list[float]:
 
 
 def backprop_twin(model, x):
-    """A copy of the network whose backward pass is backpropagation: B = W, nnref's `backward`s.
+    """A copy of the network whose backward pass is backpropagation: B = W, stock `backward`s.
 
-    A layer of a class derived from one of nnref.layers gets that one, since its own `backward` may
-    send errors another way. Raises InputError for other containers, unless `exact_backward` is
-    true, and for networks whose output on the batch x the copy does not reproduce.
+    A class derived from a layer of nnref.layers is replaced by that layer, since its own `backward`
+    may send errors another way. Raises InputError for any other class, unless it promises an
+    `exact_backward`, and for a network that the stock layers do not reproduce on the batch x.
     """
     twin = copy.deepcopy(model)
     expected = twin.forward(x)  # first: a forward pass may write weights, as Interneurons do
@@ -149,17 +149,18 @@ def backprop_twin(model, x):
         stock = next(c for c in type(layer).__mro__ if c.__module__.startswith("nnref.layers."))
         if stock not in (Layer, WeightLayer):
             layer.__class__ = stock
-        elif layer.layers and not layer.exact_backward:
+        elif not layer.exact_backward:
             raise InputError(
-                f"delta_angles: expected layers in Sequential and Residual, found {layer}, whose "
-                "exact gradient is not known"
+                f"delta_angles: expected the layers of nnref.layers, found {layer}: if its "
+                "backward is the exact derivative where B = W, set its exact_backward = True"
             )
         if isinstance(layer, WeightLayer):
-            layer.feedback = Backprop()
-    if not xp.allclose(twin.forward(x), expected, rtol=1e-4, atol=1e-6, equal_nan=True):
+            layer.feedback, layer.sends_error = Backprop(), True
+    difference = abs(twin.forward(x) - expected).max()
+    if float(difference) > 1e-4 * float(abs(expected).max()):
         raise InputError(
-            f"delta_angles: expected {type(model).__name__} to apply its layers in a row, "
-            "found another output; its exact gradient is not known"
+            f"delta_angles: expected {type(model).__name__} to compute what its layers, as in "
+            "nnref.layers, compute in a row, found another output; its exact gradient is not known"
         )
     return twin
 

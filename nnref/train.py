@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -80,6 +82,8 @@ class Training:
     label: str | None = None  # a name for a progress bar; None: no bar
     progress: Progress = field(default_factory=Progress)  # where to start; kept up to date
 
+    resumable: ClassVar[bool] = True  # from the middle of an epoch, by model, optimizer, progress
+
     def run(self) -> list[dict]:
         """Train to the end; return the history.
 
@@ -93,7 +97,7 @@ class Training:
         with threadpool_limits(1, user_api="blas"), self._bar() as bar:
             for epoch, order in self._orders():
                 start = time.perf_counter() - now.seconds
-                rest = order[self._starts()[now.step] :]
+                rest = order[self._starts[now.step] :]
                 for x, labels in batches(self.train, self.batch_size, rest, (self.seed, epoch)):
                     self._step(x, labels)
                     now.seconds = time.perf_counter() - start
@@ -119,6 +123,7 @@ class Training:
                 f"found {self.epochs} and {self.batch_size}"
             )
 
+    @cached_property
     def _starts(self) -> list[int]:
         """Where the batches of an epoch start, and where the last one ends."""
         count = len(self.train.labels)
@@ -127,7 +132,7 @@ class Training:
     @property
     def _steps(self) -> int:
         """How many steps an epoch has."""
-        return len(self._starts()) - 1
+        return len(self._starts) - 1
 
     def _orders(self):
         """(epoch, order of the images) of every epoch that is not finished yet."""

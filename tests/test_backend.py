@@ -103,3 +103,14 @@ def test_tf32_is_on_where_cupy_computes_and_its_variable_says_so(value, on, monk
     assert nnref.backend.tf32() is on
     monkeypatch.setattr(nnref.backend, "xp", np)
     assert nnref.backend.tf32() is False
+
+
+@pytest.mark.parametrize(
+    ("tf32", "flags"), [("", " --backend cupy"), ("1", " --backend cupy --tf32")]
+)
+def test_the_flags_of_a_recorded_command_say_what_computed(tf32, flags, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", tf32)
+    monkeypatch.setattr(nnref.backend, "xp", object())
+    assert nnref.backend.flags() == flags
+    monkeypatch.setattr(nnref.backend, "xp", np)
+    assert nnref.backend.flags() == ""

@@ -145,3 +145,10 @@ def test_a_full_disk_leaves_what_was_there(saved, monkeypatch):
         checkpoint.save(path, model, optimizer, Progress(), {})
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_history_of_an_earlier_version_is_read_with_the_present_names():
+    old = [{"epoch": 1, "train_loss": 0.5, "val_loss": 0.6, "val_accuracy": 0.7}]
+    new = [{"epoch": 1, "train_loss": 0.5, "held_out_loss": 0.6, "held_out_accuracy": 0.7}]
+    assert checkpoint.with_present_names(old) == new
+    assert checkpoint.with_present_names(new) == new

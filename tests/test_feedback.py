@@ -360,3 +360,45 @@ def test_a_rule_that_gives_another_shape_or_dtype_is_one_line_that_names_both(ru
         f"Linear(4, 3): expected {type(rule).__name__} to give a B of shape (4, 3) and "
         f"dtype float32, found {found}"
     )
+
+
+class Remembers(Backprop):
+    """A rule that keeps a list of its own."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, W):
+        self.seen.append(W.shape)
+        return W
+
+
+def test_layers_share_nothing_of_a_rule():
+    rule = Remembers()
+    model = models.mlp([8], (2, 2, 1), 3, feedback=rule)
+    model.forward(to_device(np.zeros((1, 2, 2, 1), "float32")))
+    model.backward(to_device(np.zeros((1, 3), "float32")))
+    lower, upper = measure.weight_layers(model)
+    assert (rule.seen, lower.feedback.seen, upper.feedback.seen) == ([], [], [(8, 3)])
+
+
+class Half(Feedback):
+    def __call__(self, W):
+        return 0.5
+
+
+class Forgetful(Backprop):
+    learns = True
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Half(), "Linear(4, 3): expected Half to give an array as B, found 0.5"),
+        (Forgetful(), "Linear(4, 3): expected Forgetful, which learns, to set B in born, found none"),
+    ],
+)
+def test_a_rule_without_a_usable_B_is_one_line(rule, words):
+    with pytest.raises(InputError) as caught:
+        models.mlp([], (2, 2, 1), 3, feedback=rule)
+    assert str(caught.value).startswith(words)

@@ -30,7 +30,10 @@ def test_every_rule_has_a_color_of_its_own():
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_bits_say_what_of_W_is_needed(name):
-    """Scaling W needs no bits of sign; B follows the scale, the signs, or neither of the two."""
+    """Bits at every step: B changes its sign with W. Bits once: it does so with the initial W.
+
+    32 bits: B is scaled as W is. One bit: B does not notice that W is scaled.
+    """
     rng = np.random.default_rng(0)
     W = to_device(rng.normal(size=(6, 5)))
     rule = rule_of_a_layer(KNOWN[name].rule, W, 0.5, normal, np.random.default_rng(1))

@@ -18,7 +18,7 @@ from nnref.measure import deltas, weight_layers
 from nnref.optim import SGD
 from nnref.questions import late
 from nnref.questions.late import Clock, LateErrors, LowPass, overlap, show, summed_gradient
-from nnref.train import train_step
+from nnref.train import evaluate, train_step
 
 CLOCKS = [Clock(4), Clock(4, 1), Clock(4, 3, 2.0), Clock(5, 2, 0, 3.0), Clock(3, 7, 1.5, 4.0)]
 
@@ -146,3 +146,45 @@ def test_the_gradient_of_a_stream_without_delay_is_that_of_all_images():
 def test_what_cannot_be_is_refused(clock, model, words):
     with pytest.raises(InputError, match=words):
         LateErrors(model, clock)
+
+
+def test_late_training_follows_its_schedule_and_calls_on_step_at_every_step_of_time():
+    images, labels = digits(16, "float32")
+    model, rates, times = net(dtype="float32"), [], []
+    optimizer = SGD(model, 1.0, 0)
+
+    def on_step(epochs):
+        times.append(epochs)
+        rates.append(optimizer.lr)
+
+    data = ImageSet(to_host(images), labels)
+    training = late.LateTraining(
+        model, optimizer, data, data, 2, batch_size=8, schedule=lambda t: 0.01 * (1 + t),
+        on_step=on_step, clock=Clock(hold=2),
+    )  # fmt: skip
+    history = training.run()
+    assert times == pytest.approx([0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2])
+    assert rates == pytest.approx([0.01 * (1 + t - 0.125) for t in times])
+    loss, accuracy = evaluate(model, data)
+    assert (history[-1]["held_out_loss"], history[-1]["held_out_accuracy"]) == (loss, accuracy)
+
+
+def test_the_training_loss_of_constant_weights_is_that_of_the_images():
+    images, labels = digits(16, "float32")
+    model = net(dtype="float32")
+    data = ImageSet(to_host(images), labels)
+    optimizer = SGD(model, 1e-30, 0)
+    training = late.LateTraining(model, optimizer, data, batch_size=8, clock=Clock(hold=3))
+    assert training.run()[0]["train_loss"] == pytest.approx(evaluate(model, data)[0], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_late_training_that_diverges_says_where():
+    images, labels = digits(16, "float32")
+    model = net(dtype="float32")
+    data = ImageSet(to_host(images), labels)
+    training = late.LateTraining(
+        model, SGD(model, 1e30, 0), data, batch_size=8, epochs=3, clock=Clock(hold=2)
+    )
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="diverged in step"):
+        training.run()

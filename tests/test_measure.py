@@ -13,6 +13,7 @@ from nnref.data.imageset import ImageSet
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback, RedrawnMagnitudes, SignSymmetry
 from nnref.layers import Layer, Linear, Sequential, Tanh
+from nnref.layers.base import WeightLayer
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
 from nnref.train import fit
@@ -188,6 +189,34 @@ def test_a_layer_whose_own_backward_is_another_one_is_compared_with_the_stock_la
     assert min(measure.delta_angles(model, x, labels)[:-1]) > 5
 
 
+class OwnWay(WeightLayer):
+    """Weights of a reader's own, whose error takes a way that no rule knows."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        W = rng.normal(size=(20, 20))
+        super().__init__(W, 0.1, None, rng, Backprop(), False, "float64")
+        self.D = to_device(rng.normal(size=(20, 20)))
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.params["W"]
+
+    def backward(self, delta):
+        self.grads = {"W": self.x.T @ delta}
+        return delta @ self.D.T
+
+
+class StraightThrough(Layer):
+    """An activation whose backward pass leaves its derivative out."""
+
+    def forward(self, sigma):
+        return xp.maximum(sigma, 0)
+
+    def backward(self, error):
+        return error
+
+
 class Wrapped(Layer):
     """A container that is neither Sequential nor Residual."""
 
@@ -216,11 +245,24 @@ class Silent(Sequential):
         self.layers[-1].backward(delta)
 
 
+def with_hidden(inner, layer):
+    """A multi-layer perceptron with one more layer below its last one."""
+    return Sequential(*inner.layers[:-1], layer, inner.layers[-1])
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (Wrapped, "delta_angles: expected layers in Sequential and Residual, found Wrapped()"),
-        (lambda inner: Doubled(*inner.layers), "delta_angles: expected Doubled to apply its"),
+        (Wrapped, "delta_angles: expected the layers of nnref.layers, found Wrapped(): if its"),
+        (
+            lambda inner: with_hidden(inner, OwnWay()),
+            "delta_angles: expected the layers of nnref.l",
+        ),
+        (lambda inner: with_hidden(inner, StraightThrough()), "delta_angles: expected the layers"),
+        (
+            lambda inner: Doubled(*inner.layers),
+            "delta_angles: expected Doubled to compute what its",
+        ),
         (lambda inner: Silent(*inner.layers), "deltas: expected a delta for every layer"),
     ],
 )
@@ -237,3 +279,23 @@ def test_a_container_that_promises_an_exact_backward_is_taken_at_its_word(rng):
     wrapped = Wrapped(inner)
     wrapped.exact_backward = True
     assert measure.delta_angles(wrapped, x, labels) == measure.delta_angles(inner, x, labels)
+
+
+def test_a_network_that_lets_no_layer_send_an_error_has_true_angles_too(rng):
+    """Direct feedback needs no error of a layer, so it may turn `sends_error` off everywhere."""
+    model, x, labels = direct_feedback(rng)
+    expected = measure.delta_angles(model, x, labels)
+    for layer in measure.weight_layers(model):
+        layer.sends_error = False
+    assert measure.delta_angles(model, x, labels) == expected
+
+
+def test_a_layer_that_computes_something_else_forward_is_refused(rng):
+    class Doubling(Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = models.mlp([20], (28, 28, 1), dtype="float64")
+    model.layers[-1].__class__ = Doubling
+    with pytest.raises(InputError, match="found another output; its exact gradient is not known"):
+        measure.delta_angles(model, normal(rng, (5, 28, 28, 1)), np.arange(5))

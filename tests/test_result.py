@@ -60,6 +60,8 @@ COMPARISONS = [
     lambda a, b: 100 - a > b * 3,
     lambda a, b: a > b > 1,
     lambda a, b: 1 < a < b,
+    lambda a, b: -a < b - 6,
+    lambda a, b: 12 / a < b,
 ]
 
 
@@ -147,3 +149,9 @@ def test_spread_is_the_mean_and_the_standard_deviation_of_a_sample():
 
 def test_a_row_has_a_name_and_cells_of_one_width():
     assert row("BP", ["1.0 ", "12.5*"], wide=5, cell=8) == "  BP       1.0    12.5*"
+
+
+def test_a_record_that_was_not_tested_is_no_accuracy():
+    """Measurements without training have no test; only a trial that diverged counts as 0."""
+    trials = [{"rule": "BP", "task": "strength", "history": []}, trial("BP", 0.9)]
+    assert Result({"trials": trials}).accuracies(rule="BP") == [90]

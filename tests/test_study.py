@@ -99,6 +99,8 @@ def test_the_learning_rate_is_that_of_the_best_held_out_accuracy(study, made_up)
     searches, trials = study.trials[:3], study.trials[3:]
     assert ["diverged" in trial for trial in searches] == [False, False, True]
     assert all(trial["search"] and not trial.get("test") for trial in searches)
+    assert not any("weight_angle_deg" in entry for t in searches for entry in t["history"])
+    assert all("weight_angle_deg" in entry for t in trials for entry in t["history"])
     assert [(t["images"], t["epochs"]) for t in searches] == [(40, 2)] * 3
     assert [(t["lr"], t["seed"], t["images"]) for t in trials] == [(0.05, 0, 64), (0.05, 1, 64)]
     assert all(trial["test"] and "search" not in trial for trial in trials)
@@ -171,3 +173,9 @@ def test_names_of_files_are_short_plain_and_different():
     assert name.startswith("a-b-c-SS-BP-last-lr0.1-")
     assert name != file_name(facts | {"search": False})
     assert len(file_name({"x": "y" * 500})) <= 120
+
+
+def test_a_learning_rate_is_never_chosen_on_the_test_images(study, made_up):
+    part = Part(data="digits", held_out=0, search_images=40, search_epochs=1)
+    with pytest.raises(InputError, match="paper: expected held-out images to choose a rate by"):
+        study.carry_out(experiment(part, [Setting({"rule": "BP"}, [0.1, 0.2])]), Sources())

@@ -107,3 +107,62 @@ def test_a_usual_training_takes_its_numbers_from_the_part_and_the_facts():
     assert [made.schedule(t) for t in (0, 2, 4)] == pytest.approx([0.2, 0.1, 0])
     other = usual_training(model, SGD(model, 0.2), part, facts, given, schedule=None)
     assert other.schedule is None
+
+
+def test_a_constraint_acts_after_every_step_and_before_a_checkpoint(study, monkeypatch):
+    """`on_step` of the training, such as a law, is called by the trial too."""
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+    times, made = [], parts()
+    W = made.training.model.layers[1].params["W"]
+
+    def constraint(epochs):
+        times.append(epochs)
+        W[...] = abs(W)
+
+    made.training.on_step = constraint
+    saved = []
+    save = trials.checkpoint.save
+    monkeypatch.setattr(
+        trials.checkpoint, "save", lambda *given: saved.append(float(W.min())) or save(*given)
+    )
+    study.trial(FACTS, lambda: made)
+    assert times == pytest.approx([i / 8 for i in range(1, 25)])  # 8 steps an epoch, 3 epochs
+    assert len(saved) > 1 and min(saved) >= 0
+
+
+def test_a_trial_that_is_interrupted_in_an_epoch_goes_on_bit_for_bit(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+
+    def interrupted():
+        made, steps = parts(), []
+
+        def stop(_):
+            steps.append(1)
+            if len(steps) == 13:  # in the midst of the second epoch
+                raise KeyboardInterrupt
+
+        made.training.on_step = stop
+        return made
+
+    with pytest.raises(KeyboardInterrupt):
+        study.trial(FACTS, interrupted)
+    resumed = study.trial(FACTS, parts)
+    whole = Study("paper", "smoke", tmp_path / "other").trial(FACTS, parts)
+    names = ("train_loss", "held_out_loss", "held_out_accuracy", "weight_angle_deg")
+    for a, b in zip(resumed["history"][1:], whole["history"][1:], strict=True):
+        assert [a[name] for name in names] == [b[name] for name in names]
+    assert resumed["test"] == whole["test"]
+
+
+def test_a_training_that_cannot_be_resumed_saves_no_checkpoint(study, monkeypatch):
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+    monkeypatch.setattr(trials.checkpoint, "save", pytest.fail)
+    made = parts()
+    made.training.resumable = False
+    assert study.trial(FACTS, lambda: made)["test"]
+
+
+def test_a_loss_that_is_not_finite_in_the_end_is_divergence(study, monkeypatch):
+    monkeypatch.setattr(trials, "score", lambda *_: {"loss": math.nan, "accuracy": 0.1})
+    record = study.trial(FACTS, parts)
+    assert record["diverged"] == "in the last step" and "test" not in record

@@ -31,7 +31,8 @@ def _calculated(operation):
 class Number(float):
     """A number that may not have been measured: NaN, whose comparisons are None, not False.
 
-    So a condition on it is neither true nor false.
+    So a condition on it is neither true nor false. `not`, `and`, max and min would take None for
+    False: `every` and `largest` do not.
     """
 
     __lt__, __le__ = _compared(operator.lt), _compared(operator.le)
@@ -40,9 +41,13 @@ class Number(float):
     __mul__ = __rmul__ = _calculated(operator.mul)
     __sub__, __rsub__ = _calculated(operator.sub), _calculated(lambda a, b: b - a)
     __truediv__ = _calculated(lambda a, b: a / b if b else math.nan)
+    __rtruediv__ = _calculated(lambda a, b: b / a if a else math.nan)
 
     def __abs__(self):
         return Number(abs(float(self)))
+
+    def __neg__(self):
+        return Number(-float(self))
 
 
 NOT_MEASURED = Number("nan")
@@ -60,7 +65,7 @@ def largest(values) -> Number:
     return NOT_MEASURED if not values or any(map(math.isnan, values)) else Number(max(values))
 
 
-def known(*numbers) -> bool:
+def all_measured(*numbers) -> bool:
     """Have all these numbers been measured?"""
     return not any(map(math.isnan, numbers))
 
@@ -108,7 +113,8 @@ class Result:
 
     def accuracies(self, **facts) -> list[float]:
         """Test accuracies in %, one for each seed; a trial that diverged counts as 0."""
-        return [100 * t["test"]["accuracy"] if "test" in t else 0.0 for t in self.trials(**facts)]
+        tested = [t for t in self.trials(**facts) if t.get("test") or "diverged" in t]
+        return [0.0 if "diverged" in t else 100 * t["test"]["accuracy"] for t in tested]
 
     def errors(self, **facts) -> list[float]:
         """Test errors in %, one for each seed."""

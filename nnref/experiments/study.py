@@ -115,6 +115,10 @@ class Study:
         """
         if len(setting.rates) <= 1:
             return setting.rates[0] if setting.rates else None
+        if not part.held_out:
+            raise InputError(
+                f"{self.name}: expected held-out images to choose a rate by, found none"
+            )
         few, found = images.fewer(part.search_images)._replace(test=None), {}
         for lr in setting.rates:
             facts = setting.facts | {"images": len(few.train.labels), "epochs": part.search_epochs}

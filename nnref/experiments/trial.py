@@ -44,7 +44,7 @@ class Parts(NamedTuple):
     also: tuple = ()
 
 
-def usual_training(model, optimizer, part, facts, images, **others) -> Training:
+def usual_training(model, optimizer, part, facts, images, kind=Training, **others) -> Training:
     """The Training of a trial from its part of a plan and its facts, with a cosine schedule.
 
     `others` are further fields of Training, or replace these.
@@ -55,7 +55,7 @@ def usual_training(model, optimizer, part, facts, images, **others) -> Training:
         "schedule": cosine(facts["lr"], facts["epochs"]),
         "seed": facts["seed"],
     }
-    return Training(model, optimizer, images.train, images.held_out, **fields | others)
+    return kind(model, optimizer, images.train, images.held_out, **fields | others)
 
 
 def fingerprint(parts: Parts) -> str:
@@ -71,6 +71,7 @@ def fingerprint(parts: Parts) -> str:
         "optimizer": (_kind(optimizer), {k: v for k, v in vars(optimizer).items() if k in NUMBERS}),
         "schedule": [schedule(training.epochs * i / 8) for i in range(8)],
         "rest": (training.epochs, training.batch_size, training.loss.__name__, *parts.also),
+        "format": 2,  # of the record
     }
     digest = hashlib.sha256(repr(settings).encode())
     for images in filter(None, (training.train, training.held_out, parts.test)):
@@ -106,7 +107,7 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
         nonlocal last_save
         if constraint:
             constraint(epochs)
-        if time.monotonic() - last_save > SAVE_EVERY:
+        if training.resumable and time.monotonic() - last_save > SAVE_EVERY:
             checkpoint.save(saved, model, optimizer, progress, facts)
             last_save = time.monotonic()
 

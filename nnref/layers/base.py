@@ -25,8 +25,8 @@ class Layer:
     layers           the layers inside this one, bottom first (none in most)
     training         BatchNorm uses the statistics of the batch while this is true
     sends_error      set to false in the first layer with weights: no layer below uses its error
-    exact_backward   of a container other than Sequential and Residual: true if its `backward` gives
-                     exact derivatives when all rules inside are Backprop (for measure.py)
+    exact_backward   of a layer that is not in nnref.layers: true if its `backward` gives exact
+                     derivatives when all rules inside are Backprop (for measure.py)
     """
 
     layers = ()
@@ -83,7 +83,14 @@ class WeightLayer(Layer):
         if bias:
             self.params["b"] = xp.zeros_like(W[..., 0, :])  # one for each column
         self.feedback = rule_of_a_layer(feedback, W, scale, distribution, rng)
+        if self.feedback.learns and not isinstance(getattr(self.feedback, "B", None), xp.ndarray):
+            name = type(feedback).__name__
+            raise InputError(f"{self}: expected {name}, which learns, to set B in born, found none")
         B = copy.deepcopy(self.feedback)(W)  # a copy of the rule: it may draw numbers
+        if not isinstance(B, xp.ndarray):
+            raise InputError(
+                f"{self}: expected {type(feedback).__name__} to give an array as B, found {B!r}"
+            )
         if B.shape != W.shape or B.dtype != W.dtype:
             raise InputError(
                 f"{self}: expected {type(feedback).__name__} to give a B of shape {W.shape} and "
@@ -96,7 +103,7 @@ def rule_of_a_layer(feedback, W, scale, distribution, rng):
 
     The stream is spawned from `rng`, so the draws of a rule do not change the initial weights.
     """
-    rule = copy.copy(feedback)
+    rule = copy.deepcopy(feedback)
     rule.rng = rng.spawn(1)[0]
     rule.born(W, scale, draw=partial(sample, distribution, rule.rng, W.shape, scale, W.dtype))
     return rule

@@ -127,10 +127,11 @@ class LateTraining(Training):
     """A `Training` on streams of images, with a step of the optimizer at every step of time.
 
     `batch_size` is the number of streams; images that do not fill a presentation of all streams
-    are left out. It starts at the beginning and is not interrupted: `on_step` and the parts of
-    `progress` within an epoch are not used.
+    are left out. It always starts at the beginning of an epoch: errors that are under way and
+    traces are not saved.
     """
 
+    resumable = False
     clock: Clock
 
     def run(self) -> list[dict]:
@@ -152,6 +153,8 @@ class LateTraining(Training):
                         raise self._diverged(f"step {t + 1} of epoch {epoch + 1}, loss {value}")
                     self.optimizer.step()
                     total += value
+                    if self.on_step:
+                        self.on_step(epoch + (t + 1) / steps)
                 self._end_epoch(total / steps, time.perf_counter() - start)
         return self.progress.history
 

@@ -15,7 +15,6 @@ For a tracking B this holds as long as the weights that agree are as large as th
 a fixed B it holds at birth.
 """
 
-import copy
 import math
 
 from nnref.backend import to_device, xp
@@ -72,7 +71,6 @@ class Inverted(Feedback):
         self.pathway = pathway
 
     def born(self, W, scale, draw):
-        self.pathway = copy.copy(self.pathway)  # one for each layer
         self.pathway.rng = self.rng
         self.pathway.born(W, scale, draw)
 

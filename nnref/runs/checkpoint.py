@@ -92,7 +92,17 @@ def restore(contents: dict, model, optimizer) -> Progress:
         rng.bit_generator.state = text["streams"][name]
     for name, value in text["numbers"].items():
         setattr(optimizer, name, value)
-    return Progress(**text["progress"] | {"loss_sum": to_device(contents["loss_sum"])})
+    progress = Progress(**text["progress"] | {"loss_sum": to_device(contents["loss_sum"])})
+    progress.history = with_present_names(progress.history)
+    return progress
+
+
+def with_present_names(history: list[dict]) -> list[dict]:
+    """A history of any version: once, `held_out_loss` and `..._accuracy` began with `val_`."""
+    return [
+        {("held_out_" + key[4:] if key.startswith("val_") else key): entry[key] for key in entry}
+        for entry in history
+    ]
 
 
 def _arrays(model, optimizer) -> dict:

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from nnref.errors import InputError
 from nnref.files import read_json
+from nnref.runs.checkpoint import with_present_names
 
 
 def read(folders: list[Path]) -> list[dict]:
@@ -21,6 +22,7 @@ def read(folders: list[Path]) -> list[dict]:
     ]
     groups = {}
     for result in results:
+        result["history"] = with_present_names(result["history"])
         rest = {name: v for name, v in result["settings"].items() if name != "seed"}
         groups.setdefault(json.dumps(rest), []).append(result)
     settings = [json.loads(key) for key in groups]

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nnref import measure
-from nnref.backend import describe, versions
+from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
@@ -68,7 +68,8 @@ def start(folder: Path | None, settings: Settings, save_every: float = 60) -> di
     if folder is not None:
         make_folder(folder / "checkpoints")
         facts = {
-            "command": f"python -m nnref train {as_flags(settings)} --out {quote(str(folder))}",
+            "command": f"python -m nnref train {as_flags(settings)} --out {quote(str(folder))}"
+            + flags(),
             "versions": versions(),
             "data": parts.facts,
         }

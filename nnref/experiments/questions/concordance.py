@@ -22,12 +22,12 @@ from nnref.experiments.result import (
     FOOT,
     Claim,
     Result,
+    all_measured,
     average,
     claim,
     equal,
     every,
     headline,
-    known,
     largest,
     row,
     spread,
@@ -232,7 +232,7 @@ def gap(result, data):
 def gaps(result):
     """Both gaps, in words."""
     found = {TITLES[data]: gap(result, data) for data in BOTH}
-    cells = [f"{title} {points:.1f}" for title, points in found.items() if known(points)]
+    cells = [f"{title} {points:.1f}" for title, points in found.items() if all_measured(points)]
     return f"largest difference of the means, points: {', '.join(cells) or '-'}"
 
 
@@ -297,7 +297,7 @@ def turns(result):
         f"{title} tracking up to {off:.1f} degrees off the prediction, fixed at p = 0 from "
         f"{birth:.1f} to {end:.1f}"
         for title, (off, birth, end) in found.items()
-        if known(off, birth, end)
+        if all_measured(off, birth, end)
     ]
     return "; ".join(cells) or "-"
 

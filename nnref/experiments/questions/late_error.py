@@ -21,20 +21,20 @@ from nnref.experiments.result import (
     FOOT,
     Claim,
     Result,
+    all_measured,
     average,
     claim,
     headline,
     in_words,
-    known,
     largest,
     row,
     words,
 )
 from nnref.experiments.study import Setting
-from nnref.experiments.trial import Parts
+from nnref.experiments.trial import Parts, usual_training
 from nnref.init import stream
 from nnref.measure import deltas, weight_layers
-from nnref.optim import SGD, cosine
+from nnref.optim import SGD
 from nnref.plots import experiments as draw
 from nnref.questions.late import Clock, LateTraining, overlap, summed_gradient
 from nnref.train import fit
@@ -102,12 +102,10 @@ def clocks(part: LatePart) -> list[Clock]:
 
 def parts(part: LatePart, facts: dict, images) -> Parts:
     """The network of a part, trained on streams. A trial is short; it saves no checkpoints."""
-    model, lr, epochs = _model(part, facts, images), facts["lr"], facts["epochs"]
+    model = _model(part, facts, images)
     clock = Clock(int(facts["hold"]), int(facts["delay"]), facts["smooth"], facts["trace"])
-    training = LateTraining(
-        model, SGD(model, lr, momentum=0), images.train, images.held_out, epochs, part.batch_size,
-        cosine(lr, epochs), facts["seed"], clock=clock,
-    )  # fmt: skip
+    optimizer = SGD(model, facts["lr"], momentum=0)
+    training = usual_training(model, optimizer, part, facts, images, LateTraining, clock=clock)
     return Parts(training, images.test, also=clock)
 
 
@@ -236,7 +234,7 @@ def ours(settings: dict):
 def by_rule(title, form, first, second):
     """Two numbers for each rule, in words; "-" if one of them was not measured."""
     cells = [form.format(*numbers) for numbers in zip(THREE, first, second, strict=True)]
-    return f"{title}: {', '.join(cells)}" if known(*first, *second) else "-"
+    return f"{title}: {', '.join(cells)}" if all_measured(*first, *second) else "-"
 
 
 def deviations(result, kind):
