@@ -395,7 +395,7 @@ class Forgetful(Backprop):
     ("rule", "words"),
     [
         (Half(), "Linear(4, 3): expected Half to give an array as B, found 0.5"),
-        (Forgetful(), "Linear(4, 3): expected Forgetful, which learns, to set B in born, found none"),
+        (Forgetful(), "Linear(4, 3): expected Forgetful, which learns, to set B in born"),
     ],
 )
 def test_a_rule_without_a_usable_B_is_one_line(rule, words):
