@@ -17,7 +17,15 @@ from nnref.losses import softmax_cross_entropy
 from nnref.measure import deltas, weight_layers
 from nnref.optim import SGD
 from nnref.questions import late
-from nnref.questions.late import Clock, LateErrors, LowPass, overlap, show, summed_gradient
+from nnref.questions.late import (
+    Clock,
+    LateErrors,
+    LowPass,
+    learning_strengths,
+    overlap,
+    show,
+    summed_gradient,
+)
 from nnref.train import evaluate, train_step
 
 CLOCKS = [Clock(4), Clock(4, 1), Clock(4, 3, 2.0), Clock(5, 2, 0, 3.0), Clock(3, 7, 1.5, 4.0)]
@@ -188,3 +196,22 @@ def test_late_training_that_diverges_says_where():
     )
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="diverged in step"):
         training.run()
+
+
+def test_learning_strengths_are_projections_on_what_is_taught_without_delay():
+    """One stream of 6 images, each held 4 steps; at a delay of 4 an error meets the next image."""
+    (images, labels), model = digits(6), net()
+    clocks = [Clock(4), Clock(4, 4), Clock(4, 24)]
+    on_time, late_by_one, never = learning_strengths(model, images, labels, clocks, streams=1)
+    assert on_time == {"all": [1.0] * 3, "images": [1.0] * 3}
+    assert never["all"] == [0.0] * 3
+
+    errors = [6 * to_host(delta) for delta in deltas(model, images, labels)]  # of single images
+    model.forward(images)
+    for i, layer in enumerate(weight_layers(model)):
+        x, d = to_host(layer.x), errors[i]
+        now, late = x.T @ d, x[1:].T @ d[:-1]
+        mean = 6 * np.outer(x.mean(axis=0), d.mean(axis=0))
+        for kind, off in (("all", 0), ("images", mean)):
+            expected = ((late - off) * (now - off)).sum() / ((now - off) ** 2).sum()
+            assert late_by_one[kind][i] == pytest.approx(expected)

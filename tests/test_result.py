@@ -9,14 +9,16 @@ from nnref.experiments.result import (
     Claim,
     Number,
     Result,
+    Table,
     average,
     equal,
     every,
     largest,
+    listed,
     measured,
-    row,
     spread,
 )
+from nnref.experiments.result import claim as claim_of
 
 
 def claim(conditions, guards=()):
@@ -147,8 +149,42 @@ def test_spread_is_the_mean_and_the_standard_deviation_of_a_sample():
     assert (spread([]), spread([1.25]), spread([1, 2, 3])) == ("-", "1.2", "2.0 ± 1.0")
 
 
-def test_a_row_has_a_name_and_cells_of_one_width():
-    assert row("BP", ["1.0 ", "12.5*"], wide=5, cell=8) == "  BP       1.0    12.5*"
+def test_a_table_has_names_and_cells_of_one_width_and_says_what_they_mean():
+    table, result = Table(5, 12), Result({"trials": TRIALS})
+    table.row("", ["lr 0.4"])
+    rules = {rule: {"rule": rule} for rule in ("BP", "KP")}
+    table.grid(result, rules, {"lr 0.4": {"lr": 0.4}, "lr 0.2": {"lr": 0.2}})
+    assert table.lines == [
+        "  " + 5 * " " + "      lr 0.4",
+        "  BP   " + "25.0 ± 35.4 " + "          - ",
+        "  KP   " + "          - " + "          - ",
+    ]
+    assert table.text().splitlines() == [*table.lines, *Table.foot]
+    table.headline({"data": "mnist", "network": "9-9", "images": 90, "epochs": 3})
+    assert table.lines[-1] == "mnist, 9-9, 90 images, 3 epochs"
+
+
+def test_claims_are_listed_in_their_order_and_named_after_their_conditions():
+    result = Result({"trials": TRIALS})
+
+    @claim_of("BP learns", "digits", lambda result: result.measured(rule="BP"))
+    def _it_learns(result):
+        yield "above 20", result.mean(rule="BP") > 20
+
+    @claim_of("FA", lambda result: f"{len(result.trials())} trials", lambda result: "-", "1", _one)
+    def _other(result):
+        yield "above 90", result.mean(rule="FA") > 90
+
+    first, second = listed(_it_learns, _other)(result)
+    assert (first.name, first.published, first.ours) == (
+        "it learns", "none in print", "25.0 ± 35.4 (2)",
+    )  # fmt: skip
+    assert (first.verdict, second.verdict) == ("reproduced", "not")
+    assert (second.setting, second.published, second.guards) == ("4 trials", "1", [("one", True)])
+
+
+def _one(result):
+    yield "one", True
 
 
 def test_a_record_that_was_not_tested_is_no_accuracy():

@@ -13,7 +13,7 @@ from nnref.experiments import trial as trials
 from nnref.experiments.images import Images
 from nnref.experiments.study import Part, Study
 from nnref.experiments.trial import score, usual_training, watch_layers
-from nnref.optim import SGD
+from nnref.optim import Adam
 from nnref.train import evaluate
 
 
@@ -101,12 +101,14 @@ def test_a_usual_training_takes_its_numbers_from_the_part_and_the_facts():
     model, given = models.mlp([8], (4, 4, 1), 4), Images(images(64), images(20, 1), None, {})
     facts = {"lr": 0.2, "epochs": 4, "seed": 7}
     part = Part(data="digits", batch_size=16)
-    made = usual_training(model, SGD(model, 0.2), part, facts, given)
+    made = usual_training(model, part, facts, given)
     assert (made.epochs, made.batch_size, made.seed) == (4, 16, 7)
     assert made.train is given.train and made.held_out is given.held_out
     assert [made.schedule(t) for t in (0, 2, 4)] == pytest.approx([0.2, 0.1, 0])
-    other = usual_training(model, SGD(model, 0.2), part, facts, given, schedule=None)
-    assert other.schedule is None
+    adam = Adam(model, 0.1)
+    other = usual_training(model, part, facts, given, adam, schedule=None)
+    assert other.schedule is None and other.optimizer is adam
+    assert (made.optimizer.lr, made.optimizer.momentum) == (0.2, 0.9)
 
 
 def test_a_constraint_acts_after_every_step_and_before_a_checkpoint(study, monkeypatch):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nnref.experiments.study import Part
 from nnref.feedback import Feedback
 from nnref.init import stream
-from nnref.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from nnref.layers import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
 from nnref.rules import known
 
 RULES = {  # by the short names of tables and figures
@@ -38,6 +38,13 @@ class NetworkPart(Part):
         """Data set and network, in words: 16-32-64."""
         shape = "-".join(str(count) for count in (*self.kernels, *self.units))
         return {"data": self.data, "network": shape}
+
+    def model(self, input_shape, rules: tuple, seed: int, norm: type | None = None) -> Sequential:
+        """The network under (rule, rule of the last layer); BatchNorm if it has convolutions."""
+        rule, last = rules
+        norm = norm or (BatchNorm if self.kernels else None)
+        shape = input_shape, self.kernels, self.units
+        return network(*shape, rule, seed, last_feedback=last, norm=norm)
 
 
 MNIST = NetworkPart(

@@ -132,13 +132,6 @@ class Result:
         """Accuracies for a table, with a star if the learning rate was `at_edge`, else a blank."""
         return spread(self.accuracies(**facts)) + ("*" if self.at_edge(**facts) else " ")
 
-    def grid(self, rows: dict, columns: dict, wide: int, cell: int, **facts) -> list[str]:
-        """Lines of a table, with a `cell` for every row and column, each a name with its facts."""
-        return [
-            row(name, [self.cell(**facts, **own, **of) for of in columns.values()], wide, cell)
-            for name, own in rows.items()
-        ]
-
     def at_edge(self, **facts) -> bool:
         """Was the smallest or largest learning rate chosen? A better one may lie outside then."""
         tried = [t["lr"] for t in self._all(facts) if "search" in t]
@@ -174,25 +167,40 @@ def words(settings: dict, data_sets=()) -> Callable:
     return lambda result: "; ".join(f"{TITLES[d]} {written(result, data=d)}" for d in data_sets)
 
 
-def in_words(number: Number, form: str = ".1f") -> str:
+def as_text(number: Number, form: str = ".1f") -> str:
     """A number for a text; "-" if it was not measured."""
     return "-" if math.isnan(number) else format(number, form)
 
 
-def row(name: str, cells, wide: int, cell: int) -> str:
-    """A line of a table: a name, `wide` columns across, and cells of `cell` columns each."""
-    return f"  {name:<{wide}}" + "".join(f"{text:>{cell}}" for text in cells)
+class Table:
+    """The lines of a table: names are `wide` columns across, cells `cell` columns each."""
 
+    foot = (
+        "test accuracy in %, mean ± standard deviation over the seeds",
+        "*: with the smallest or largest learning rate that was tried",
+    )
 
-def headline(trial: dict) -> str:
-    """The line above a table of trials like this one."""
-    return "{data}, {network}, {images} images, {epochs} epochs".format(**trial)
+    def __init__(self, wide: int, cell: int):
+        self.wide, self.cell, self.lines = wide, cell, []
 
+    def headline(self, trial: dict):
+        """What was trained, from the facts of one trial."""
+        self.lines.append("{data}, {network}, {images} images, {epochs} epochs".format(**trial))
 
-FOOT = [  # the lines below such a table
-    "test accuracy in %, mean ± standard deviation over the seeds",
-    "*: with the smallest or largest learning rate that was tried",
-]
+    def row(self, name: str, cells):
+        """A name and its cells."""
+        self.lines.append(
+            f"  {name:<{self.wide}}" + "".join(f"{text:>{self.cell}}" for text in cells)
+        )
+
+    def grid(self, result: Result, rows: dict, columns: dict, **facts):
+        """A cell of the result for every row and column, each a name with its facts."""
+        for name, own in rows.items():
+            self.row(name, [result.cell(**facts, **own, **of) for of in columns.values()])
+
+    def text(self) -> str:
+        """All lines, and those that explain them."""
+        return "\n".join([*self.lines, *self.foot])
 
 
 @dataclass
@@ -247,3 +255,8 @@ def claim(text: str, setting, ours: Callable, published="none in print", guards=
         return made
 
     return decorate
+
+
+def listed(*claims: Callable) -> Callable:
+    """The function `claims` of an experiment: from a Result to all of its claims."""
+    return lambda result: [claim_of(result) for claim_of in claims]

@@ -19,7 +19,7 @@ from nnref.data.imageset import ImageSet, batches, choose
 from nnref.errors import InputError
 from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
-from nnref.optim import cosine
+from nnref.optim import SGD, cosine
 from nnref.runs import checkpoint
 from nnref.train import Training, outputs_of
 
@@ -44,10 +44,12 @@ class Parts(NamedTuple):
     also: tuple = ()
 
 
-def usual_training(model, optimizer, part, facts, images, kind=Training, **others) -> Training:
+def usual_training(
+    model, part, facts, images, optimizer=None, kind=Training, **others
+) -> Training:  # fmt: skip
     """The Training of a trial from its part of a plan and its facts, with a cosine schedule.
 
-    `others` are further fields of Training, or replace these.
+    optimizer    None: SGD with momentum 0.9. `others` are more fields of Training, or replace these
     """
     fields = {
         "epochs": facts["epochs"],
@@ -55,6 +57,7 @@ def usual_training(model, optimizer, part, facts, images, kind=Training, **other
         "schedule": cosine(facts["lr"], facts["epochs"]),
         "seed": facts["seed"],
     }
+    optimizer = optimizer or SGD(model, facts["lr"], momentum=0.9)
     return kind(model, optimizer, images.train, images.held_out, **fields | others)
 
 

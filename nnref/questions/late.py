@@ -37,7 +37,7 @@ from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.layers import Linear, Sequential
 from nnref.losses import softmax_cross_entropy
-from nnref.measure import weight_layers
+from nnref.measure import deltas, weight_layers
 from nnref.train import Training
 
 
@@ -173,6 +173,43 @@ def summed_gradient(model, images, labels, clock: Clock, streams: int) -> list:
         for total, layer in zip(sums, layers, strict=True):
             total += layer.grads["W"]
     return sums
+
+
+def learning_strengths(model, images, labels, clocks: list[Clock], streams: int) -> list[dict]:
+    """For each clock: the share of what a stream teaches without delay that it teaches so late.
+
+    No weight changes. All clocks have the same `hold`; images and labels as in `show`. The entry of
+    a clock has a list with a number for each layer, bottom first, under two names:
+
+    all       the projection of the sum of gradients on the sum without delay
+    images    the same after subtracting from both what false pairs teach, mean(x)^T mean(delta)
+    """
+    (hold,) = {clock.hold for clock in clocks}
+    exact = summed_gradient(model, images, labels, Clock(hold), streams)
+    means = _taught_by_means(model, images, labels, hold * len(labels) / streams)
+    entries = []
+    for clock in clocks:
+        sums = summed_gradient(model, images, labels, clock, streams)
+        layers = list(zip(sums, exact, means, strict=True))
+        shares = [_projection(late, now) for late, now, _ in layers]
+        of_images = [_projection(late - mean, now - mean) for late, now, mean in layers]
+        entries.append({"all": shares, "images": of_images})
+    return entries
+
+
+def _taught_by_means(model, images, labels, steps) -> list:
+    """What mean input and mean delta of every layer teach in so many steps, streams averaged."""
+    errors = deltas(model, images, labels)
+    model.forward(images)
+    return [
+        steps * layer.x.mean(axis=0)[:, None] * len(images) * delta.mean(axis=0)
+        for layer, delta in zip(weight_layers(model), errors, strict=True)
+    ]
+
+
+def _projection(a, b) -> float:
+    """The share of b that a contains."""
+    return float((a * b).sum() / (b * b).sum())
 
 
 def overlap(clock: Clock, lag: int = 0) -> float:

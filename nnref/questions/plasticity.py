@@ -19,8 +19,11 @@ u is nearly 0, but the mean of |u| is not, since gradients over few examples are
 
 import math
 
-from nnref.backend import xp
+import numpy as np
+
+from nnref.backend import to_device, to_host, xp
 from nnref.errors import InputError
+from nnref.layers import Linear
 from nnref.measure import weight_layers
 from nnref.optim import Optimizer
 
@@ -149,6 +152,30 @@ def resting_gradient(change, plus: float, minus: float, noise: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if change(plus, minus, middle, noise) < 0 else (low, middle)
     return -high
+
+
+def weights_at_rest(optimizer, pairs: list, noise: float, rng, lr: float, count=1000, steps=600):
+    """What `resting_gradient` derives, measured: the mean resting w for each pair of strengths.
+
+    optimizer    Plasticity or ManhattanPlasticity
+    pairs        (plus, minus), each the strengths of `count` synapses
+    noise        standard deviation of the gradient, which is normal with mean w: E = w^2/2
+    lr           learning rate; a step should be small beside the noise
+    steps        until the synapses are at rest; then as many to average over
+
+    All synapses are one layer with one input; those of the same pair form a cell type.
+    """
+    layer = Linear(1, count * len(pairs), rng, bias=False, dtype="float64")
+    W = layer.params["W"]
+    W[...] = 0
+    strengths = to_device(np.repeat(pairs, count, axis=0).T)
+    learner, total = optimizer(layer, lr, [strengths]), 0
+    for t in range(2 * steps):
+        layer.grads = {"W": W + noise * to_device(rng.normal(size=W.shape))}
+        learner.step()
+        total = total + W * (t >= steps)
+    means = to_host(total).reshape(-1, count).mean(axis=1) / steps
+    return means.tolist()
 
 
 def _check(optimizer, bound):

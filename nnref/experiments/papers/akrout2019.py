@@ -1,6 +1,4 @@
-"""Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, "Deep learning without weight transport"
-(arXiv 1904.05391), the MNIST network of the paper's code: B need not be fixed. Under Kolen-Pollack
-B learns by the same local product as W, and the network comes to match backpropagation.
+"""Akrout et al. 2019: under Kolen-Pollack B learns as W does, and the network comes to match BP.
 
     Akrout et al.    784-500-10, sigmoid units and outputs, cross-entropy of each output, SGD
                      without momentum or weight decay, batches of 128, learning rate 0.2 (KP 0.3),
@@ -19,11 +17,11 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from nnref import feedback
 from nnref.backend import to_device
-from nnref.experiments.result import Claim, Result, average, claim, measured, spread
+from nnref.experiments.result import Result, average, claim, listed, measured, spread
 from nnref.experiments.study import Part, Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
+from nnref.feedback import Backprop, FeedbackAlignment, KolenPollack, NoFeedback
 from nnref.init import normal, stream
 from nnref.layers import Flatten, Linear, Sequential, Sigmoid
 from nnref.losses import sigmoid_cross_entropy
@@ -66,24 +64,24 @@ def xavier_normal(rng, shape, fan_in, fan_out):
     return normal(rng, shape, math.sqrt(1 / (fan_in + fan_out)))
 
 
-class XavierAlignment(feedback.FeedbackAlignment):
+class XavierAlignment(FeedbackAlignment):
     """Feedback alignment whose B is drawn from the distribution of W."""
 
     def born(self, W, scale, draw):
         self.B = to_device(xavier_normal(self.rng, W.shape, *W.shape).astype(W.dtype))
 
 
-class XavierKolenPollack(feedback.KolenPollack):
+class XavierKolenPollack(KolenPollack):
     """Kolen-Pollack from such a B; there is no weight decay, so W - B never changes."""
 
     born = XavierAlignment.born
 
 
 RULES = {  # name -> rule, learning rate
-    "BP": (feedback.Backprop(), 0.2),
+    "BP": (Backprop(), 0.2),
     "FA": (XavierAlignment(), 0.2),
     "KP": (XavierKolenPollack(), 0.3),
-    "last layer only": (feedback.NoFeedback(), 0.2),
+    "last layer only": (NoFeedback(), 0.2),
 }
 
 
@@ -101,14 +99,13 @@ def parts(part: AkroutPart, facts: dict, images) -> Parts:
     model = Sequential(Flatten(), hidden, Sigmoid(), Linear(part.hidden, 10, **options))
     model.send_no_error_below()
     optimizer, loss = SGD(model, facts["lr"], momentum=0), sigmoid_cross_entropy
-    training = usual_training(model, optimizer, part, facts, images, schedule=None, loss=loss)
+    training = usual_training(model, part, facts, images, optimizer, schedule=None, loss=loss)
     return Parts(training, images.test, look=partial(watch_layers, loss=loss))
 
 
 def histories(result: Result, rule: str, epochs: int) -> list[list[dict]]:
     """The histories of the trials that took at least so many epochs, one for each seed."""
-    found = [trial["history"] for trial in result.trials(rule=rule)]
-    return [history for history in found if len(history) > epochs]
+    return [t["history"] for t in result.trials(rule=rule) if len(t["history"]) > epochs]
 
 
 def accuracy(entry: dict) -> float:
@@ -214,6 +211,4 @@ def _turn(result):
     yield "larger after 400 than after 10", last > tenth
 
 
-def claims(result: Result) -> list[Claim]:
-    """The logs of Akrout et al., compared with those of nnref."""
-    return [claim_of(result) for claim_of in (_thirty_epochs, _in_the_end, _turn)]
+claims = listed(_thirty_epochs, _in_the_end, _turn)

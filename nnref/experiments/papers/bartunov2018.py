@@ -1,13 +1,10 @@
-"""Bartunov, Santoro, Richards, Marris, Hinton & Lillicrap 2018, "Assessing the scalability of
-biologically-motivated deep learning algorithms and architectures" (NeurIPS, arXiv 1807.04587):
-feedback alignment (FA) learns digits well, but falls behind backpropagation (BP) on photographs,
-most of all where neurons see only a part of the image and share no weights.
+"""Bartunov et al. 2018: how far does FA fall behind BP, on digits and on photographs?
 
-    Bartunov et al.    fully and locally connected networks on MNIST and CIFAR-10 (larger ones on
-                       ImageNet), trained to the end; target propagation beside FA, not done here
-    here               networks of these kinds and a convolutional one, scaled down, few epochs of
-                       SGD with momentum on images as they are (no crops, no flips); every network
-                       chooses its own learning rate under every rule
+Bartunov et al.    fully and locally connected networks on MNIST and CIFAR-10 (larger ones on
+                   ImageNet), trained to the end; target propagation beside FA, not done here
+here               networks of these kinds and a convolutional one, scaled down, few epochs of
+                   SGD with momentum on images as they are (no crops, no flips); every network
+                   chooses its own learning rate under every rule
 """
 
 from dataclasses import dataclass
@@ -18,10 +15,9 @@ from matplotlib.figure import Figure
 from nnref import models
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
-from nnref.experiments.result import FOOT, Claim, Result, average, claim, measured, row, spread
+from nnref.experiments.result import Result, Table, average, claim, listed, measured, spread
 from nnref.experiments.study import Part, Setting
 from nnref.experiments.trial import Parts, usual_training
-from nnref.optim import SGD
 from nnref.plots import experiments as draw
 
 PAPER = (
@@ -43,8 +39,7 @@ NETWORKS = {
     "locally connected": models.locally_connected,
     "convolutional": models.cifar_cnn,
 }
-FULL, LOCAL, SHARED = NETWORKS
-MOMENTUM = 0.9
+DENSE, LOCAL, SHARED = NETWORKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,24 +53,19 @@ class NetworksPart(Part):
     seeds: int = 3
 
 
-TIERS = {
-    "smoke": [
-        NetworksPart(
-            data="digits", take=60, width=0.05, rates=(0.02, 0.1),
-            search_images=50, search_epochs=1, batch_size=25, seeds=2,
-        ),
-    ],
-    "small": [
-        NetworksPart(data="mnist", take=20_000, width=0.25, search_images=3_000, epochs=3),
-        NetworksPart(
-            data="cifar10", take=8_000, width=0.25, search_images=3_000, epochs=6, seeds=2,
-        ),
-    ],
-    "full": [
-        NetworksPart(data="mnist", epochs=20, batch_size=100),
-        NetworksPart(data="cifar10", search_epochs=3, epochs=60, batch_size=100),
-    ],
-}  # fmt: skip
+DIGITS = NetworksPart(
+    data="digits", take=60, width=0.05, rates=(0.02, 0.1),
+    search_images=50, search_epochs=1, batch_size=25, seeds=2,
+)  # fmt: skip
+SMALL = [
+    NetworksPart(data="mnist", take=20_000, width=0.25, search_images=3_000, epochs=3),
+    NetworksPart(data="cifar10", take=8_000, width=0.25, search_images=3_000, epochs=6, seeds=2),
+]
+FULL = [
+    NetworksPart(data="mnist", epochs=20, batch_size=100),
+    NetworksPart(data="cifar10", search_epochs=3, epochs=60, batch_size=100),
+]
+TIERS = {"smoke": [DIGITS], "small": SMALL, "full": FULL}
 MINUTES = {"smoke": "5 seconds", "small": "20 minutes on 2 cores", "full": "hours on a GPU"}
 
 
@@ -91,8 +81,7 @@ def parts(part: NetworksPart, facts: dict, images) -> Parts:
     """A network under a rule, as narrow as the part says."""
     build, (feedback, _) = NETWORKS[facts["network"]], rules_of(facts["rule"])
     model = build(images.shape, feedback=feedback, width=part.width, seed=facts["seed"])
-    optimizer = SGD(model, facts["lr"], MOMENTUM)
-    return Parts(usual_training(model, optimizer, part, facts, images), images.test)
+    return Parts(usual_training(model, part, facts, images), images.test)
 
 
 def errors(result: Result, data: str, network: str) -> dict[str, list[float]]:
@@ -102,18 +91,19 @@ def errors(result: Result, data: str, network: str) -> dict[str, list[float]]:
 
 def table(result: Result) -> str:
     """Test errors in %, those of Bartunov et al. beside ours."""
-    lines = []
+    table = Table(39, 11)
+    table.foot = [line.replace("accuracy", "error") for line in Table.foot]
     for data in result.values("data"):
-        first = result.trials(data=data)[0]
-        lines.append("{data}, width {width}, {images} images, {epochs} epochs".format(**first))
-        lines.append(row("", ["ours"], 37, 13) + f"{'published':>11}")
+        headline = "{data}, width {width}, {images} images, {epochs} epochs"
+        table.lines.append(headline.format(**result.trials(data=data)[0]))
+        table.row("", ["ours", "published"])
         for network in NETWORKS:
             for rule, values in errors(result, data, network).items():
                 edge = result.at_edge(data=data, network=network, rule=rule)
-                published = PUBLISHED.get(data, {}).get(network, {}).get(rule, "-")
                 cell = spread(values) + ("*" if edge else " ")
-                lines.append(row(f"{network:<20}{rule}", [cell], 37, 13) + f"{published:>11}")
-    return "\n".join([*lines, FOOT[0].replace("accuracy", "error"), FOOT[1]])
+                published = PUBLISHED.get(data, {}).get(network, {}).get(rule, "-")
+                table.row(f"{network:<20}{rule}", [cell, published])
+    return table.text()
 
 
 def figures(result: Result) -> dict[str, Figure]:
@@ -158,24 +148,24 @@ def learns(result, data, networks):
 @claim(
     "On MNIST FA is less than half a point behind BP",
     partial(setting_of, data="mnist"),
-    partial(ours, data="mnist", networks=(FULL, LOCAL)),
+    partial(ours, data="mnist", networks=(DENSE, LOCAL)),
     published="test error, fully connected BP 1.48, FA 1.85; locally connected 1.17, 1.26 %",
-    guards=partial(learns, data="mnist", networks=(FULL, LOCAL)),
+    guards=partial(learns, data="mnist", networks=(DENSE, LOCAL)),
 )
 def _mnist(result):
-    for network in (FULL, LOCAL):
+    for network in (DENSE, LOCAL):
         yield f"{network}: FA at most 0.5 points above BP", gap(result, "mnist", network) <= 0.5
 
 
 @claim(
     "On CIFAR-10 a fully connected network learns under FA as under BP",
     partial(setting_of, data="cifar10"),
-    partial(ours, data="cifar10", networks=(FULL,)),
+    partial(ours, data="cifar10", networks=(DENSE,)),
     published="test error BP 41.3, FA 42.0 %",
-    guards=partial(learns, data="cifar10", networks=(FULL,)),
+    guards=partial(learns, data="cifar10", networks=(DENSE,)),
 )
 def _cifar10(result):
-    yield "FA at most 1 point above BP", gap(result, "cifar10", FULL) <= 1
+    yield "FA at most 1 point above BP", gap(result, "cifar10", DENSE) <= 1
 
 
 @claim(
@@ -188,13 +178,11 @@ def _cifar10(result):
 def _harder_images(result):
     gaps = {network: gap(result, "cifar10", network) for network in NETWORKS}
     for network in NETWORKS:
-        wider = gaps[network] > gap(result, "mnist", network)
-        yield f"{network}: a wider gap on CIFAR-10 than on MNIST", wider
+        on_mnist = gap(result, "mnist", network)
+        yield f"{network}: a wider gap on CIFAR-10 than on MNIST", gaps[network] > on_mnist
     for network in (LOCAL, SHARED):
-        wider = gaps[network] > gaps[FULL]
-        yield f"CIFAR-10: a wider gap in the {network} network", wider
+        yield f"CIFAR-10: a wider gap in the {network} network", gaps[network] > gaps[DENSE]
 
 
-def claims(result: Result) -> list[Claim]:
-    """FA beside BP on digits and on photographs, and in which networks it falls behind."""
-    return [claim_of(result) for claim_of in (_mnist, _cifar10, _harder_images)]
+# FA beside BP on digits and on photographs, and in which networks it falls behind
+claims = listed(_mnist, _cifar10, _harder_images)

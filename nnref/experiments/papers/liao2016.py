@@ -1,12 +1,9 @@
-"""Liao, Leibo & Poggio 2016, "How important is weight symmetry in backpropagation?" (AAAI, arXiv
-1510.05067): the magnitudes of the feedback do not matter, its signs do, and BatchNorm (BN) and/or
-"Batch Manhattan" (BM: only the sign of a gradient is used) are indispensable.
+"""Liao, Leibo & Poggio 2016: every rule, without and with BatchNorm and Batch Manhattan.
 
-    Liao et al.    15 data sets; B = sign(W) itself in uSF ("bare" below), others with random
-                   magnitudes
-    here           an MLP on MNIST and a small convolutional network on CIFAR-10, every rule with
-                   and without BN and BM; where B is not bare, with the lambda of Xiao et al. 2018,
-                   which keeps it as large as W. Every setting chooses its own learning rate
+Liao et al.    15 data sets; B = sign(W) itself in uSF ("bare" below)
+here           an MLP on MNIST and a small convolutional network on CIFAR-10; where B is not
+               bare, the lambda of Xiao et al. 2018 keeps it as large as W; every setting
+               chooses its own learning rate
 """
 
 from dataclasses import dataclass
@@ -16,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, RULES, NetworkPart, network
-from nnref.experiments.result import FOOT, Claim, Result, claim, every, headline, row, words
+from nnref.experiments.result import Result, Table, claim, every, listed, words
 from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training
 from nnref.feedback import SignSymmetry
@@ -44,7 +41,6 @@ VARIANTS = {  # name -> what stands before every ReLU, optimizer
     "BN": (BatchNorm, SGD),
     "BN + BM": (BatchNorm, BatchManhattan),
 }
-MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,27 +61,22 @@ WIDE = {
     "BN": [1e-3, 0.01, 0.05, 0.25, 1.0],
     "BN + BM": [2e-4, 1e-3, 5e-3, 0.02],
 }
-TIERS = {
-    "smoke": [
-        VariantsPart(
-            data="digits", take=60, kernels=[2, 3], units=[5], rates=ONE, batch_size=25, seeds=2,
-        ),
-    ],
-    "small": [
-        VariantsPart(
-            data="mnist", kernels=[], units=[256, 256, 256], rates=WIDE,
-            search_images=8_000, search_epochs=1, epochs=5,
-        ),
-        VariantsPart(
-            data="cifar10", take=6_000, kernels=[16, 32], units=[64], rates=WIDE,
-            search_images=4_000, search_epochs=1, epochs=4, batch_size=32, seeds=2,
-        ),
-    ],
-    "full": [
-        VariantsPart(data="mnist", kernels=[], units=[500, 500, 500], rates=WIDE, epochs=20),
-        VariantsPart(data="cifar10", kernels=[64, 128], units=[256], rates=WIDE, epochs=60),
-    ],
-}  # fmt: skip
+DIGITS = VariantsPart(
+    data="digits", take=60, kernels=[2, 3], units=[5], rates=ONE, batch_size=25, seeds=2
+)
+MNIST = VariantsPart(
+    data="mnist", kernels=[], units=[256, 256, 256], rates=WIDE,
+    search_images=8_000, search_epochs=1, epochs=5,
+)  # fmt: skip
+CIFAR10 = VariantsPart(
+    data="cifar10", take=6_000, kernels=[16, 32], units=[64], rates=WIDE,
+    search_images=4_000, search_epochs=1, epochs=4, batch_size=32, seeds=2,
+)  # fmt: skip
+FULL = [
+    VariantsPart(data="mnist", kernels=[], units=[500, 500, 500], rates=WIDE, epochs=20),
+    VariantsPart(data="cifar10", kernels=[64, 128], units=[256], rates=WIDE, epochs=60),
+]
+TIERS = {"smoke": [DIGITS], "small": [MNIST, CIFAR10], "full": FULL}
 MINUTES = {"smoke": "5 seconds", "small": "25 minutes on 2 cores", "full": "hours on a GPU"}
 
 
@@ -101,19 +92,20 @@ def parts(part: VariantsPart, facts: dict, images) -> Parts:
     norm, optimizer = VARIANTS[facts["variant"]]
     rule = FEEDBACK[facts["rule"]]
     model = network(images.shape, part.kernels, part.units, rule, facts["seed"], norm=norm)
-    optimizer = optimizer(model, facts["lr"], MOMENTUM)
-    return Parts(usual_training(model, optimizer, part, facts, images), images.test)
+    training = usual_training(model, part, facts, images, optimizer(model, facts["lr"]))
+    return Parts(training, images.test)
 
 
 def table(result: Result) -> str:
     """Test accuracy of every rule without and with BatchNorm and Batch Manhattan."""
     rules = {rule: {"rule": rule} for rule in FEEDBACK}
     variants = {variant: {"variant": variant} for variant in VARIANTS}
-    lines = []
+    table = Table(17, 14)
     for data in result.values("data"):
-        lines += [headline(result.trials(data=data)[0]), row("", VARIANTS, 17, 14)]
-        lines += result.grid(rules, variants, 17, 14, data=data)
-    return "\n".join([*lines, *FOOT])
+        table.headline(result.trials(data=data)[0])
+        table.row("", VARIANTS)
+        table.grid(result, rules, variants, data=data)
+    return table.text()
 
 
 def figures(result: Result) -> dict[str, Figure]:
@@ -127,8 +119,8 @@ def figures(result: Result) -> dict[str, Figure]:
         with_bn = {rule: result.accuracies(data=data, rule=rule, variant="BN") for rule in FEEDBACK}
         signs = {1: with_bn["uSF"]} | {float(p[4:]): with_bn[p] for p in PARTIAL}
         lines = [("a share p of W's signs", *draw.STYLES["uSF"], signs)]
-        for rule in ("BP", "FA", "last layer only"):
-            lines.append((rule, *draw.STYLES[rule], {0.5: with_bn[rule], 1: with_bn[rule]}))
+        for rule in ("BP", "FA", "last layer only"):  # level lines, at p = 0.5 and 1
+            lines.append((rule, *draw.STYLES[rule], dict.fromkeys((0.5, 1), with_bn[rule])))
         concordance[f"test accuracy on {TITLES[data]} (%)"] = lines
     if not everywhere:
         return {}
@@ -172,12 +164,10 @@ def _magnitudes(result):
     published="stated in the abstract",
 )
 def _signs(result):
-    def falls(data):
+    said = "MNIST: falls from p = 1 over 0.9 and 0.75 to 0.5", "CIFAR-10: the same"
+    for data, condition in zip(BOTH, said, strict=True):
         means = [result.mean(data=data, rule=rule, variant="BN") for rule in ("uSF", *PARTIAL)]
-        return every(more > fewer for more, fewer in pairwise(means))
-
-    yield "MNIST: falls from p = 1 over 0.9 and 0.75 to 0.5", falls("mnist")
-    yield "CIFAR-10: the same", falls("cifar10")
+        yield condition, every(more > fewer for more, fewer in pairwise(means))
 
 
 def without_and_with(result):
@@ -202,6 +192,5 @@ def _indispensable(result):
     yield "MNIST: each at least 1 point behind BP without both", every(gap >= 1 for gap in on_mnist)
 
 
-def claims(result: Result) -> list[Claim]:
-    """The three sentences of the abstract."""
-    return [claim_of(result) for claim_of in (_magnitudes, _signs, _indispensable)]
+# the three sentences of the abstract
+claims = listed(_magnitudes, _signs, _indispensable)

@@ -1,6 +1,4 @@
-"""Lillicrap, Cownden, Tweed & Akerman 2016, "Random synaptic feedback weights support error
-backpropagation for deep learning" (Nature Communications 7:13276): a network learns although its
-errors travel back through random fixed synapses, because its forward weights align with them.
+"""Lillicrap et al. 2016: a network learns although its errors travel back through random synapses.
 
     Lillicrap et al.    a linear network 30-20-10 that learns a linear map online, learning rate
                         0.001, W uniform in +-0.01, B uniform in +-0.5; and 784-1000-10 sigmoid
@@ -21,11 +19,11 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from nnref import feedback
 from nnref.backend import to_device, to_host
-from nnref.experiments.result import Claim, Result, average, claim, measured, spread
+from nnref.experiments.result import Result, average, claim, listed, measured, spread
 from nnref.experiments.study import Part, Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
+from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
 from nnref.init import glorot_uniform, normal, sample, stream, uniform
 from nnref.layers import Flatten, Linear, Sequential, Sigmoid
 from nnref.losses import mean_squared_error, squared_error
@@ -43,8 +41,6 @@ SIZES = 30, 20, 10  # units of the linear network
 LINEAR_RATE = 1e-3  # learning rate of the linear task, for every single example
 LOOK_EVERY = 100  # examples of the linear task
 RATES = [0.003, 0.01, 0.03, 0.1]  # learning rates to choose from on MNIST
-MOMENTUM = 0.9  # on MNIST
-LOG_ODDS = math.log(0.1 / 0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +73,14 @@ TIERS = {
 MINUTES = {"smoke": "a few seconds", "small": "6 minutes", "full": "half an hour on 2 cores"}
 
 
-class UniformAlignment(feedback.FeedbackAlignment):
+class UniformAlignment(FeedbackAlignment):
     """Feedback alignment with B uniform in +-0.5, as in the linear task of Lillicrap et al."""
 
     def born(self, W, scale, draw):
         self.B = sample(uniform, self.rng, W.shape, 0.5, W.dtype)
 
 
-RULES = {
-    "BP": feedback.Backprop(), "FA": UniformAlignment(), "last layer only": feedback.NoFeedback(),
-}  # fmt: skip
+RULES = {"BP": Backprop(), "FA": UniformAlignment(), "last layer only": NoFeedback()}
 
 
 def plan(part: LinearPart | DigitsPart):
@@ -145,12 +139,11 @@ def parts(part: DigitsPart, facts: dict, images) -> Parts:
     options = {"rng": rng, "init": glorot_uniform, "feedback": rule}
     hidden = Linear(math.prod(images.shape), part.hidden, **options)
     top = Linear(part.hidden, 10, **options)
-    top.params["b"][:] = LOG_ODDS
+    top.params["b"][:] = math.log(0.1 / 0.9)
     model = Sequential(Flatten(), hidden, Sigmoid(), top, Sigmoid())
     model.send_no_error_below()
-    optimizer, loss = SGD(model, facts["lr"], MOMENTUM), squared_error
-    training = usual_training(model, optimizer, part, facts, images, schedule=None, loss=loss)
-    return Parts(training, images.test, look=partial(watch_layers, loss=loss))
+    training = usual_training(model, part, facts, images, schedule=None, loss=squared_error)
+    return Parts(training, images.test, look=partial(watch_layers, loss=squared_error))
 
 
 def linear(result: Result, quantity: str, examples: int, rule: str = "FA") -> list[float]:
@@ -175,11 +168,11 @@ def table(result: Result) -> str:
     """The linear task over time, then MNIST."""
     looks = times(result)
     looks = [looks[round(share * (len(looks) - 1))] for share in (0, 0.06, 0.1, 0.2, 0.5, 1)]
-    lines = [f"{'linear 30-20-10, after examples':<34}" + "".join(f"{t:>13}" for t in looks)]
+    line = ("{:<34}" + "{:>13}" * len(looks)).format
+    lines = [line("linear 30-20-10, after examples", *looks)]
     angles = "delta_to_bp", "delta_to_pinv", "bp_to_pinv", "W_to_B"
     for rule, quantity in ("BP", "error"), ("FA", "error"), *(("FA", name) for name in angles):
-        cells = [f"{shown(result, quantity, t, rule):>13}" for t in looks]
-        lines.append(f"{rule + ' ' + quantity:<34}" + "".join(cells))
+        lines.append(line(f"{rule} {quantity}", *(shown(result, quantity, t, rule) for t in looks)))
     lines.append(f"\n{'MNIST, 784-1000-10, test error':<34}{'':>13}{'learning rate':>15}")
     for rule in RULES:
         facts = {"task": "mnist", "rule": rule}
@@ -198,18 +191,14 @@ def figures(result: Result) -> dict[str, Figure]:
     def line(name, color, style, quantity, rule="FA"):
         return name, color, style, {t: linear(result, quantity, t, rule) for t in times(result)}
 
-    panels = {
-        "error (% of the target's power)": [
-            line("BP", black, "-", "error", "BP"),
-            line("FA", blue, "-", "error"),
-        ],
-        "angle under FA (degrees)": [
-            line("FA's delta and BP's", blue, "-", "delta_to_bp"),
-            line("FA's delta and the pseudo-inverse's", blue, "--", "delta_to_pinv"),
-            line("BP's delta and the pseudo-inverse's", black, "--", "bp_to_pinv"),
-            line("W and B", blue, ":", "W_to_B"),
-        ],
-    }
+    of_errors = [line("BP", black, "-", "error", "BP"), line("FA", blue, "-", "error")]
+    of_angles = [
+        line("FA's delta and BP's", blue, "-", "delta_to_bp"),
+        line("FA's delta and the pseudo-inverse's", blue, "--", "delta_to_pinv"),
+        line("BP's delta and the pseudo-inverse's", black, "--", "bp_to_pinv"),
+        line("W and B", blue, ":", "W_to_B"),
+    ]
+    panels = {"error (% of the target's power)": of_errors, "angle under FA (degrees)": of_angles}
     return {"linear": draw.against("examples", panels)}
 
 
@@ -289,6 +278,4 @@ def _mnist(result):
     yield "FA at most 2.5 %", fa <= 2.5
 
 
-def claims(result: Result) -> list[Claim]:
-    """Alignment on the linear task; FA as good as BP on digits."""
-    return [claim_of(result) for claim_of in (_turn, _alignment, _pseudo_inverse, _mnist)]
+claims = listed(_turn, _alignment, _pseudo_inverse, _mnist)

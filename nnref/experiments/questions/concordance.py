@@ -1,13 +1,7 @@
 """Do forward and feedback pathways that run antiparallel justify sign-symmetry?
 
-A question of ours: nnref/questions/pathways.py has the rules, tutorial 6 the mathematics. A share p
-of the feedback weights agrees in sign with W, from all (p = 1) to none (0, antiparallel). Four
-kinds of pathway, in all layers, or with B = W in the last one ("BP last"):
-
-    tracking              B follows the signs of W through a constant mask
-    fixed                 B is drawn once, from the signs of the initial W
-    tracking, inverted    the same with an inverting interneuron at the end: minus the B of tracking
-    fixed, inverted
+PAPER below has the kinds of pathway, nnref/questions/pathways.py their rules, tutorial 6 the
+mathematics. At p = 1 all feedback weights agree in sign with W, at p = 0 (antiparallel) none.
 """
 
 from dataclasses import replace
@@ -17,27 +11,23 @@ from itertools import product
 from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
-from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart, network
+from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart
 from nnref.experiments.result import (
-    FOOT,
-    Claim,
     Result,
+    Table,
     all_measured,
     average,
     claim,
     equal,
     every,
-    headline,
     largest,
-    row,
+    listed,
     spread,
     words,
 )
 from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
-from nnref.layers import BatchNorm
 from nnref.measure import weight_layers
-from nnref.optim import SGD
 from nnref.plots import experiments as draw
 from nnref.questions import pathways
 
@@ -57,11 +47,8 @@ LASTS = {"all": None, "BP last": RULES["BP"]}  # name -> rule of the last layer
 WITHOUT_P = ("BP", "SS", "FA", "last layer only")  # of RULES
 FIVE = [1, 0.75, 0.5, 0.25, 0]
 PS = {"digits": [1, 0.5, 0], "mnist": [1, 0.9, 0.75, 0.5, 0.25, 0.1, 0], "cifar10": FIVE}
-TIERS = {
-    "smoke": [replace(DIGITS, kernels=[], units=[6, 5], rates=[0.05])],
-    "small": SMALL,
-    "full": FULL,
-}
+SMOKE = replace(DIGITS, kernels=[], units=[6, 5], rates=[0.05])
+TIERS = {"smoke": [SMOKE], "small": SMALL, "full": FULL}
 MINUTES = {"smoke": "10 seconds", "small": "an hour on one core", "full": "hours on a GPU"}
 
 
@@ -82,12 +69,8 @@ def parts(part: NetworkPart, facts: dict, images) -> Parts:
     """The network of a part with a pathway."""
     kind, p = facts["kind"], facts["p"]
     rule = RULES[kind] if p is None else KINDS[kind](p)
-    model = network(
-        images.shape, part.kernels, part.units, rule, facts["seed"],
-        last_feedback=LASTS[facts["last"]], norm=BatchNorm if part.kernels else None,
-    )  # fmt: skip
-    optimizer = SGD(model, facts["lr"], momentum=0.9)
-    training = usual_training(model, optimizer, part, facts, images)
+    model = part.model(images.shape, (rule, LASTS[facts["last"]]), facts["seed"])
+    training = usual_training(model, part, facts, images)
     return Parts(training, images.test, look=partial(look, p))
 
 
@@ -117,19 +100,19 @@ def table(result: Result) -> str:
         kind if last == "all" else f"{kind}, {last}": {"kind": kind, "last": last}
         for kind, last in product(KINDS, LASTS)
     }
-    lines = []
+    table = Table(29, 14)
     for data in result.values("data"):
         ps = result.values("p", data=data)
-        lines.append(headline(result.trials(data=data)[0]))
-        lines.append(row("p", [f"{p:g}" for p in ps], 29, 14))
-        lines += result.grid(rows, {p: {"p": p} for p in ps}, 29, 14, data=data)
+        table.headline(result.trials(data=data)[0])
+        table.row("p", [f"{p:g}" for p in ps])
+        table.grid(result, rows, {p: {"p": p} for p in ps}, data=data)
         others = [f"{rule} {result.cell(data=data, kind=rule).strip()}" for rule in WITHOUT_P]
-        lines.append(f"  {'; '.join(others)}")
-        lines.append("  angle of W and B, degrees, mean of all layers but the first")
+        table.lines.append(f"  {'; '.join(others)}")
+        table.lines.append("  angle of W and B, degrees, mean of all layers but the first")
         for kind, when in product(("tracking", "fixed"), ANGLES):
             found = [angles(result, when, data=data, **pathway(kind, p)) for p in ps]
-            lines.append(row(f"{kind}, {when}", [spread(seeds) + " " for seeds in found], 29, 14))
-    return "\n".join([*lines, *FOOT])
+            table.row(f"{kind}, {when}", [spread(seeds) + " " for seeds in found])
+    return table.text()
 
 
 TRACKING, FIXED = draw.STYLES["SS"][0], draw.STYLES["FA"][0]  # colors
@@ -315,7 +298,5 @@ def _angle(result):
         yield f"{data}: fixed at p = 0, at least 10 degrees less than at birth", end <= birth - 10
 
 
-def claims(result: Result) -> list[Claim]:
-    """What the mathematics of tutorial 6 lets us expect, written before anything was measured."""
-    made = _antiparallel, _interneuron, _mirror, _fixed, _rescue, _angle
-    return [claim_of(result) for claim_of in made]
+# what the mathematics of tutorial 6 lets us expect, written before anything was measured
+claims = listed(_antiparallel, _interneuron, _mirror, _fixed, _rescue, _angle)

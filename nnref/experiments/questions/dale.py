@@ -15,24 +15,11 @@ from itertools import product
 from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
-from nnref.experiments.network import BOTH, DIGITS, FULL, SMALL, NetworkPart, network, rules_of
-from nnref.experiments.result import (
-    FOOT,
-    Claim,
-    Result,
-    average,
-    claim,
-    equal,
-    headline,
-    row,
-    spread,
-    words,
-)
+from nnref.experiments.network import BOTH, DIGITS, FULL, SMALL, NetworkPart, rules_of
+from nnref.experiments.result import Result, Table, average, claim, equal, listed, spread, words
 from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
-from nnref.layers import BatchNorm
 from nnref.measure import weight_layers
-from nnref.optim import SGD
 from nnref.plots import experiments as draw
 from nnref.questions import dale
 
@@ -71,14 +58,9 @@ def plan(part: NetworkPart):
 
 def parts(part: NetworkPart, facts: dict, images) -> Parts:
     """The network of a part, its law acting after every step."""
-    feedback, last_feedback = rules_of(facts["rule"])
-    model = network(
-        images.shape, part.kernels, part.units, feedback, facts["seed"],
-        last_feedback=last_feedback, norm=BatchNorm if part.kernels else None,
-    )  # fmt: skip
+    model = part.model(images.shape, rules_of(facts["rule"]), facts["seed"])
     law = LAWS[facts["law"]](model, seed=facts["seed"])
-    optimizer = SGD(model, facts["lr"], momentum=0.9)
-    training = usual_training(model, optimizer, part, facts, images, on_step=law and law.impose)
+    training = usual_training(model, part, facts, images, on_step=law and law.impose)
     kept = [(W.shape, int(signs.sum())) for W, signs in law.places] if law else ()
     return Parts(training, images.test, look=look, also=tuple(kept))
 
@@ -97,19 +79,17 @@ def pinned(result: Result, **facts) -> list[float]:
 
 def table(result: Result) -> str:
     """Accuracy under every law and rule; how many weights are held at zero."""
-    lines = []
+    table = Table(17, 15)
     for data in result.values("data"):
-        lines.append(headline(result.trials(data=data)[0]))
-        lines.append(row("", LAWS, 17, 15))
-        lines += result.grid(
-            {rule: {"rule": rule} for rule in RULES}, {law: {"law": law} for law in LAWS},
-            17, 15, data=data,
-        )  # fmt: skip
-        lines.append("  % of the weights above the first layer that are held at zero")
+        table.headline(result.trials(data=data)[0])
+        table.row("", LAWS)
+        rules, laws = {rule: {"rule": rule} for rule in RULES}, {law: {"law": law} for law in LAWS}
+        table.grid(result, rules, laws, data=data)
+        table.lines.append("  % of the weights above the first layer that are held at zero")
         for rule in THREE:
             shares = [pinned(result, data=data, law=law, rule=rule) for law in LAWS]
-            lines.append(row(rule, [spread(values) + " " for values in shares], 17, 15))
-    return "\n".join([*lines, *FOOT])
+            table.row(rule, [spread(values) + " " for values in shares])
+    return table.text()
 
 
 def figures(result: Result) -> dict[str, Figure]:
@@ -230,7 +210,5 @@ def _alignment(result):
         yield f"{data}: FA still above the last layer alone", aligned > last_only
 
 
-def claims(result: Result) -> list[Claim]:
-    """What the mathematics of tutorial 7 lets us expect, written before anything was measured."""
-    made = _weights, _no_transport, _rank_one, _ways_out, _interneurons, _alignment
-    return [claim_of(result) for claim_of in made]
+# what the mathematics of tutorial 7 lets us expect, written before anything was measured
+claims = listed(_weights, _no_transport, _rank_one, _ways_out, _interneurons, _alignment)

@@ -1,13 +1,8 @@
 """How well do BP, SS and FA learn in a stream of images where the error comes late?
 
-After Bacvanski et al. 2025 (arXiv 2510.18808); nnref/questions/late.py has the equations, tutorial
-8 the mathematics. An MLP on digits, each image held for T steps of time:
-
-    strength    weights are constant: the projection of what a stream teaches on what it teaches
-                without delay; all of it, and without what mean input and mean delta alone teach
-    delay       accuracy against delay / T, without and with an eligibility trace
-    trace       accuracy against the length of the trace, where the delay is T
-    smooth      accuracy against the time constant of the error, without delay or trace
+After PAPER below; nnref/questions/late.py has the equations, tutorial 8 the mathematics. An MLP
+on digits, each image held for T steps of time, is trained with every one of `clocks`; or its
+weights are constant, and the strength of what late errors teach is measured (`measure`).
 """
 
 from dataclasses import dataclass
@@ -16,27 +11,24 @@ from itertools import combinations, product
 from matplotlib.figure import Figure
 
 from nnref.data.imageset import batches
-from nnref.experiments.network import RULES, NetworkPart, network
+from nnref.experiments.network import NetworkPart, rules_of
 from nnref.experiments.result import (
-    FOOT,
-    Claim,
     Result,
+    Table,
     all_measured,
+    as_text,
     average,
     claim,
-    headline,
-    in_words,
     largest,
-    row,
+    listed,
     words,
 )
 from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training
 from nnref.init import stream
-from nnref.measure import deltas, weight_layers
 from nnref.optim import SGD
 from nnref.plots import experiments as draw
-from nnref.questions.late import Clock, LateTraining, overlap, summed_gradient
+from nnref.questions.late import Clock, LateTraining, learning_strengths, overlap
 from nnref.train import fit
 
 PAPER = (
@@ -46,6 +38,7 @@ PAPER = (
     "held, so that seconds-long eligibility traces are needed. Here under BP, SS and FA."
 )
 THREE = ("BP", "SS", "FA")
+KINDS = {"images": "the part that tells images apart", "all": "the whole gradient"}  # of strength
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,61 +95,35 @@ def clocks(part: LatePart) -> list[Clock]:
 
 def parts(part: LatePart, facts: dict, images) -> Parts:
     """The network of a part, trained on streams. A trial is short; it saves no checkpoints."""
-    model = _model(part, facts, images)
+    model = part.model(images.shape, rules_of(facts["rule"]), facts["seed"])
     clock = Clock(int(facts["hold"]), int(facts["delay"]), facts["smooth"], facts["trace"])
     optimizer = SGD(model, facts["lr"], momentum=0)
-    training = usual_training(model, optimizer, part, facts, images, LateTraining, clock=clock)
+    training = usual_training(model, part, facts, images, optimizer, LateTraining, clock=clock)
     return Parts(training, images.test, also=clock)
 
 
-def _model(part, facts, images):
-    rule = RULES[facts["rule"]]
-    return network(images.shape, part.kernels, part.units, rule, facts["seed"])
-
-
 def measure(part: LatePart, facts: dict, images) -> dict:
-    """For every delay, without and with a trace: strengths of each layer.
+    """For every delay, without and with a trace: learning_strengths, and what is predicted.
 
-    Of a network after ordinary training on a few percent of the images. "all" is the projection of
-    the sum of gradients on the sum without delay. "images" is the same after mean(x)^T mean(delta),
-    which the false pairs teach, has been subtracted from both.
+    Of a network after ordinary training on a few percent of the images.
     """
-    model, seed = _model(part, facts, images), facts["seed"]
+    seed = facts["seed"]
+    model = part.model(images.shape, rules_of(facts["rule"]), seed)
     order = stream(seed, "still").permutation(len(images.train.labels))
     fit(model, SGD(model, 0.01), images.fewer(max(32, len(order) // 20)).train, seed=seed)
     x, labels = next(batches(images.train, part.still, order[: part.still]))
-    streams = part.still // 20
-    exact = summed_gradient(model, x, labels, Clock(part.hold), streams)
-    means = _of_means(model, x, labels, part.hold * len(labels) / streams)
-    entries = []
-    for delay, trace in product(part.delays, (0, part.hold)):
-        clock = Clock(part.hold, delay, trace=trace)
-        sums = summed_gradient(model, x, labels, clock, streams)
-        layers = list(zip(sums, exact, means, strict=True))
-        entry = {"delay": delay, "trace": trace, "predicted": overlap(clock)}
-        entry["all"] = [_projection(a, b) for a, b, _ in layers]
-        entry["images"] = [_projection(a - mean, b - mean) for a, b, mean in layers]
-        entries.append(entry)
+    tried = product(part.delays, (0, part.hold))
+    clocks = [Clock(part.hold, delay, trace=trace) for delay, trace in tried]
+    found = learning_strengths(model, x, labels, clocks, streams=part.still // 20)
+    entries = [
+        {"delay": clock.delay, "trace": clock.trace, "predicted": overlap(clock)} | strength
+        for clock, strength in zip(clocks, found, strict=True)
+    ]
     return {"history": entries, "seconds": 0.0}
 
 
-def _of_means(model, x, labels, steps) -> list:
-    """What mean input and mean delta of every layer teach in so many steps, streams averaged."""
-    errors = deltas(model, x, labels)
-    model.forward(x)
-    return [
-        steps * layer.x.mean(axis=0)[:, None] * len(x) * delta.mean(axis=0)
-        for layer, delta in zip(weight_layers(model), errors, strict=True)
-    ]
-
-
-def _projection(a, b) -> float:
-    """The share of b that a contains."""
-    return float((a * b).sum() / (b * b).sum())
-
-
 def strengths(result: Result, kind: str, rule: str, delay: int, trace: int = 0) -> list[float]:
-    """The mean strength over all layers, for each seed; kind is "all" or "images"."""
+    """The mean strength over all layers, for each seed; kind is one of KINDS."""
     return [
         average(entry[kind])
         for trial in result.trials(task="strength", rule=rule)
@@ -174,29 +141,27 @@ def table(result: Result) -> str:
     """Strengths against delay; accuracy against delay, trace and smoothing."""
     (part,) = TIERS[result.record["tier"]]
     T, delays = part.hold, part.delays
-
-    def line(name, cells):
-        lines.append(row(name, cells, 27, 14))
-
-    lines = [f"learning strength, no weight changes: T = {T}"]
-    line("delay / T", [f"{delay / T:g}" for delay in delays])
+    table = Table(27, 14)
+    table.lines.append(f"learning strength, no weight changes: T = {T}")
+    table.row("delay / T", [f"{delay / T:g}" for delay in delays])
     for trace, note in ((0, ""), (T, f", trace {T}")):
         predicted = [overlap(Clock(T, delay, trace=trace)) for delay in delays]
-        line(f"predicted{note}", [f"{strength:.2f}" for strength in predicted])
-        for rule, kind in product(THREE, ("images", "all")):
+        table.row(f"predicted{note}", [f"{strength:.2f}" for strength in predicted])
+        for rule, kind in product(THREE, KINDS):
             means = [average(strengths(result, kind, rule, delay, trace)) for delay in delays]
-            line(f"{rule}, {kind}{note}", [in_words(strength, ".2f") for strength in means])
-    lines.append(headline(result.trials(rule="last layer only")[0]))
+            table.row(f"{rule}, {kind}{note}", [as_text(strength, ".2f") for strength in means])
+    table.headline(result.trials(rule="last layer only")[0])
     for title, tried in (
         ("delay / T", {d: times(d) for d in delays}),
         (f"the same, trace {T}", {d: times(d, trace=T) for d in delays}),
         ("trace / T, delay T", {t: times(T, trace=t) for t in [0, *part.traces]}),
         ("smoothing / T", {s: times(smooth=s) for s in [0, *part.smooths]}),
     ):
-        line(title, [f"{time / T:g}" for time in tried])
-        lines += result.grid({rule: {"rule": rule} for rule in THREE}, tried, 27, 14)
+        table.row(title, [f"{time / T:g}" for time in tried])
+        table.grid(result, {rule: {"rule": rule} for rule in THREE}, tried)
     last_only = result.cell(rule="last layer only", **times())
-    return "\n".join([*lines, f"  last layer only, no delay: {last_only}", *FOOT])
+    table.lines.append(f"  last layer only, no delay: {last_only}")
+    return table.text()
 
 
 def figures(result: Result) -> dict[str, Figure]:
@@ -250,18 +215,14 @@ def deviations(result, kind):
     "The learning strength falls as max(0, 1 - d/T)",
     SETTING + "; constant weights",
     lambda result: by_rule(
-        "largest deviation, of the part that tells images apart (of the "
-        "whole)", "{} {:.2f} "
-                                                                                 "({:.2f})",
-        deviations(result, "images"), deviations(result, "all"),
+        "largest deviation, of the part that tells images apart (of the whole)",
+        "{} {:.2f} ({:.2f})",
+        *(deviations(result, kind) for kind in KINDS),
     ),
     published="stated in the abstract",
-)  # fmt: skip
+)
 def _linear(result):
-    for kind, what in (
-        ("images", "the part that tells images apart"),
-        ("all", "the whole gradient"),
-    ):
+    for kind, what in KINDS.items():
         for rule, worst in zip(THREE, deviations(result, kind), strict=True):
             yield f"{rule}: of {what}, within 0.05", worst <= 0.05
 
@@ -317,19 +278,17 @@ def lost(result, at):
     "BP, SS and FA suffer alike: the delay comes after B",
     SETTING,
     lambda result: by_rule(
-        "points lost at d = 5, and at d = 10 with a trace", "{} {:.1f}, {:.1f}",
+        "points lost at d = 5, and at d = 10 with a trace",
+        "{} {:.1f}, {:.1f}",
         *(lost(result, at) for at in DELAYED.values()),
     ),
-)  # fmt: skip
+)
 def _alike(result):
     for where, at in DELAYED.items():
         apart = largest(abs(a - b) for a, b in combinations(lost(result, at), 2))
         yield f"{where}: losses within 4 points", apart <= 4
 
 
-def claims(result: Result) -> list[Claim]:
-    """What the mathematics of tutorial 8 lets us expect, written before anything was trained.
-
-    The claim "linear" was written after one seed had shown that its two parts behave differently.
-    """
-    return [claim_of(result) for claim_of in (_linear, _late, _bridge, _long_trace, _alike)]
+# what the mathematics of tutorial 8 lets us expect, written before anything was trained, but for
+# _linear: one seed had shown that the strengths of the two KINDS behave differently
+claims = listed(_linear, _late, _bridge, _long_trace, _alike)

@@ -1,22 +1,17 @@
 """One synapse whose LTP and LTD differ in strength: where does it come to rest?
 
-The part of the experiment `plasticity` that needs no images. nnref/questions/plasticity.py has the
-rule and the formula, tutorial 9 the mathematics. A synapse rests where the mean gradient is not 0
-but z(eta_plus / eta_minus) times its noise (`resting_gradient` derives z); the noise falls as one
-over the root of the batch.
+The part of the experiment `plasticity` that needs no images. A synapse rests where the mean
+gradient is not 0 but z(eta_plus / eta_minus) times its noise (resting_gradient in
+nnref/questions/plasticity.py derives z); the noise falls as one over the root of the batch.
 """
 
 import math
 from dataclasses import dataclass
 from itertools import product
 
-import numpy as np
-
-from nnref.backend import to_device, to_host
-from nnref.experiments.result import Result, average, claim, in_words, largest, row
+from nnref.experiments.result import Result, Table, as_text, average, claim, largest
 from nnref.experiments.study import Part, Setting
 from nnref.init import stream
-from nnref.layers import Linear
 from nnref.questions import plasticity
 
 STEPS = {  # how a gradient is used -> its optimizer, what a Gaussian gradient does to a synapse
@@ -24,8 +19,6 @@ STEPS = {  # how a gradient is used -> its optimizer, what a Gaussian gradient d
     "BM": (plasticity.ManhattanPlasticity, plasticity.mean_manhattan_change),
 }
 RATIOS = [1, 1.25, 1.5, 2, 3, 5]  # eta_plus / eta_minus
-COUNT = 1000  # synapses of every ratio
-SETTLED = 600  # steps until rest; then as many to average over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,26 +40,13 @@ def plan(part: SynapsePart):
 
 
 def measure(part: SynapsePart, facts: dict, images) -> dict:
-    """The mean weight at rest under E = w^2 / 2, so that the mean gradient is w.
-
-    Each example adds Gaussian noise of standard deviation 1. All synapses are one layer with one
-    input; those of the same ratio form a cell type.
-    """
-    rng, noise = stream(facts["seed"], "one synapse"), 1 / math.sqrt(facts["batch"])
-    layer = Linear(1, COUNT * len(RATIOS), rng, bias=False, dtype="float64")
-    W = layer.params["W"]
-    W[...] = 0
-    strengths = np.repeat([pair(ratio) for ratio in RATIOS], COUNT, axis=0).T
-    # steps that are small beside the noise, with either way to use the gradient
-    lr = 0.02 if facts["step"] == "SGD" else 0.02 * noise
+    """The mean weight at rest for every ratio; each example has noise of standard deviation 1."""
     optimizer, _ = STEPS[facts["step"]]
-    learner, total = optimizer(layer, lr, [to_device(strengths)]), 0
-    for t in range(2 * SETTLED):
-        layer.grads = {"W": W + noise * to_device(rng.normal(size=W.shape))}
-        learner.step()
-        total = total + W * (t >= SETTLED)
-    means = to_host(total).reshape(-1, COUNT).mean(axis=1) / SETTLED
-    return {"history": [{"rest": means.tolist()}], "seconds": 0.0}
+    pairs, noise = [pair(ratio) for ratio in RATIOS], 1 / math.sqrt(facts["batch"])
+    lr = 0.02 if facts["step"] == "SGD" else 0.02 * noise
+    rng = stream(facts["seed"], "one synapse")
+    rest = plasticity.weights_at_rest(optimizer, pairs, noise, rng, lr)
+    return {"history": [{"rest": rest}], "seconds": 0.0}
 
 
 def derived(step: str, batch: int, ratio: float) -> float:
@@ -88,15 +68,16 @@ def sizes(result: Result) -> list[int]:
 
 def rows(result: Result) -> list[str]:
     """Lines of the table: synapses at rest, as measured and as derived."""
-    lines = ["one synapse: the mean gradient at rest, in noises of one example (derived)"]
-    lines.append(row("eta+ / eta-", [f"{ratio:g}" for ratio in RATIOS], 20, 16))
+    table = Table(20, 16)
+    table.lines.append("one synapse: the mean gradient at rest, in noises of one example (derived)")
+    table.row("eta+ / eta-", [f"{ratio:g}" for ratio in RATIOS])
     for step, batch in product(STEPS, sizes(result)):
         cells = [
             f"{average(rests(result, step, batch, ratio)):.3f} ({derived(step, batch, ratio):.3f})"
             for ratio in RATIOS
         ]
-        lines.append(row(f"{step}, batches of {batch}", cells, 20, 16))
-    return lines
+        table.row(f"{step}, batches of {batch}", cells)
+    return table.lines
 
 
 def panels(result: Result) -> dict:
@@ -127,11 +108,10 @@ def deviation(result: Result, step: str):
     "normal gradients, ratios up to 5",
     lambda result: (
         "largest deviation from the formula: "
-        + ", ".join(f"{step} {in_words(deviation(result, step))} %" for step in STEPS)
+        + ", ".join(f"{step} {as_text(deviation(result, step))} %" for step in STEPS)
     ),
     published="none in print; that SGD with asymmetric steps does not converge to the minimum is "
-    "shown by Wu et al. 2024 ([arXiv 2406.12774](https://arxiv.org/abs/2406.12774), "
-    "abstract)",
+    "shown by Wu et al. 2024 ([arXiv 2406.12774](https://arxiv.org/abs/2406.12774), abstract)",
 )
 def rest(result):
     """The conditions of the claim on single synapses."""

@@ -1,20 +1,19 @@
 """LTP and LTD of different strength, or only one of them: what becomes of learning with B != W?
 
-A question of ours. nnref/questions/plasticity.py has the rule, tutorial 9 the mathematics:
+A question of ours: nnref/questions/plasticity.py has the rule, tutorial 9 the mathematics.
 
     one synapse    where it comes to rest (one_synapse.py)
     imbalance      an MLP on digits, eta_plus / eta_minus from 1/2 to 2, three sizes of batches,
-                   BP, SS and FA, SGD and Batch Manhattan (BM: the sign of the gradient)
+                   BP, SS and FA, SGD and Batch Manhattan
     one-sided      regions and cell types with LTP only or LTD only; opponent pairs of LTP only;
                    and LTP by the other reading, as a growth of |w|
 
 Learning is comparable across batches. All see the same images equally often. With SGD the rate is
-in proportion to the batch, so that rate times steps, and with it what a mean gradient moves, is the
-same; the noise, and with it the drift, is not. With BM it is in proportion to the root of the
-batch, since near rest the mean sign of a gradient is its mean over its noise (times a constant).
-The mean of both strengths is always 1. In this measure the learning rate of every setting is chosen
-from the same four on held-out images (the one-sided settings have six, lower ones too). No
-momentum, no BatchNorm.
+in proportion to the batch, so that a mean gradient moves as much; the noise, and with it the drift,
+does not. With BM it is in proportion to the root of the batch, since near rest the mean sign of a
+gradient is its mean over its noise (times a constant). The mean of both strengths is always 1. In
+this measure the learning rate of every setting is chosen from the same four on held-out images (the
+one-sided settings have six, lower ones too). No momentum, no BatchNorm.
 """
 
 import math
@@ -27,21 +26,10 @@ from matplotlib.figure import Figure
 
 from nnref.backend import to_device
 from nnref.experiments.images import TITLES
-from nnref.experiments.network import NetworkPart, network, rules_of
+from nnref.experiments.network import NetworkPart, rules_of
 from nnref.experiments.questions import one_synapse
 from nnref.experiments.questions.one_synapse import STEPS, SynapsePart, pair
-from nnref.experiments.result import (
-    FOOT,
-    Claim,
-    Result,
-    average,
-    claim,
-    headline,
-    in_words,
-    largest,
-    row,
-    spread,
-)
+from nnref.experiments.result import Result, Table, as_text, average, claim, largest, listed, spread
 from nnref.experiments.study import Setting, rounded
 from nnref.experiments.trial import Parts, usual_training
 from nnref.layers import ReLU
@@ -110,9 +98,8 @@ TIERS = {
     "full": [
         SynapsePart(batches=[4, 256], seeds=5),
         PlasticityPart(
-            units=[256, 256], ratios=[0.5, 0.67, 0.8, 0.91, 1, 1.1, 1.25, 1.5, 2],
+            units=[256, 256], seeds=5, ratios=[0.5, 0.67, 0.8, 0.91, 1, 1.1, 1.25, 1.5, 2],
             batches=[4, 32, 256], rates=RATES, search_images=10_000, search_epochs=1, epochs=10,
-            seeds=5,
         ),
     ],
 }  # fmt: skip
@@ -162,10 +149,9 @@ def _rates(part, facts) -> list[float]:
 
 def parts(part: PlasticityPart, facts: dict, images) -> Parts:
     """A multi-layer perceptron whose synapses undergo LTP and LTD as the facts say."""
-    feedback, last = rules_of(facts["rule"])
-    model = network(images.shape, [], part.units, feedback, facts["seed"], last_feedback=last)
+    model = part.model(images.shape, rules_of(facts["rule"]), facts["seed"])
     optimizer = _optimizer(model, facts["lr"], facts["step"], facts["kind"], facts["ratio"])
-    training = usual_training(model, optimizer, part, facts, images, batch_size=facts["batch"])
+    training = usual_training(model, part, facts, images, optimizer, batch_size=facts["batch"])
     return Parts(training, images.test, look=look)
 
 
@@ -218,14 +204,16 @@ def shares(result: Result, name: str, layer: int, **facts) -> list[float]:
 
 def table(result: Result) -> str:
     """Synapses at rest, accuracy against the imbalance, and of everything one-sided."""
-    lines = one_synapse.rows(result)
+    table = Table(24, 14)
+    table.lines += one_synapse.rows(result)
     for data in result.values("data"):
-        lines.append(headline(result.trials(data=data)[0]))
-        lines += [*_imbalance_rows(result, data), *_one_sided_rows(result, data)]
-    return "\n".join([*lines, *FOOT])
+        table.headline(result.trials(data=data)[0])
+        _imbalance_rows(table, result, data)
+        _one_sided_rows(table, result, data)
+    return table.text()
 
 
-def _imbalance_rows(result, data):
+def _imbalance_rows(table, result, data):
     """Accuracy against the imbalance; silent units and weights above 0 in the smallest batches."""
     batches, ratios = (sorted(result.values(name, data=data)) for name in ("batch", "ratio"))
     columns = {f"{ratio:g}": {"ratio": ratio} for ratio in ratios}
@@ -235,17 +223,17 @@ def _imbalance_rows(result, data):
     }
     small = batches[0]
     rows[f"SS, BP last, {small}"] = {"rule": "SS, BP last", "step": "SGD", "batch": small}
-    yield row("imbalance eta+ / eta-", columns, 24, 14)
-    yield from result.grid(rows, columns, 24, 14, data=data, kind="both")
-    yield row(f"at the end, SGD, {small}", [], 24, 14)
+    table.row("imbalance eta+ / eta-", columns)
+    table.grid(result, rows, columns, data=data, kind="both")
+    table.row(f"at the end, SGD, {small}", [])
     for (name, layer, words), rule in product(ENDS, THREE):
         settings = [facts_of(rule, "SGD", small, "both", ratio, data) for ratio in ratios]
         found = [shares(result, name, layer, **facts) for facts in settings]
         cells = [spread([100 * share for share in seeds]) + " " for seeds in found]
-        yield row(f"{rule}: {words} %", cells, 24, 14)
+        table.row(f"{rule}: {words} %", cells)
 
 
-def _one_sided_rows(result, data):
+def _one_sided_rows(table, result, data):
     """Accuracy of everything one-sided, and of the baseline."""
     middle = median_high(result.values("batch", data=data))
     shared = {"data": data, "step": "SGD", "batch": middle}
@@ -253,9 +241,10 @@ def _one_sided_rows(result, data):
         kind if ratio == 1 else f"{kind}, ratio {ratio:g}": {"kind": kind, "ratio": ratio}
         for kind, ratio in one_sided(sorted(result.values("ratio", data=data)))
     }
-    yield row(f"one-sided, SGD, {middle}", THREE, 24, 14)
-    yield from result.grid(rows, {rule: {"rule": rule} for rule in THREE}, 24, 14, **shared)
-    yield f"  last layer only: {result.cell(**facts_of('last layer only', **shared))}"
+    table.row(f"one-sided, SGD, {middle}", THREE)
+    table.grid(result, rows, {rule: {"rule": rule} for rule in THREE}, **shared)
+    last_only = result.cell(**facts_of("last layer only", **shared))
+    table.lines.append(f"  last layer only: {last_only}")
 
 
 def figures(result: Result) -> dict[str, Figure]:
@@ -266,8 +255,8 @@ def figures(result: Result) -> dict[str, Figure]:
     for data in result.values("data"):
         sizes, ratios = (sorted(result.values(name, data=data)) for name in ("batch", "ratio"))
 
-        def accuracies(rule, *setting, data=data):
-            return result.accuracies(**facts_of(rule, *setting, data=data))
+        def accuracies(*of, data=data):
+            return result.accuracies(**facts_of(*of, data=data))
 
         panels = {}
         for batch, step in product(sizes, STEPS):
@@ -312,7 +301,7 @@ def lost(result: Result, rule: str, *ratios, kind="both", step="SGD", batch=SMAL
 
 def points(*of, **more) -> str:
     """What `lost` gives, in words."""
-    return in_words(lost(*of, **more))
+    return as_text(lost(*of, **more))
 
 
 def of_rules(words, start="points lost: "):
@@ -339,8 +328,8 @@ def by_batch(step: str):
 )
 def _batches(result):
     for rule in THREE:
-        many = lost(result, rule, batch=LARGEST)
-        yield f"{rule}: more in the smallest", lost(result, rule) > many
+        few, many = (lost(result, rule, batch=size) for size in (SMALLEST, LARGEST))
+        yield f"{rule}: more in the smallest", few > many
 
 
 @claim(
@@ -380,7 +369,7 @@ def last_positive(result):
     lambda result: (
         "points lost: "
         + ", ".join(f"{rule} {points(result, rule, 2)}" for rule in (*THREE, "SS, BP last"))
-        + f"; last weights above 0 under SS: {in_words(last_positive(result), '.0%')}"
+        + f"; last weights above 0 under SS: {as_text(last_positive(result), '.0%')}"
     ),
 )
 def _signs(result):
@@ -420,14 +409,14 @@ def _alone(result):
 )
 def _opponents(result):
     for rule in THREE:
-        found = [result.mean(**at(result, rule, kind)) for kind in ("both", *PAIRS)]
-        both, pairs, bound, decay = found
+        kinds = "both", *PAIRS
+        both, pairs, bound, decay = (result.mean(**at(result, rule, kind)) for kind in kinds)
         yield f"{rule}: pairs within 1 point of both", pairs >= both - 1
         yield f"{rule}: with bound and decay within 2 points", decay >= both - 2
         yield f"{rule}: with a bound alone they saturate, below those that decay", bound < decay
 
 
-def by_strength(result, rule):
+def worse(result, rule):
     """Points that the worse of the LARGE ratios costs where LTP is a growth of the strength."""
     return largest(lost(result, rule, r, kind=BY_STRENGTH, batch=MIDDLE) for r in LARGE)
 
@@ -438,22 +427,18 @@ def by_strength(result, rule):
     "digits)",
     setting(", SGD, the middle one of these"),
     of_rules(
-        lambda *of: (
-            f" {in_words(by_strength(*of))} by strength, {points(*of, 2, batch=MIDDLE)} by sign"
-        )
+        lambda *of: f" {as_text(worse(*of))} by strength, {points(*of, 2, batch=MIDDLE)} by sign"
     ),
 )
 def _strength(result):
     for rule in THREE:
-        worse, by_sign = by_strength(result, rule), lost(result, rule, 2, batch=MIDDLE)
-        yield f"{rule}: at most 3 points at 2 and 1/2", worse <= 3
-        yield f"{rule}: less than by sign, at 2", worse < by_sign
+        by_strength, by_sign = worse(result, rule), lost(result, rule, 2, batch=MIDDLE)
+        yield f"{rule}: at most 3 points at 2 and 1/2", by_strength <= 3
+        yield f"{rule}: less than by sign, at 2", by_strength < by_sign
 
 
-def claims(result: Result) -> list[Claim]:
-    """What the mathematics of tutorial 9 lets us expect, written before anything was measured.
-
-    The last claim was written after tutorial 9's runs on the shipped digits, before those on MNIST.
-    """
-    made = one_synapse.rest, _batches, _manhattan, _silence, _signs, _alone, _opponents, _strength
-    return [claim_of(result) for claim_of in made]
+# what the mathematics of tutorial 9 lets us expect, written before anything was measured; the last
+# one after tutorial 9's runs on the shipped digits, before those on MNIST
+claims = listed(
+    one_synapse.rest, _batches, _manhattan, _silence, _signs, _alone, _opponents, _strength
+)

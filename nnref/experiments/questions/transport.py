@@ -2,10 +2,8 @@
 
 A question of ours: nnref/questions/transport.py has the prices, tutorial 7 the argument. All
 published implementations that we know of pass errors back through BatchNorm exactly, and so
-multiply them by its gain gamma, a weight, even where they say that no weight is transported.
-
-    sent    as in all of them
-    cut     the error passes as if gamma were 1, its initial value
+multiply them by its gain gamma, a weight, even where they say that no weight is transported. Here
+gains are sent, as in all of them, or cut: the error passes as if gamma were 1, its initial value.
 """
 
 from dataclasses import replace
@@ -15,12 +13,11 @@ from itertools import product
 from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
-from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart, network
-from nnref.experiments.result import FOOT, Claim, Result, average, claim, headline, row, spread
+from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart, rules_of
+from nnref.experiments.result import Result, Table, average, claim, listed, spread
 from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.layers import BatchNorm
-from nnref.optim import SGD
 from nnref.plots import experiments as draw
 from nnref.questions import dale
 from nnref.questions.pathways import FixedConcordance, TrackingConcordance
@@ -72,13 +69,10 @@ def plan(part: NetworkPart):
 
 def parts(part: NetworkPart, facts: dict, images) -> Parts:
     """The network of a part under a rule, its gains sent or cut."""
-    rule, seed = RULES[facts["rule"]], facts["seed"]
-    model = network(images.shape, part.kernels, part.units, rule, seed, norm=BatchNorm)
+    model = part.model(images.shape, rules_of(facts["rule"]), facts["seed"], norm=BatchNorm)
     if facts["gain"] == "cut":
         cut_gains(model)
-    optimizer = SGD(model, facts["lr"], momentum=0.9)
-    training = usual_training(model, optimizer, part, facts, images)
-    return Parts(training, images.test, look=look)
+    return Parts(usual_training(model, part, facts, images), images.test, look=look)
 
 
 def look(model, x, labels) -> dict:
@@ -91,11 +85,7 @@ def look(model, x, labels) -> dict:
 
 def bits(part: NetworkPart, law: str, rule: str) -> tuple[int, int]:
     """What travels in the network of a part under a law and a rule: at every step, at birth."""
-    feedback, last = PRICED[rule]
-    model = network(
-        INPUTS[part.data], part.kernels, part.units, feedback, seed=0,
-        last_feedback=last, norm=BatchNorm,
-    )  # fmt: skip
+    model = part.model(INPUTS[part.data], PRICED[rule], seed=0, norm=BatchNorm)
     return total(ledger(model, LAWS[law](model)))
 
 
@@ -113,27 +103,32 @@ def extremes(result: Result, data: str, rule: str) -> tuple[list, list]:
     return smallest, [max(high for _, high in layers) for layers in ends]
 
 
+def prices(part: NetworkPart) -> list[str]:
+    """The ledger of the network of a part, as lines of a table."""
+    table = Table(24, 18)
+    table.lines.append(f"bits from W to B, {part.data}: at every step (+ once at birth)")
+    table.row("", LAWS)
+    for rule in PRICED:
+        found = (bits(part, law, rule) for law in LAWS)
+        cells = [f"{step:,}" + (f" (+ {birth:,})" if birth else "") for step, birth in found]
+        table.row(rule, cells)
+    leak, _ = bits(part, "free", "FA")  # FA sends nothing else
+    table.lines.append(f"  of which through the gains of BatchNorm: {leak:,}")
+    return table.lines
+
+
 def table(result: Result) -> str:
     """The ledger of the last part's network; accuracy with gains sent and cut, and the gains."""
-    part = TIERS[result.record["tier"]][-1]
-    lines = [f"bits from W to B, {part.data}: at every step (+ once at birth)"]
-    lines.append(row("", LAWS, 24, 18))
-    for rule in PRICED:
-        prices = [bits(part, law, rule) for law in LAWS]
-        cells = [f"{step:,}" + (f" (+ {birth:,})" if birth else "") for step, birth in prices]
-        lines.append(row(rule, cells, 24, 18))
-    leak, _ = bits(part, "free", "FA")  # FA sends nothing else
-    lines.append(f"  of which through the gains of BatchNorm: {leak:,}")
+    table = Table(17, 14)
+    table.lines += prices(TIERS[result.record["tier"]][-1])
     for data in result.values("data"):
-        lines.append(headline(result.trials(data=data)[0]))
-        heads = ("gains sent", "cut", "sent - cut", "smallest", "largest gain")
-        lines.append(row("", heads, 17, 14))
+        table.headline(result.trials(data=data)[0])
+        table.row("", ("gains sent", "cut", "sent - cut", "smallest", "largest gain"))
         for rule in FOUR:
             cells = [result.cell(data=data, rule=rule, gain=gain) for gain in GAINS]
             others = differences(result, data, rule), *extremes(result, data, rule)
-            cells += [spread(values) + " " for values in others]
-            lines.append(row(rule, cells, 17, 14))
-    return "\n".join([*lines, *FOOT])
+            table.row(rule, cells + [spread(values) + " " for values in others])
+    return table.text()
 
 
 def figures(result: Result) -> dict[str, Figure]:
@@ -185,6 +180,5 @@ def _more_to_spoil(result):
         yield f"{data}: BP loses more than FA", bp > fa
 
 
-def claims(result: Result) -> list[Claim]:
-    """What to expect, written before anything was measured."""
-    return [claim_of(result) for claim_of in (_cost, _more_to_spoil)]
+# written before anything was measured
+claims = listed(_cost, _more_to_spoil)
