@@ -3,8 +3,8 @@
 At p = 1 the two pathways agree in every sign (sign-symmetry); at p = 0 in none: they are
 antiparallel. "Agree" may refer to the present W or to the initial W ("at birth"). A *tracking* B
 follows the signs of W through a constant mask; a *fixed* B is drawn once from the signs of the
-initial W, and W may change its signs later. Liao, Leibo & Poggio 2016 vary p for a tracking B; we
-know of no work that compares the two.
+initial W, and W may change its signs later. Liao, Leibo & Poggio 2016 vary p from 1 to
+0.5 for a tracking B; we know of no work with a smaller p, or that compares the two.
 
 The angle of W and B follows from p. With m = +1 at a share p of the synapses, -1 elsewhere, and
 independent of |w|,
