@@ -64,8 +64,8 @@ class Training:
     """The model, images and options of a training; `run` is the training loop.
 
     The order of the images depends on `seed` alone, not on the feedback rule. An entry of the
-    history holds `epoch`, `train_loss` (nats, the mean over the epoch), `seconds` and, where images
-    are held out, `held_out_loss` and `held_out_accuracy` (0 to 1).
+    history holds `epoch`, `train_loss` (the mean over the epoch, in the units of `loss`), `seconds`
+    and, where images are held out, `held_out_loss` and `held_out_accuracy` (0 to 1).
     """
 
     model: Layer
@@ -201,7 +201,7 @@ class Training:
 def evaluate(
     model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entropy
 ) -> tuple[float, float]:
-    """(mean loss in nats, accuracy from 0 to 1) on held-out images, layers in evaluation mode."""
+    """(mean of `loss`, accuracy from 0 to 1) on held-out images, layers in evaluation mode."""
     total_loss, correct, seen = 0.0, 0, 0
     for outputs, labels in outputs_of(model, data, batch_size):
         total_loss = total_loss + loss(outputs, labels)[0] * len(labels)
