@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import nnref
+from nnref.cli import COMMANDS
 from nnref.experiments import PAPERS, QUESTIONS
 
 PACKAGE = Path(nnref.__file__).parent
@@ -33,7 +34,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "data.files.decode data.files.lists data.files.manifest data.mnist data.cifar10",
     "data.files.cache data.files.cut_mnist_subset",
     "data.imagefolder data.catalog",
-    "train",
+    "train parallel parallel.jobs",
     # mechanisms of the open questions
     "questions questions.pathways",
     "questions.dale questions.plasticity questions.late",
@@ -43,15 +44,18 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "plots.demo plots.runs plots.experiments plots.tutorials",
     "runs runs.checkpoint runs.score runs.settings",
     "tools tools.bench tools.summary tools.gradcheck runs.report runs.compare",
-    "tools.demo tools.doctor runs.run",
+    "tools.demo tools.doctor tools.bench_jobs runs.run",
     # the experiments
-    "experiments experiments.images experiments.trial",
-    "experiments.result experiments.study",
-    "experiments.network experiments.ledger",
+    "experiments experiments.images experiments.trial experiments.plan experiments.record",
+    "experiments.result experiments.work",
+    "experiments.network experiments.ledger experiments.study",
     "experiments.papers experiments.questions",
     *(f"experiments.papers.{name}" for name in PAPERS),
     "experiments.questions.one_synapse",
     *(f"experiments.questions.{name}" for name in QUESTIONS),
+    "commands commands.options",
+    "commands.compare",
+    *(f"commands.{name}" for name in COMMANDS if name != "compare"),
     "cli",
     "__main__",
 ]

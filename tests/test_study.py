@@ -2,16 +2,24 @@
 
 import json
 import math
+import time
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_trials import FACTS, images, parts
 
+from nnref import experiments
 from nnref.errors import InputError
 from nnref.experiments import study as studies
-from nnref.experiments.images import Images, Sources
-from nnref.experiments.study import Part, Setting, Study, file_name, rounded
+from nnref.experiments import work
+from nnref.experiments.images import Images, Sources, load
+from nnref.experiments.plan import Part, Setting
+from nnref.experiments.record import brief, file_name, kept, rounded
+from nnref.experiments.study import Study, duration
+from nnref.experiments.work import trained
+from nnref.parallel.jobs import Here
 
 
 @pytest.fixture
@@ -19,13 +27,11 @@ def study(tmp_path):
     return Study("paper", "smoke", tmp_path / "out")
 
 
-def test_a_finished_trial_is_read_and_not_trained_again(study, monkeypatch):
-    first = study.trial(FACTS, parts)
-    monkeypatch.setattr(studies, "train_trial", pytest.fail)
-    assert study.trial(FACTS, parts) == rounded(first)
-    saved = json.loads((study.out / "paper.json").read_text())
-    assert saved["trials"] == [rounded(first)] * 2
-    assert [path.suffix for path in (study.out / "trials").iterdir()] == [".json"]
+def test_a_finished_trial_is_read_and_not_trained_again(tmp_path, monkeypatch):
+    first = trained(tmp_path, FACTS, parts)
+    monkeypatch.setattr(work, "train_trial", pytest.fail)
+    assert trained(tmp_path, FACTS, parts) == rounded(first) == first
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
 @pytest.mark.parametrize(
@@ -39,26 +45,26 @@ def test_a_finished_trial_is_read_and_not_trained_again(study, monkeypatch):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_trial_of_the_same_facts_but_another_training_is_an_error(study, change):
-    study.trial(FACTS, parts)
+def test_a_trial_of_the_same_facts_but_another_training_is_an_error(tmp_path, change):
+    trained(tmp_path, FACTS, parts)
     with pytest.raises(InputError, match=r"\.json: other data or settings"):
-        study.trial(FACTS, lambda: parts(**change))
+        trained(tmp_path, FACTS, lambda: parts(**change))
 
 
-def test_what_else_sets_a_trial_apart_enters_its_fingerprint(study):
-    study.trial(FACTS, lambda: parts()._replace(also=("a law",)))
-    study.trial(FACTS, lambda: parts()._replace(also=("a law",)))
+def test_what_else_sets_a_trial_apart_enters_its_fingerprint(tmp_path):
+    trained(tmp_path, FACTS, lambda: parts()._replace(also=("a law",)))
+    trained(tmp_path, FACTS, lambda: parts()._replace(also=("a law",)))
     with pytest.raises(InputError, match=r"\.json: other data or settings"):
-        study.trial(FACTS, lambda: parts()._replace(also=("another law",)))
+        trained(tmp_path, FACTS, lambda: parts()._replace(also=("another law",)))
 
 
 @pytest.mark.parametrize("text", ["{}", "[]"])
-def test_a_damaged_record_is_one_line(study, text):
-    study.trial(FACTS, parts)
-    path = next((study.out / "trials").iterdir())
+def test_a_damaged_record_is_one_line(tmp_path, text):
+    trained(tmp_path, FACTS, parts)
+    path = next(tmp_path.iterdir())
     path.write_text(text)
     with pytest.raises(InputError, match="is damaged; delete it to train again"):
-        study.trial(FACTS, parts)
+        trained(tmp_path, FACTS, parts)
 
 
 def test_a_folder_holds_one_tier(study):
@@ -67,35 +73,41 @@ def test_a_folder_holds_one_tier(study):
         Study("paper", "full", study.out)
 
 
-def test_other_facts_are_another_trial(study):
-    study.trial(FACTS, parts)
-    study.trial(FACTS | {"lr": 0.1}, lambda: parts(0.1))
-    assert len(list((study.out / "trials").iterdir())) == 2
+def test_other_facts_are_another_trial(tmp_path):
+    trained(tmp_path, FACTS, parts)
+    trained(tmp_path, FACTS | {"lr": 0.1}, lambda: parts(0.1))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
-def experiment(part, settings, measure=None):
-    """An experiment of one part, whose maker trains on the images that it is given."""
+@pytest.fixture
+def carry_out(study, monkeypatch):
+    """A function that carries out a study of one part, whose maker trains on the given images.
+
+    64 training images, 20 held out and 40 to test stand in place of those that a part asks for.
+    """
+    drawn = Images(images(64), images(20, 1), images(40, 2), {"name": "made up"})
+    monkeypatch.setattr(work, "load", lambda *_: drawn)
 
     def make(_, facts, given):
         made = parts(facts["lr"], facts["epochs"], train=given.train, seed=facts["seed"])
         return made._replace(test=given.test)
 
-    tiers = {"smoke": [part]}
-    return SimpleNamespace(TIERS=tiers, plan=lambda _: settings, parts=make, measure=measure)
+    def carry_out(part, settings, measure=None, sources=Sources(), seeds=None, pool=Here()):
+        made_up = SimpleNamespace(
+            TIERS={"smoke": [part]}, plan=lambda _: settings, parts=make, measure=measure
+        )
+        monkeypatch.setattr(experiments, "find", lambda _: made_up)
+        study.sources, study.seeds = sources, seeds
+        return study.carry_out(pool)
+
+    return carry_out
 
 
-@pytest.fixture
-def made_up(monkeypatch):
-    """64 training images, 20 held out and 40 to test, in place of those that a part asks for."""
-    drawn = Images(images(64), images(20, 1), images(40, 2), {"name": "made up"})
-    monkeypatch.setattr(studies, "load", lambda *_: drawn)
-
-
-def test_the_learning_rate_is_that_of_the_best_held_out_accuracy(study, made_up):
+def test_the_learning_rate_is_that_of_the_best_held_out_accuracy(study, carry_out):
     part = Part(data="digits", search_images=40, search_epochs=2, epochs=3, seeds=2)
     setting = Setting({"rule": "BP"}, [1e-6, 0.05, 1e9])
     with np.errstate(all="ignore"):
-        result = study.carry_out(experiment(part, [setting]), Sources())
+        result = carry_out(part, [setting])
     searches, trials = study.trials[:3], study.trials[3:]
     assert ["diverged" in trial for trial in searches] == [False, False, True]
     assert all(trial["search"] and not trial.get("test") for trial in searches)
@@ -107,57 +119,57 @@ def test_the_learning_rate_is_that_of_the_best_held_out_accuracy(study, made_up)
     assert result["data"] == [{"name": "made up"}] and len(result["trials"]) == 5
 
 
-def test_seed_0_may_train_for_longer_and_comes_last(study, made_up):
+def test_seed_0_may_train_for_longer_and_comes_last(study, carry_out):
     part = Part(data="digits", epochs=1, long=4, seeds=3)
-    study.carry_out(experiment(part, [Setting({"rule": "BP"}, [0.05])]), Sources())
+    carry_out(part, [Setting({"rule": "BP"}, [0.05])])
     assert [(t["seed"], t["epochs"]) for t in study.trials] == [(1, 1), (2, 1), (0, 4)]
     assert [len(t["history"]) for t in study.trials] == [2, 2, 5]
 
 
-def test_the_number_of_seeds_can_be_another(study, made_up):
+def test_the_number_of_seeds_can_be_another(study, carry_out):
     part = Part(data="digits", seeds=3)
-    study.carry_out(experiment(part, [Setting({"rule": "BP"}, [0.05])]), Sources(), seeds=1)
+    carry_out(part, [Setting({"rule": "BP"}, [0.05])], seeds=1)
     assert [t["seed"] for t in study.trials] == [0]
 
 
-def test_a_setting_without_learning_rates_is_measured_by_the_experiment(study):
+def test_a_setting_without_learning_rates_is_measured_by_the_experiment(study, carry_out):
     def measure(part, facts, images):
         return {"history": [{"rest": facts["seed"] + 0.5}], "seconds": 0.0}
 
-    part = Part(seeds=2)  # without images
-    study.carry_out(experiment(part, [Setting({"task": "rest"})], measure), Sources())
+    carry_out(Part(seeds=2), [Setting({"task": "rest"})], measure)  # without images
     assert [(t["task"], t["seed"], t["history"]) for t in study.trials] == [
         ("rest", 0, [{"rest": 0.5}]),
         ("rest", 1, [{"rest": 1.5}]),
     ]
 
 
-def test_images_that_cannot_be_had_are_left_out(study, monkeypatch, capsys):
+def test_images_that_cannot_be_had_are_left_out(carry_out, monkeypatch, capsys):
     def nowhere(*_):
         raise InputError("no network")
 
-    monkeypatch.setattr(studies, "load", nowhere)
-    result = study.carry_out(experiment(Part(data="mnist"), []), Sources())
-    assert result["not_run"] == ["mnist"]
+    monkeypatch.setattr(work, "load", nowhere)
+    assert carry_out(Part(data="mnist"), [])["not_run"] == ["mnist"]
     assert capsys.readouterr().out == "paper: mnist is left out: no network\n"
 
 
-def test_a_place_that_was_given_and_is_wrong_is_an_error_and_not_left_out(study, tmp_path):
+def test_a_place_that_was_given_and_is_wrong_is_an_error_and_not_left_out(
+    study, carry_out, monkeypatch, tmp_path
+):
     (tmp_path / "empty").mkdir()
-    sources = Sources(cifar10=tmp_path / "empty")
+    monkeypatch.setattr(work, "load", load)
     with pytest.raises(InputError):
-        study.carry_out(experiment(Part(data="cifar10"), []), sources)
+        carry_out(Part(data="cifar10"), [], sources=Sources(cifar10=tmp_path / "empty"))
     assert study.missing == []
 
 
-def test_a_result_holds_all_accuracies_of_a_long_history_and_the_rest_now_and_then(study):
+def test_a_result_holds_all_accuracies_of_a_long_history_and_the_rest_now_and_then(tmp_path):
     history = [{"epoch": i, "held_out_accuracy": i / 400, "angle": 1.0} for i in range(401)]
-    study.measurement(FACTS, lambda: {"history": history, "seconds": 0.0})
-    kept = study.write()["trials"][0]["history"]
-    assert [e["epoch"] for e in kept] == [*range(401)]
-    assert [e["held_out_accuracy"] for e in kept] == [i / 400 for i in range(401)]
-    assert [e["epoch"] for e in kept if "angle" in e] == [*range(31), *range(40, 401, 10)]
-    on_disk = json.loads(next((study.out / "trials").iterdir()).read_text())
+    record = kept(tmp_path, FACTS, lambda: {"history": history, "seconds": 0.0})
+    short = brief(record)["history"]
+    assert [e["epoch"] for e in short] == [*range(401)]
+    assert [e["held_out_accuracy"] for e in short] == [i / 400 for i in range(401)]
+    assert [e["epoch"] for e in short if "angle" in e] == [*range(31), *range(40, 401, 10)]
+    on_disk = json.loads(next(tmp_path.iterdir()).read_text())
     assert all("angle" in entry for entry in on_disk["history"])
 
 
@@ -175,7 +187,84 @@ def test_names_of_files_are_short_plain_and_different():
     assert len(file_name({"x": "y" * 500})) <= 120
 
 
-def test_a_learning_rate_is_never_chosen_on_the_test_images(study, made_up):
+def test_a_learning_rate_is_never_chosen_on_the_test_images(carry_out):
     part = Part(data="digits", held_out=0, search_images=40, search_epochs=1)
     with pytest.raises(InputError, match="paper: expected held-out images to choose a rate by"):
-        study.carry_out(experiment(part, [Setting({"rule": "BP"}, [0.1, 0.2])]), Sources())
+        carry_out(part, [Setting({"rule": "BP"}, [0.1, 0.2])])
+
+
+def test_the_trials_of_a_setting_wait_for_its_own_search_alone(carry_out):
+    """Of two processes one is busy with SS's search: the other goes on with BP's trials."""
+    begun = []
+
+    class SlowSearch(Here):
+        count = 2
+        slow = None
+
+        def submit(self, call, job):
+            facts = job.arguments[0].facts
+            begun.append((facts["rule"], facts["lr"] if "search" in facts else "all"))
+            if begun[-1] == ("SS", 0.1):
+                self.slow = (Future(), call, job)
+                return self.slow[0]
+            if begun[-1] == ("BP", "all") and self.slow:
+                future, work, slow_job = self.slow
+                future.set_result(work(slow_job))
+            return super().submit(call, job)
+
+    part = Part(data="digits", search_images=40, search_epochs=1)
+    settings = [Setting({"rule": rule}, [0.05, 0.1]) for rule in ("BP", "SS")]
+    result = carry_out(part, settings, pool=SlowSearch())
+    assert begun[:4] == [("BP", 0.05), ("BP", 0.1), ("SS", 0.05), ("SS", 0.1)]
+    assert begun[4:] == [("BP", "all"), ("SS", "all")]
+    order = [(t["rule"], t["lr"] if "search" in t else "all") for t in result["trials"]]
+    assert order == begun  # and the result is in the order of the plan in any case
+
+
+def test_what_is_on_disk_tells_how_far_a_study_is(study, carry_out):
+    part = Part(data="digits", search_images=40, search_epochs=1, seeds=2)
+    settings = [Setting({"rule": "BP"}, [0.05, 0.1]), Setting({"rule": "SS"}, [0.05])]
+    carry_out(part, settings)
+    assert study.how_far() == "6 of 6 trials finished"
+    assert study.seconds_left() == 0
+    found = {path: json.loads(path.read_text()) for path in study.folder.iterdir()}
+    search, other = ([p for p, t in found.items() if ("search" in t) == s] for s in (True, False))
+    other[0].unlink()
+    assert study.how_far() == "5 of 6 trials finished"
+    search[0].unlink()  # now the rate of BP is open, and so are its two trials
+    assert study.how_many_left() == (3 if found[other[0]]["rule"] == "BP" else 4)
+
+
+def test_an_estimate_is_epochs_times_what_an_epoch_takes(study, carry_out, monkeypatch):
+    part = Part(data="digits", search_images=32, search_epochs=3, epochs=2, long=5, seeds=2)
+    settings = [Setting({"rule": "BP"}, [0.05, 0.1]), Setting({"rule": "SS"}, [0.05])]
+    carry_out(part, settings)
+    for path in study.folder.iterdir():
+        path.unlink()
+    monkeypatch.setattr(studies, "epoch_seconds", lambda trial: 10.0)
+    study.time(Here())
+    # BP: 2 rates, 3 epochs of half the images; both: 2 and 5 epochs of all of them
+    assert study.seconds_left() == pytest.approx(10 * (2 * 3 / 2 + 2 * (2 + 5)))
+
+
+def test_an_epoch_is_timed_from_its_first_steps():
+    """Steps of 20 ms, 8 to an epoch; a small evaluation comes on top."""
+
+    def make():
+        def slow(_):
+            time.sleep(0.02)
+
+        return parts(epochs=50, on_step=slow)
+
+    trial = SimpleNamespace(facts={"lr": 0.1}, parts=make)
+    assert 0.16 < work.epoch_seconds(trial) < 0.5
+    assert work.epoch_seconds(SimpleNamespace(facts={"task": "rest"})) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.1, "about 2 seconds"), (80, "about 80 seconds"), (95, "about 1.6 minutes"),
+     (1800, "about 30 minutes"), (5500, "about 1.5 hours"), (1e5, "about 28 hours")],
+)  # fmt: skip
+def test_a_length_of_time_is_as_exact_as_an_estimate(seconds, words):
+    assert duration(seconds) == words

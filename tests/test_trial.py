@@ -11,18 +11,14 @@ from nnref.backend import to_device, to_host
 from nnref.errors import InputError
 from nnref.experiments import trial as trials
 from nnref.experiments.images import Images
-from nnref.experiments.study import Part, Study
-from nnref.experiments.trial import score, usual_training, watch_layers
+from nnref.experiments.plan import Part
+from nnref.experiments.trial import score, usual_training, watch_layers, watched
+from nnref.experiments.work import trained
 from nnref.optim import Adam
 from nnref.train import evaluate
 
 
-@pytest.fixture
-def study(tmp_path):
-    return Study("paper", "smoke", tmp_path / "out")
-
-
-def test_a_checkpoint_of_another_training_is_an_error(study, monkeypatch):
+def test_a_checkpoint_of_another_training_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "SAVE_EVERY", 0)
 
     def interrupted(*_):
@@ -30,20 +26,20 @@ def test_a_checkpoint_of_another_training_is_an_error(study, monkeypatch):
 
     looks = iter([watch_layers, watch_layers, interrupted])
     with pytest.raises(KeyboardInterrupt):
-        study.trial(FACTS, lambda: parts(look=lambda *given: next(looks)(*given)))
+        trained(tmp_path, FACTS, lambda: parts(look=lambda *given: next(looks)(*given)))
     with pytest.raises(InputError, match=r"\.npz: other data or settings"):
-        study.trial(FACTS, lambda: parts(batch_size=4))
+        trained(tmp_path, FACTS, lambda: parts(batch_size=4))
 
 
 def test_angles_are_measured_on_images_of_all_classes():
     given = images(200)
     order = np.argsort(given.labels, kind="stable")
     given = given._replace(images=given.images[order], labels=given.labels[order])
-    _, labels = trials._drawn(given, 40)
+    _, labels = watched(parts(train=given).training)
     assert set(labels.tolist()) == {0, 1, 2, 3}
 
 
-def test_an_interrupted_trial_goes_on_bit_for_bit(study, tmp_path, monkeypatch):
+def test_an_interrupted_trial_goes_on_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "SAVE_EVERY", 0)
     looks = []
 
@@ -54,10 +50,11 @@ def test_an_interrupted_trial_goes_on_bit_for_bit(study, tmp_path, monkeypatch):
         return watch_layers(model, x, labels)
 
     with pytest.raises(KeyboardInterrupt):
-        study.trial(FACTS, lambda: parts(look=interrupted))
-    assert [path.suffix for path in (study.out / "trials").iterdir()] == [".npz"]
-    resumed = study.trial(FACTS, parts)
-    whole = Study("paper", "smoke", tmp_path / "other").trial(FACTS, parts)
+        trained(tmp_path, FACTS, lambda: parts(look=interrupted))
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npz"]
+    resumed = trained(tmp_path, FACTS, parts)
+    (tmp_path / "other").mkdir()
+    whole = trained(tmp_path / "other", FACTS, parts)
 
     def without_times(record):
         history = [
@@ -69,8 +66,8 @@ def test_an_interrupted_trial_goes_on_bit_for_bit(study, tmp_path, monkeypatch):
     assert without_times(resumed) == without_times(whole)
 
 
-def test_the_history_holds_validation_and_what_was_looked_at_from_birth_on(study):
-    record = study.trial(FACTS, parts)
+def test_the_history_holds_validation_and_what_was_looked_at_from_birth_on(tmp_path):
+    record = trained(tmp_path, FACTS, parts)
     assert [entry["epoch"] for entry in record["history"]] == [0, 1, 2, 3]
     assert "held_out_accuracy" not in record["history"][0]
     for entry in record["history"]:
@@ -111,7 +108,7 @@ def test_a_usual_training_takes_its_numbers_from_the_part_and_the_facts():
     assert (made.optimizer.lr, made.optimizer.momentum) == (0.2, 0.9)
 
 
-def test_a_constraint_acts_after_every_step_and_before_a_checkpoint(study, monkeypatch):
+def test_a_constraint_acts_after_every_step_and_before_a_checkpoint(tmp_path, monkeypatch):
     """`on_step` of the training, such as a law, is called by the trial too."""
     monkeypatch.setattr(trials, "SAVE_EVERY", 0)
     times, made = [], parts()
@@ -127,12 +124,12 @@ def test_a_constraint_acts_after_every_step_and_before_a_checkpoint(study, monke
     monkeypatch.setattr(
         trials.checkpoint, "save", lambda *given: saved.append(float(W.min())) or save(*given)
     )
-    study.trial(FACTS, lambda: made)
+    trained(tmp_path, FACTS, lambda: made)
     assert times == pytest.approx([i / 8 for i in range(1, 25)])  # 8 steps an epoch, 3 epochs
     assert len(saved) > 1 and min(saved) >= 0
 
 
-def test_a_trial_that_is_interrupted_in_an_epoch_goes_on_bit_for_bit(study, tmp_path, monkeypatch):
+def test_a_trial_that_is_interrupted_in_an_epoch_goes_on_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "SAVE_EVERY", 0)
 
     def interrupted():
@@ -147,24 +144,25 @@ def test_a_trial_that_is_interrupted_in_an_epoch_goes_on_bit_for_bit(study, tmp_
         return made
 
     with pytest.raises(KeyboardInterrupt):
-        study.trial(FACTS, interrupted)
-    resumed = study.trial(FACTS, parts)
-    whole = Study("paper", "smoke", tmp_path / "other").trial(FACTS, parts)
+        trained(tmp_path, FACTS, interrupted)
+    resumed = trained(tmp_path, FACTS, parts)
+    (tmp_path / "other").mkdir()
+    whole = trained(tmp_path / "other", FACTS, parts)
     names = ("train_loss", "held_out_loss", "held_out_accuracy", "weight_angle_deg")
     for a, b in zip(resumed["history"][1:], whole["history"][1:], strict=True):
         assert [a[name] for name in names] == [b[name] for name in names]
     assert resumed["test"] == whole["test"]
 
 
-def test_a_training_that_cannot_be_resumed_saves_no_checkpoint(study, monkeypatch):
+def test_a_training_that_cannot_be_resumed_saves_no_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "SAVE_EVERY", 0)
     monkeypatch.setattr(trials.checkpoint, "save", pytest.fail)
     made = parts()
     made.training.resumable = False
-    assert study.trial(FACTS, lambda: made)["test"]
+    assert trained(tmp_path, FACTS, lambda: made)["test"]
 
 
-def test_a_loss_that_is_not_finite_in_the_end_is_divergence(study, monkeypatch):
+def test_a_loss_that_is_not_finite_in_the_end_is_divergence(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "score", lambda *_: {"loss": math.nan, "accuracy": 0.1})
-    record = study.trial(FACTS, parts)
+    record = trained(tmp_path, FACTS, parts)
     assert record["diverged"] == "in the last step" and "test" not in record

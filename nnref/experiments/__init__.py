@@ -3,13 +3,14 @@
 A file has three parts; how, where and in which order trials run is left to study.py.
 
 The plan    PAPER             one sentence: the paper and its claim, or the question
-            TIERS, MINUTES    of smoke, small and full: a list of study.Part, and the time they take
-            plan(part)        yields a study.Setting: the facts of a setting, its learning rates
+            TIERS             of smoke, small and full: a list of plan.Part
+            plan(part)        yields a plan.Setting: the facts of a setting, its learning rates
 The maker   parts(part, facts, images) -> trial.Parts     model, optimizer, data, schedule
             measure(part, facts, images) -> record        of settings without a learning rate
 The reading table(result), figures(result), claims(result)    of a result.Result
 
-A trial is thus a function of plain data: a part of the plan, and facts.
+A trial is thus a function of plain data, a part of the plan and facts, which any process can
+compute.
 """
 
 import importlib

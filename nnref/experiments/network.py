@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nnref.experiments.study import Part
+from nnref.experiments.plan import Part
 from nnref.feedback import Feedback
 from nnref.init import stream
 from nnref.layers import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential

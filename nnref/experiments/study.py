@@ -1,4 +1,4 @@
-"""Carry out an experiment: all trials of its plan, each kept in a file of its own.
+"""Carry out an experiment: all trials of its plan, side by side, each kept in a file of its own.
 
 Finished trials are read back; interrupted ones continue from their checkpoints.
 
@@ -7,160 +7,169 @@ OUT/trials/NAME.npz     the checkpoint of a trial that is under way
 OUT/NAME.json           the result: all trials so far, data, machine and versions
 """
 
-import hashlib
-import json
 import math
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import NamedTuple
+from statistics import mean
 
+from nnref import experiments
 from nnref.backend import versions
 from nnref.errors import InputError
-from nnref.experiments.images import Sources, load
-from nnref.experiments.trial import Parts, fingerprint, train_trial
+from nnref.experiments import record as records
+from nnref.experiments.images import Sources
+from nnref.experiments.plan import Planned
+from nnref.experiments.work import Trial, compute, epoch_seconds, images_of
 from nnref.files import make_folder, read_json, write_whole
+from nnref.parallel import jobs
+from nnref.parallel.jobs import Job
 
-LONG = 30  # epochs; after these, a result keeps every 10th in full
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One data set of a plan and how to train on it; an experiment may add fields of its own."""
-
-    data: str | None = None  # its name (images.load); None: there are no images
-    take: int | None = None  # how many training images, held-out ones included; None: all
-    classes: int | None = None  # tiny-imagenet: how many classes to draw; None: all
-    held_out: float = 0.1  # share of the training images used for choices
-    search_images: int = 0  # training images for the choice of a learning rate
-    search_epochs: int = 0  # epochs of that choice
-    epochs: int = 1
-    long: int | None = None  # epochs of seed 0, if more than of the other seeds
-    batch_size: int = 32
-    seeds: int = 1
-
-    def epochs_of(self, seed: int) -> int:
-        """How many epochs the trials of a seed take."""
-        return self.long if self.long and seed == 0 else self.epochs
-
-
-class Setting(NamedTuple):
-    """One setting of a plan: the facts that set it apart, and the learning rates to choose from.
-
-    With a single rate there is no choice. With none, nothing is trained: the record comes from the
-    experiment's own `measure`.
-    """
-
-    facts: dict
-    rates: Sequence = ()
+TIMED = 8  # settings of a part that are timed, at most
 
 
 class Study:
-    """An experiment under way: its name and tier, its folder, and its trials so far."""
+    """An experiment under way: its name and tier, its folder, and its trials so far.
 
-    def __init__(self, name: str, tier: str, out: Path, command: str = ""):
-        self.name, self.tier, self.out, self.command = name, tier, out, command
-        self.data, self.trials, self.missing = [], [], []
-        make_folder(out / "trials")
+    sources    files that the user has, in place of downloads
+    seeds      how many; None: as many as each part of the plan says
+    command    what makes the result again, to be written into it
+    """
+
+    def __init__(self, name, tier, out: Path, sources=Sources(), seeds=None, command=""):
+        self.name, self.tier, self.out, self.sources = name, tier, out, sources
+        self.seeds, self.command, self.folder = seeds, command, out / "trials"
+        self.data, self.missing, self.planned, self.records = [], [], [], {}
+        make_folder(self.folder)
         earlier = out / f"{name}.json"
         if earlier.is_file() and (found := read_json(earlier).get("tier")) != tier:
             raise InputError(f"{earlier}: holds tier {found}; --tier {tier} needs another --out")
 
-    def carry_out(self, experiment, sources: Sources, seeds: int | None = None) -> dict:
-        """Run all trials of the experiment's plan for this tier; return the result.
+    @property
+    def trials(self) -> list[dict]:
+        """The records so far, in the order of the plan, whatever was computed first."""
+        return [self.records[place] for place in sorted(self.records)]
 
-        experiment    a module as described in nnref/experiments/__init__.py
-        seeds         how many; None: as many as each part of the plan says
-        """
-        for part in experiment.TIERS[self.tier]:
+    def plan(self):
+        """Load the images of every part once, note their facts, list all settings."""
+        experiment = experiments.find(self.name)
+        images_of.cache_clear()
+        for number, part in enumerate(experiment.TIERS[self.tier]):
             try:
-                images = self._load(part, sources)
+                images = images_of(self.name, self.tier, number, self.sources)
             except InputError as error:
-                if sources.of(part.data) is not None:
+                if self.sources.of(part.data) is not None:
                     raise
                 print(f"{self.name}: {part.data} is left out: {error}")
                 self.missing.append(part.data)
                 continue
-            self._carry_out(experiment, part, images, seeds or part.seeds)
+            self.data += [images.facts] if images else []
+            count, seeds = len(images.train.labels) if images else 0, self.seeds or part.seeds
+            for i, setting in enumerate(experiment.plan(part)):
+                if len(setting.rates) > 1 and not part.held_out:
+                    raise InputError(
+                        f"{self.name}: expected held-out images to choose a rate by, found none"
+                    )
+                self.planned.append(Planned(part, (number, i), setting, count, seeds))
+
+    def left(self) -> list[tuple[Planned, list[dict]]]:
+        """Every setting, with the facts of those of its trials that have no record yet."""
+        return [(planned, self._left(planned)) for planned in self.planned]
+
+    def _left(self, planned) -> list[dict]:
+        searches = planned.searches()
+        left = [facts for facts in searches.values() if not self._file(facts).is_file()]
+        if left:  # the learning rate is not known yet
+            return [*left, *planned.trials(planned.setting.rates[0]).values()]
+        lr = planned.chosen(lambda place, facts: records.read(self._file(facts)))
+        trials = planned.trials(lr).values()
+        return [facts for facts in trials if not self._file(facts).is_file()]
+
+    def _file(self, facts) -> Path:
+        return records.file_of(self.folder, facts)
+
+    def time(self, pool: Executor):
+        """Find out how long an epoch of each setting takes, from short timings of some of them."""
+        for number in {planned.place[0] for planned in self.planned}:
+            group = [p for p, left in self.left() if left and p.place[0] == number]
+            chosen = group[:: math.ceil(len(group) / TIMED) or 1]
+            found = {}
+            tried = [
+                Job("timing", epoch_seconds, (self._trial(planned, self._first(planned)),),
+                    self.folder / f"timing-{planned.place}", planned.place)
+                for planned in chosen
+            ]  # fmt: skip
+            bar = jobs.Bar("timing", len(tried), 1, shown=False)
+            jobs.carry_out(tried, pool, lambda job, s, of=found: of.update({job.place: s}), bar)
+            known = mean([seconds for seconds in found.values() if seconds] or [0])
+            for planned in group:
+                planned.epoch_s = found.get(planned.place, known)
+
+    @staticmethod
+    def _first(planned) -> dict:
+        """The facts of one of its trials."""
+        rates = planned.setting.rates
+        return next(iter(planned.trials(rates[0] if rates else None).values()))
+
+    def seconds_left(self) -> float:
+        """How long the trials take that have no record yet, one after the other."""
+        return sum(p.seconds(facts) for p, left in self.left() for facts in left)
+
+    def how_many_left(self) -> int:
+        """The number of trials that have no record yet."""
+        return sum(len(left) for _, left in self.left())
+
+    def how_far(self) -> str:
+        """How many of the trials have a record."""
+        count = sum(p.count for p in self.planned)
+        return f"{count - self.how_many_left()} of {count} trials finished"
+
+    def how_long(self, pool: Executor) -> str:
+        """How long the rest takes, in words, from short timings on the processes of `pool`."""
+        self.time(pool)
+        return duration(self.seconds_left() / min(pool.count, self.how_many_left() or 1))
+
+    def carry_out(self, pool: Executor, shown: bool = False) -> dict:
+        """Carry out all trials; return the result. `shown`: with a progress bar."""
+        if not self.planned:
+            self.plan()
+        count = sum(planned.count for planned in self.planned)
+        bar = jobs.Bar(self.name, count, self.seconds_left() or 1, shown)
+        first = [job for planned in self.planned for job in self._first_jobs(planned)]
+        jobs.carry_out(first, pool, self._finished, bar)
         return self.write()
 
-    def _load(self, part, sources):
-        """Load the images of a part; note their facts for the result."""
-        if part.data is None:
-            return None
-        images = load(part.data, sources, part.take, part.classes, part.held_out)
-        self.data.append(images.facts)
-        return images
+    def _first_jobs(self, planned) -> list[Job]:
+        """The jobs of a setting that wait for nothing."""
+        searches = planned.searches()
+        return self._jobs(planned, searches or planned.trials(planned.chosen(None)))
 
-    def _carry_out(self, experiment, part, images, seeds):
-        """Run the trials of one part, seed by seed, so that all settings can be compared early."""
-        make, settings = partial(experiment.parts, part), list(experiment.plan(part))
-        rates = [self._choose_rate(setting, part, make, images) for setting in settings]
-        for seed in sorted(range(seeds), key=part.epochs_of):
-            for setting, lr in zip(settings, rates, strict=True):
-                facts = setting.facts | {"seed": seed}
-                if lr is None:
-                    self.measurement(facts, partial(experiment.measure, part, facts, images))
-                else:
-                    count, epochs = len(images.train.labels), part.epochs_of(seed)
-                    facts |= {"images": count, "epochs": epochs, "lr": lr}
-                    self.trial(facts, partial(make, facts, images))
-
-    def _choose_rate(self, setting, part, make, images) -> float | None:
-        """The learning rate with the best held-out accuracy after a short training.
-
-        Such trials are kept apart by "search": true; they measure no angles and are not tested.
-        """
-        if len(setting.rates) <= 1:
-            return setting.rates[0] if setting.rates else None
-        if not part.held_out:
-            raise InputError(
-                f"{self.name}: expected held-out images to choose a rate by, found none"
+    def _jobs(self, planned, trials: dict) -> list[Job]:
+        return [
+            Job(
+                records.title(facts), compute, (self._trial(planned, facts),),
+                self._file(facts).with_suffix(".share"), place,
+                0.0 if self._file(facts).is_file() else planned.seconds(facts),
             )
-        few, found = images.fewer(part.search_images)._replace(test=None), {}
-        for lr in setting.rates:
-            facts = setting.facts | {"images": len(few.train.labels), "epochs": part.search_epochs}
-            facts |= {"seed": 0, "search": True, "lr": lr}
-            trial = self.trial(facts, lambda f=facts: make(f, few)._replace(look=None))
-            last = trial["history"][-1]
-            found[lr] = -1 if "diverged" in trial else last["held_out_accuracy"]
-        return max(found, key=found.get)
+            for place, facts in trials.items()
+        ]  # fmt: skip
 
-    def trial(self, facts: dict, make: Callable[[], Parts]) -> dict:
-        """Train a network, or read the record of a trial that is finished; return the record.
+    def _trial(self, planned, facts) -> Trial:
+        return Trial(self.name, self.tier, planned.place[0], facts, self.sources, self.folder)
 
-        `facts` (for JSON) tell it from all other trials; `make` builds its parts.
-        """
-        parts = make()
-        known = facts | {"fingerprint": fingerprint(parts)}
-        path = self.out / "trials" / f"{file_name(facts)}.npz"
-        return self.measurement(facts, lambda: train_trial(parts, path, known), known)
-
-    def measurement(self, facts: dict, carry_out: Callable[[], dict], known=None) -> dict:
-        """Carry out a measurement, or read its record, {"history", "seconds"}; return it.
-
-        known    facts that a record must agree with, if more than `facts`. Raises InputError if the
-                 file is damaged, or of other data or settings.
-        """
-        path, known = self.out / "trials" / f"{file_name(facts)}.json", known or facts
-        if path.is_file():
-            record = read_json(path)
-            if not isinstance(record, dict) or "seconds" not in record:
-                raise InputError(f"{path}: is damaged; delete it to train again")
-            if rounded({name: record.get(name) for name in known}) != rounded(known):
-                raise InputError(
-                    f"{path}: other data or settings; take another --out, or delete it"
-                )
-        else:
-            record = known | carry_out()
-            write_whole(path, json.dumps(rounded(record)).encode())
-            path.with_suffix(".npz").unlink(missing_ok=True)
-            print(f"{self.name}: {line_about(record)}", flush=True)
-        self.trials.append(record)
+    def _finished(self, job: Job, result: tuple[dict, bool]) -> list[Job]:
+        """Add a record to the result; return the jobs that waited for it."""
+        record, new = result
+        self.records[job.place] = record
         self.write()
-        return record
+        if new:
+            jobs.say(f"{self.name}: {records.line_about(record)}")
+        part, stage, setting, _ = job.place
+        if stage == 1:
+            return []
+        (planned,) = (p for p in self.planned if p.place == (part, setting))
+        if not planned.searches().keys() <= self.records.keys():
+            return []
+        lr = planned.chosen(lambda place, facts: self.records[place])
+        return self._jobs(planned, planned.trials(lr))
 
     def write(self) -> dict:
         """Write the result so far as OUT/NAME.json; return it."""
@@ -172,66 +181,16 @@ class Study:
             "command": self.command,
             "data": self.data,
             "wall_s": round(sum(trial["seconds"] for trial in self.trials)),
-            "trials": [_brief(trial) for trial in self.trials],
+            "trials": [records.brief(trial) for trial in self.trials],
         }
-        write_whole(self.out / f"{self.name}.json", as_lines(rounded(result)).encode())
+        content = records.as_lines(records.rounded(result))
+        write_whole(self.out / f"{self.name}.json", content.encode())
         return result
 
 
-def _brief(trial: dict) -> dict:
-    """Shorten a long history: all accuracies stay, other measurements every 10th epoch."""
-    history = trial["history"]
-    if len(history) <= 2 * LONG:
-        return trial
-    short = [{key: entry.get(key) for key in ("epoch", "held_out_accuracy")} for entry in history]
-    whole = [i <= LONG or i % 10 == 0 for i in range(len(history))]
-    chosen = zip(whole, history, short, strict=True)
-    return trial | {"history": [entry if keep else brief for keep, entry, brief in chosen]}
-
-
-def file_name(facts: dict) -> str:
-    """A readable name for the file of a trial, with a hash of all facts to make it unique."""
-    readable = "-".join(
-        f"{name}{value}" if isinstance(value, int | float) else str(value)
-        for name, value in facts.items()
-        if value is not True
-    )
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
-    return re.sub(r"[^A-Za-z0-9.]+", "-", f"{readable}-{digest}")[-120:].strip("-")
-
-
-def line_about(record: dict) -> str:
-    """One line on a trial that has just finished."""
-    facts = [
-        f"{name} {value}" if isinstance(value, int | float) else str(value)
-        for name, value in record.items()
-        if name not in ("history", "test", "seconds", "diverged", "search", "fingerprint")
-    ]
-    last = record["history"][-1]
-    if "diverged" in record:
-        result = "diverged"
-    elif record.get("test"):
-        result = f"test accuracy {record['test']['accuracy']:.1%}"
-    elif "held_out_accuracy" in last:
-        result = f"held-out accuracy {last['held_out_accuracy']:.1%}"
-    else:
-        result = "done"
-    return f"{', '.join(facts)}: {result}, {record['seconds']:.0f} s"
-
-
-def rounded(value):
-    """A value for JSON: five significant digits; NaN and infinity become None."""
-    if isinstance(value, dict):
-        return {name: rounded(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(entry) for entry in value]
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value
-
-
-def as_lines(result: dict) -> str:
-    """JSON with a line for each trial, so that changes to it can be read."""
-    trials = ",\n  ".join(json.dumps(trial) for trial in result["trials"])
-    rest = json.dumps({**result, "trials": []}, indent=1, ensure_ascii=False)
-    return rest.replace('"trials": []', f'"trials": [\n  {trials}\n ]') + "\n"
+def duration(seconds: float) -> str:
+    """A length of time in words, about as exact as an estimate."""
+    for unit, count in ("hours", seconds / 3600), ("minutes", seconds / 60):
+        if count >= 1.5:
+            return f"about {count:.1f} {unit}" if count < 10 else f"about {count:.0f} {unit}"
+    return f"about {max(2, round(seconds))} seconds"

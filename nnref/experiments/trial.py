@@ -1,7 +1,7 @@
 """One trial: train a network from one seed, measure it after every epoch, test it at the end.
 
-A trial is made of `Parts`. It saves a checkpoint now and then; after an interruption it continues
-from there, with the same result bit for bit.
+A trial is made of `Parts`. It saves a checkpoint now and then, and at Ctrl-C; after that it
+continues from there, with the same result bit for bit.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from nnref.errors import InputError
 from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD, cosine
+from nnref.parallel.jobs import report_share, stopping
 from nnref.runs import checkpoint
 from nnref.train import Training, outputs_of
 
@@ -110,14 +111,18 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
         nonlocal last_save
         if constraint:
             constraint(epochs)
-        if training.resumable and time.monotonic() - last_save > SAVE_EVERY:
+        report_share(epochs / training.epochs)
+        due = stopping() or time.monotonic() - last_save > SAVE_EVERY
+        if training.resumable and due:
             checkpoint.save(saved, model, optimizer, progress, facts)
             last_save = time.monotonic()
+        if stopping():
+            raise KeyboardInterrupt
 
     def look(entry):
         nonlocal last_look
         if parts.look:
-            entry |= parts.look(model, *watched)
+            entry |= parts.look(model, *seen)
         now = time.monotonic()
         entry["wall_s"], last_look = now - last_look, now
 
@@ -125,7 +130,7 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
         seconds = sum(entry["wall_s"] for entry in progress.history) + time.monotonic() - last_look
         return {"history": progress.history, **outcome, "seconds": seconds}
 
-    watched = _drawn(training.train._replace(transform=training.held_out.transform), WATCHED)
+    seen = watched(training)
     if not progress.history:
         progress.history.append({"epoch": 0})
         look(progress.history[0])
@@ -140,10 +145,14 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
     return record(test=test)
 
 
-def _drawn(images: ImageSet, count: int):
-    """(x, labels) of some images of all classes; drawn, since files may be sorted by class."""
-    drawn = stream(0, "watched").permutation(len(images.labels))[:count]
-    return next(batches(choose(images, np.sort(drawn)), count))
+def watched(training: Training):
+    """(x, labels) of the training images on which angles are measured, without crops.
+
+    They are drawn, since files may be sorted by class.
+    """
+    images = training.train._replace(transform=training.held_out.transform)
+    drawn = stream(0, "watched").permutation(len(images.labels))[:WATCHED]
+    return next(batches(choose(images, np.sort(drawn)), WATCHED))
 
 
 def watch_layers(model, x, labels, loss=softmax_cross_entropy) -> dict:

@@ -8,15 +8,14 @@ result.json      all measurements, and the final test; report.html and figures/ 
 The test images are scored once; `best` is chosen on images held out from the training set.
 """
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
 import io
 import json
-import signal
 import sys
 import time
+from concurrent.futures import Executor
 from pathlib import Path
 from shlex import quote
 
@@ -28,6 +27,8 @@ from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
+from nnref.parallel import jobs
+from nnref.parallel.jobs import Job
 from nnref.plots import style
 from nnref.runs import checkpoint, report
 from nnref.runs.score import filters, score
@@ -43,21 +44,40 @@ def holds_a_run(folder: Path) -> bool:
     return any(any(folder.glob(name)) for name in names)
 
 
-def repeat(folder: Path, settings: Settings, seeds: int, save_every: float = 60) -> list[Path]:
-    """Train with `seeds` seeds in a row, the first that of `settings`; return a folder for each.
+def repeat(
+    folder: Path, settings: Settings, seeds: int, save_every: float, pool: Executor
+) -> list[Path]:  # fmt: skip
+    """Train with `seeds` seeds, the first that of `settings`; return a folder for each.
 
+    pool    the processes that train (jobs.workers)
     A seed whose folder already holds a run is resumed, so repeating an interrupted call works.
     """
-    folders = []
+    folders, trainings = [], []
     for seed in range(settings.seed, settings.seed + seeds):
-        print(f"seed {seed}:")
         folders.append(folder / f"seed-{seed}")
         seeded = dataclasses.replace(settings, seed=seed)
-        if holds_a_run(folders[-1]):
-            resume(folders[-1], dataclasses.asdict(seeded), save_every)
-        else:
-            start(folders[-1], seeded, save_every)
+        trainings.append(
+            Job(f"seed {seed}", start_or_resume, (folders[-1], seeded, save_every),
+                folder / f"seed-{seed}" / "share", (seed,))
+        )  # fmt: skip
+
+    def finished(job, test_accuracy):
+        if pool.count > 1:
+            jobs.say(f"{job.name}: test accuracy {test_accuracy:.1%}")
+
+    shown = pool.count > 1 and sys.stderr.isatty()
+    jobs.carry_out(trainings, pool, finished, jobs.Bar(settings.model, seeds, seeds, shown))
     return folders
+
+
+def start_or_resume(folder: Path, settings: Settings, save_every: float) -> float:
+    """Train in a folder, from the beginning or from its last checkpoint; return test accuracy."""
+    print(f"seed {settings.seed}:")
+    if holds_a_run(folder):
+        result = resume(folder, dataclasses.asdict(settings), save_every)
+    else:
+        result = start(folder, settings, save_every)
+    return result["test"]["accuracy"]
 
 
 def start(folder: Path | None, settings: Settings, save_every: float = 60) -> dict:
@@ -184,7 +204,7 @@ class _Run:
 
     def __init__(self, folder, parts, save_every):
         self.folder, self.parts, self.save_every = folder, parts, save_every
-        self.saved, self.stop, self.shown = time.monotonic(), False, sys.stderr.isatty()
+        self.saved, self.shown = time.monotonic(), sys.stderr.isatty() and not jobs.hired()
 
     def go(self, progress: Progress) -> dict:
         """Train to the end, score the test set, write the result and the report."""
@@ -197,7 +217,7 @@ class _Run:
             progress.history.append({"epoch": 0} | self.measured())
         if self.has_checkpoint() and progress.step == 0:  # in case they were not written
             self.keep_records()
-        with self.interruptible():
+        with jobs.interruptible():
             try:
                 fit(
                     parts.model, parts.optimizer, parts.train, held_out=parts.val,
@@ -234,12 +254,13 @@ class _Run:
         print(f"report: {self.folder / 'report.html'}")
         return record
 
-    def after_step(self, _):
+    def after_step(self, epochs):
         """Save if `save_every` seconds have passed; after Ctrl-C, save and stop."""
-        if self.stop:
+        jobs.report_share(epochs / self.parts.settings.epochs)
+        if jobs.stopping():
             self.save()
             self.log("interrupted", epoch=self.progress.epoch, step=self.progress.step)
-            if self.folder:
+            if self.folder and not jobs.hired():
                 command = f"python -m nnref train --resume {quote(str(self.folder))}"
                 print(f"\nsaved; continue with: {command}", file=sys.stderr)
             raise KeyboardInterrupt
@@ -258,8 +279,8 @@ class _Run:
         self.log("epoch", **entry)
         self.save()
         self.keep_records()
-        if self.stop:
-            self.after_step(None)
+        if jobs.stopping():
+            self.after_step(self.progress.epoch)
 
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to continue from."""
@@ -306,20 +327,6 @@ class _Run:
         except OSError as error:
             path = self.folder / "log.jsonl"
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-
-    @contextlib.contextmanager
-    def interruptible(self):
-        """Inside, the first Ctrl-C lets the step finish; a second one ends at once."""
-
-        def stop(*_):
-            self.stop = True
-            signal.signal(signal.SIGINT, before)
-
-        before = signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 def _sizes(facts) -> str:

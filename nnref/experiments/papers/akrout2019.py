@@ -18,8 +18,8 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from nnref.backend import to_device
+from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, average, claim, listed, measured, spread
-from nnref.experiments.study import Part, Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import Backprop, FeedbackAlignment, KolenPollack, NoFeedback
 from nnref.init import normal, stream
@@ -56,7 +56,6 @@ TIERS = {
     "small": [AkroutPart(data="mnist", epochs=30, seeds=3)],
     "full": [AkroutPart(data="mnist", epochs=30, long=400, seeds=3)],
 }
-MINUTES = {"smoke": "a few seconds", "small": "20 minutes", "full": "2 hours on 2 cores"}
 
 
 def xavier_normal(rng, shape, fan_in, fan_out):

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from nnref import models
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
+from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, Table, average, claim, listed, measured, spread
-from nnref.experiments.study import Part, Setting
 from nnref.experiments.trial import Parts, usual_training
 from nnref.plots import experiments as draw
 
@@ -66,7 +66,6 @@ FULL = [
     NetworksPart(data="cifar10", search_epochs=3, epochs=60, batch_size=100),
 ]
 TIERS = {"smoke": [DIGITS], "small": SMALL, "full": FULL}
-MINUTES = {"smoke": "5 seconds", "small": "20 minutes on 2 cores", "full": "hours on a GPU"}
 
 
 def plan(part: NetworksPart):

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, RULES, NetworkPart, network
+from nnref.experiments.plan import Setting
 from nnref.experiments.result import Result, Table, claim, every, listed, words
-from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training
 from nnref.feedback import SignSymmetry
 from nnref.layers import BatchNorm
@@ -77,7 +77,6 @@ FULL = [
     VariantsPart(data="cifar10", kernels=[64, 128], units=[256], rates=WIDE, epochs=60),
 ]
 TIERS = {"smoke": [DIGITS], "small": [MNIST, CIFAR10], "full": FULL}
-MINUTES = {"smoke": "5 seconds", "small": "25 minutes on 2 cores", "full": "hours on a GPU"}
 
 
 def plan(part: VariantsPart):

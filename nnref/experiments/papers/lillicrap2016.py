@@ -20,8 +20,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nnref.backend import to_device, to_host
+from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, average, claim, listed, measured, spread
-from nnref.experiments.study import Part, Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
 from nnref.init import glorot_uniform, normal, sample, stream, uniform
@@ -70,7 +70,6 @@ TIERS = {
     "small": [LinearPart(), DigitsPart(take=20_000, epochs=10)],
     "full": [LinearPart(), DigitsPart(epochs=30)],
 }
-MINUTES = {"smoke": "a few seconds", "small": "6 minutes", "full": "half an hour on 2 cores"}
 
 
 class UniformAlignment(FeedbackAlignment):

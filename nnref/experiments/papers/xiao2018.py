@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from nnref import models
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
+from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Claim, Result, Table, as_text, average, every, listed, spread
-from nnref.experiments.study import Part, Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.optim import SGD, cosine, step_decay
 from nnref.plots import experiments as draw
@@ -85,10 +85,6 @@ FULL = [
     ),
 ]  # fmt: skip
 TIERS = {"smoke": SMOKE, "small": SMALL, "full": FULL}
-MINUTES = {
-    "smoke": "a few seconds", "small": "two to three hours on 2 cores, from one seed",
-    "full": "hours on a GPU",
-}  # fmt: skip
 
 
 def plan(part: ModelsPart):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart
+from nnref.experiments.plan import Setting
 from nnref.experiments.result import (
     Result,
     Table,
@@ -25,7 +26,6 @@ from nnref.experiments.result import (
     spread,
     words,
 )
-from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.measure import weight_layers
 from nnref.plots import experiments as draw
@@ -49,7 +49,6 @@ FIVE = [1, 0.75, 0.5, 0.25, 0]
 PS = {"digits": [1, 0.5, 0], "mnist": [1, 0.9, 0.75, 0.5, 0.25, 0.1, 0], "cifar10": FIVE}
 SMOKE = replace(DIGITS, kernels=[], units=[6, 5], rates=[0.05])
 TIERS = {"smoke": [SMOKE], "small": SMALL, "full": FULL}
-MINUTES = {"smoke": "10 seconds", "small": "an hour on one core", "full": "hours on a GPU"}
 
 
 def pathway(kind: str, p: float | None = None, last: str = "all") -> dict:

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, SMALL, NetworkPart, rules_of
+from nnref.experiments.plan import Setting
 from nnref.experiments.result import Result, Table, average, claim, equal, listed, spread, words
-from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.measure import weight_layers
 from nnref.plots import experiments as draw
@@ -47,7 +47,6 @@ SETTINGS = [
     *product(("free", "neurons"), ("last layer only",)),
 ]
 TIERS = {"smoke": [DIGITS], "small": SMALL, "full": FULL}
-MINUTES = {"smoke": "10 seconds", "small": "30 minutes on one core", "full": "hours on a GPU"}
 
 
 def plan(part: NetworkPart):

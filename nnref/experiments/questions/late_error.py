@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from nnref.data.imageset import batches
 from nnref.experiments.network import NetworkPart, rules_of
+from nnref.experiments.plan import Setting
 from nnref.experiments.result import (
     Result,
     Table,
@@ -23,7 +24,6 @@ from nnref.experiments.result import (
     listed,
     words,
 )
-from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training
 from nnref.init import stream
 from nnref.optim import SGD
@@ -70,7 +70,6 @@ TIERS = {
         search_images=10_000, search_epochs=1, epochs=10, seeds=5,
     )],
 }  # fmt: skip
-MINUTES = {"smoke": "10 seconds", "small": "25 minutes on one core", "full": "a day on one core"}
 
 
 def plan(part: LatePart):

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from itertools import product
 
+from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, Table, as_text, average, claim, largest
-from nnref.experiments.study import Part, Setting
 from nnref.init import stream
 from nnref.questions import plasticity
 

@@ -27,10 +27,11 @@ from matplotlib.figure import Figure
 from nnref.backend import to_device
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import NetworkPart, rules_of
+from nnref.experiments.plan import Setting
 from nnref.experiments.questions import one_synapse
 from nnref.experiments.questions.one_synapse import STEPS, SynapsePart, pair
+from nnref.experiments.record import rounded
 from nnref.experiments.result import Result, Table, as_text, average, claim, largest, listed, spread
-from nnref.experiments.study import Setting, rounded
 from nnref.experiments.trial import Parts, usual_training
 from nnref.layers import ReLU
 from nnref.measure import weight_layers
@@ -103,7 +104,6 @@ TIERS = {
         ),
     ],
 }  # fmt: skip
-MINUTES = {"smoke": "10 seconds", "small": "40 minutes on one core", "full": "a day on one core"}
 
 
 def plan(part: SynapsePart | PlasticityPart):

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart, rules_of
+from nnref.experiments.plan import Setting
 from nnref.experiments.result import Result, Table, average, claim, listed, spread
-from nnref.experiments.study import Setting
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.layers import BatchNorm
 from nnref.plots import experiments as draw
@@ -58,7 +58,6 @@ TIERS = {
     ],
     "full": [replace(part, rates=RATES) for part in FULL],
 }
-MINUTES = {"smoke": "10 seconds", "small": "25 minutes on one core", "full": "hours on a GPU"}
 
 
 def plan(part: NetworkPart):

@@ -1,0 +1,5 @@
+"""The commands of `python -m nnref`, a file each.
+
+add_options(command)    adds the options of the command to its argparse parser
+run(options)            carries it out; returns the exit status
+"""

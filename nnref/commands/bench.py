@@ -1,0 +1,44 @@
+"""`python -m nnref bench`: time training steps, or trainings side by side."""
+
+import argparse
+import json
+from pathlib import Path
+
+from nnref.backend import describe
+from nnref.commands.options import add_backend, at_least
+from nnref.errors import InputError
+from nnref.files import check_writable, write_whole
+from nnref.tools import bench, bench_jobs
+
+
+def add_options(command):
+    """What to time, and against what."""
+    command.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    add = command.add_argument
+    add("--against", choices=["torch"], help="also time the steps in PyTorch")
+    add("--jobs", type=at_least(2), metavar="N", help="time N trainings side by side instead")
+    add("--models", type=lambda text: text.split(","), default=[], metavar="A,B,...", help="or all")
+    add("--batch", type=at_least(2), help="images in a batch, if not the usual number")
+    add("--width", type=float, default=1, help="multiplies all numbers of channels and units")
+    add("--json", type=Path, metavar="PATH", help="also write the record here")
+    add_backend(add)
+
+
+def run(options) -> int:
+    """Measure, print a table, write the record if asked."""
+    if options.json:
+        check_writable(options.json)
+    if options.jobs and options.against:
+        raise InputError("--jobs: expected no --against, which times steps one after the other")
+    for name in options.models:
+        if name not in bench.CASES:
+            raise InputError(f"--models: expected one of {', '.join(bench.CASES)}, found {name!r}")
+    names = options.models or list(bench.CASES)
+    print(describe())
+    if options.jobs:
+        record = bench_jobs.run(names, options.jobs, options.batch, options.width)
+    else:
+        record = bench.run(names, options.against == "torch", options.batch, options.width)
+    if options.json:
+        write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
+    return 0

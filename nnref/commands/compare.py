@@ -1,0 +1,29 @@
+"""`python -m nnref compare`: a table and a figure of several runs."""
+
+from pathlib import Path
+
+from nnref.files import check_writable
+from nnref.plots import style
+from nnref.plots.runs import comparison
+from nnref.runs import compare
+
+
+def add_options(command):
+    """The folders, and where to draw."""
+    command.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of runs")
+    command.add_argument("--out", type=Path, default=Path("compare.png"), metavar="PNG")
+
+
+def run(options) -> int:
+    """Print the table, write the figure."""
+    return show(options.runs, options.out)
+
+
+def show(folders: list[Path], figure: Path) -> int:
+    """Print a table of the runs in these folders, write a figure."""
+    groups = compare.read(folders)
+    check_writable(figure)
+    print(compare.table(groups))
+    style.save(comparison(groups), figure)
+    print(f"figure: {figure}")
+    return 0

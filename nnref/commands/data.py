@@ -1,0 +1,44 @@
+"""`python -m nnref data list|fetch|verify`: what data there is, and whether it is whole."""
+
+from nnref.data import catalog
+
+
+def add_options(command):
+    """The three actions."""
+    actions = command.add_subparsers(required=True, metavar="list|fetch|verify")
+    action = actions.add_parser("list", help="name, place, size and terms of every data set")
+    action.set_defaults(act=_list)
+    action = actions.add_parser("fetch", help="download a data set and verify it")
+    action.add_argument("name", metavar="NAME", help=f"one of {', '.join(catalog.DATA_SETS)}")
+    action.set_defaults(act=_fetch)
+    action = actions.add_parser(
+        "verify", help="compare with published hashes, or with those that the first call writes"
+    )
+    action.add_argument("name", metavar="NAME_OR_PATH")
+    action.set_defaults(act=_verify)
+
+
+def run(options) -> int:
+    """Carry out the action; `verify` has exit status 1 if a file's hash differs."""
+    return options.act(options)
+
+
+def _list(options):
+    print(catalog.describe())
+    return 0
+
+
+def _fetch(options):
+    print(f"{options.name}: verified; load it with {catalog.fetch_by_name(options.name)}")
+    return 0
+
+
+def _verify(options):
+    written, place, count, wrong = catalog.verify_by_name(options.name)
+    for problem in wrong:
+        print(problem)
+    if written:
+        print(f"{place}: written, {count:,} hashes; later calls of verify compare with them")
+    else:
+        print(f"{place}: {count:,} files checked, {len(wrong)} wrong")
+    return 1 if wrong else 0

@@ -1,0 +1,62 @@
+"""`python -m nnref demo`: train one network under several rules, draw and print the result."""
+
+import argparse
+import json
+from pathlib import Path
+
+from nnref.commands.options import add_backend, at_least
+from nnref.files import check_writable, make_folder, write_whole
+from nnref.plots import style
+from nnref.plots.demo import demo as draw_demo
+from nnref.rules.known import RULES
+from nnref.tools import demo
+
+SHOWN = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
+
+
+def add_options(command):
+    """Seed, epochs, rules, and where to write."""
+    command.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    add = command.add_argument
+    add("--seed", type=at_least(0), default=0, help="of all random numbers")
+    add("--epochs", type=at_least(1), default=demo.EPOCHS, help="per rule")
+    names = f"some of {', '.join(RULES)}"
+    add("--rules", type=_rule_names, default=_rule_names(SHOWN), metavar="A,B,...", help=names)
+    add("--json", type=Path, metavar="PATH", help="also write the record here")
+    add("--out", type=Path, default=Path(), metavar="DIR", help="for the figure")
+    add_backend(add)
+
+
+def _rule_names(text: str) -> list[str]:
+    """An argparse type: names of rules, separated by commas."""
+    names = text.split(",")
+    for name in names:
+        if name not in RULES:
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(RULES)}, found {name!r}")
+    return names
+
+
+def run(options) -> int:
+    """Train, print the table, write the figure and the record."""
+    figure = options.out / "nnref-demo.png"
+    if options.json:
+        check_writable(options.json)
+    make_folder(options.out)
+    check_writable(figure)
+    sizes = "-".join(map(str, demo.SIZES))
+    print(
+        f"nnref demo: {sizes}, ReLU; the same initial weights and order of digits, only B differs."
+    )
+    rules = {name: RULES[name] for name in options.rules}
+    record = demo.run(rules, options.seed, options.epochs)
+    style.save(draw_demo(record), figure)
+    if options.json:
+        write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
+    print(f"{record['data']}; epochs: {options.epochs}, seed: {options.seed}.\n")
+    print(demo.table(record))
+    print(
+        "\nAngles in degrees: 0 = same direction, 90 = unrelated, - = nothing sent, "
+        "() = a B that is never used."
+        f"\nFigure: {figure}. Total: {record['wall_s']:.0f} s."
+    )
+    return 0

@@ -1,0 +1,77 @@
+"""`python -m nnref replicate`: carry out an experiment, print its table, write its result."""
+
+import sys
+from pathlib import Path
+from shlex import quote
+
+from nnref import experiments
+from nnref.backend import describe, flags
+from nnref.commands.options import add_backend, add_jobs, at_least
+from nnref.errors import InputError
+from nnref.experiments.images import Sources
+from nnref.experiments.result import Result
+from nnref.experiments.study import Study
+from nnref.parallel.jobs import workers
+from nnref.plots import style
+
+PLACES = ("cifar10", "tiny-imagenet")
+
+
+def add_options(command):
+    """Which experiment, how much of it, and where."""
+    add = command.add_argument
+    add("name", choices=experiments.EXPERIMENTS)
+    add("--tier", choices=["smoke", "small", "full"], default="small", help="default: small")
+    add("--out", type=Path, metavar="DIR", help="default: replications/NAME-TIER")
+    add("--seeds", type=at_least(1), metavar="N", help="number of seeds; default: the tier's")
+    add_jobs(add)
+    text = "class folders or an archive, in place of `data fetch`"
+    for name in PLACES:
+        add(f"--{name}", type=Path, metavar="PATH", help=text)
+    add_backend(add)
+
+
+def run(options) -> int:
+    """Say how long it takes, carry out all trials, print the table and the claims."""
+    name, out = options.name, options.out or Path("replications") / f"{options.name}-{options.tier}"
+    sources = _sources(options)
+    with workers(options.jobs) as pool:
+        study = Study(name, options.tier, out, sources, options.seeds, _command(options))
+        study.plan()
+        if not study.planned:
+            raise InputError(f"{name}: nothing could be run; {', '.join(study.missing)} left out")
+        print(f"{name}, {options.tier}: {study.how_far()}; {describe()}, jobs: {pool.count}")
+        print(f"if interrupted, the same command continues; results: {out}", flush=True)
+        if study.how_many_left():
+            print(f"timing this machine: {study.how_long(pool)}", flush=True)
+        try:
+            result = Result(study.carry_out(pool, shown=sys.stderr.isatty()))
+        except KeyboardInterrupt:
+            print(f"\n{name}: {study.how_far()}; the same command continues", file=sys.stderr)
+            raise
+    experiment = experiments.find(name)
+    print(experiment.table(result))
+    for claim in experiment.claims(result) if options.tier != "smoke" else ():
+        print(f"{claim.verdict}: {claim.text}; measured: {claim.ours}")
+    for figure, drawn in experiment.figures(result).items():
+        style.save(drawn, out / f"{name}-{figure}.png")
+    return 0
+
+
+def _sources(options) -> Sources:
+    """The places that were given, which must exist."""
+    places = {name: getattr(options, name.replace("-", "_")) for name in PLACES}
+    for data_set, path in places.items():
+        if path is not None and not path.exists():
+            raise InputError(f"--{data_set}: expected class folders or an archive, found no {path}")
+    return Sources(options.cifar10, options.tiny_imagenet)
+
+
+def _command(options) -> str:
+    """The command that makes the result again, with PATH for places on this machine."""
+    given = {
+        "tier": options.tier, "cifar10": options.cifar10 and "PATH",
+        "tiny-imagenet": options.tiny_imagenet and "PATH", "seeds": options.seeds,
+    }  # fmt: skip
+    words = "".join(f" --{name} {quote(str(value))}" for name, value in given.items() if value)
+    return f"python -m nnref replicate {options.name}{words}{flags()}"

@@ -1,0 +1,52 @@
+"""`python -m nnref train`: train a network of the zoo on a data set, or continue a run."""
+
+import argparse
+from pathlib import Path
+
+from nnref.commands.compare import show
+from nnref.commands.options import add_backend, add_jobs, at_least
+from nnref.errors import InputError
+from nnref.parallel.jobs import workers
+from nnref.runs import run as runs
+from nnref.runs.settings import FIELDS, Settings, flag, from_text, read_toml
+
+
+def add_options(command):
+    """One option for each setting, and where to write."""
+    add = command.add_argument
+    add("config", nargs="?", type=Path, metavar="FILE.toml", help="settings; flags override it")
+    add("--out", type=Path, metavar="DIR", help="new folder for the run; default: save nothing")
+    add("--resume", type=Path, metavar="DIR", help="continue the run in this folder")
+    add("--seeds", type=at_least(1), metavar="N", help="train with N seeds, then compare")
+    add_jobs(add)
+    add("--save-every", type=at_least(1), default=60, metavar="SECONDS", help="default: 60")
+    for name, field in FIELDS.items():
+        what, _, _ = field.metadata["check"]
+        default = "" if field.default is None else f"; default: {field.default}"
+        text = f"{field.metadata['about']} ({what}{default})"
+        add(flag(name), default=argparse.SUPPRESS, metavar="X", help=text)
+    add_backend(add)
+
+
+def run(options) -> int:
+    """Train from the beginning, with one seed or several, or continue a run."""
+    given = read_toml(options.config) if options.config else {}
+    for name in FIELDS:
+        if hasattr(options, name):  # flags that were not given are absent
+            given[name] = from_text(name, getattr(options, name))
+    if options.jobs and not options.seeds:
+        raise InputError("--jobs: expected --seeds as well: a single training is a single job")
+    if options.resume:
+        if options.out or options.seeds:
+            raise InputError("--resume: expected no --out or --seeds, found one of them")
+        runs.resume(options.resume, given, options.save_every)
+        return 0
+    settings = Settings(**given)
+    if not options.seeds:
+        runs.start(options.out, settings, options.save_every)
+        return 0
+    if not options.out:
+        raise InputError("--seeds: expected --out as well, a folder for the runs")
+    with workers(options.jobs, options.seeds) as pool:
+        folders = runs.repeat(options.out, settings, options.seeds, options.save_every, pool)
+    return show(folders, options.out / "compare.png")

@@ -1,0 +1,108 @@
+"""The records of trials, a file each, and the result that holds all of them."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from nnref.errors import InputError
+from nnref.files import read_json, write_whole
+
+LONG = 30  # epochs; after these, a result keeps every 10th in full
+
+
+def file_of(folder: Path, facts: dict) -> Path:
+    """The file in which a trial of these facts is kept."""
+    return folder / f"{file_name(facts)}.json"
+
+
+def file_name(facts: dict) -> str:
+    """A readable name for the file of a trial, with a hash of all facts to make it unique."""
+    readable = "-".join(
+        f"{name}{value}" if isinstance(value, int | float) else str(value)
+        for name, value in facts.items()
+        if value is not True
+    )
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9.]+", "-", f"{readable}-{digest}")[-120:].strip("-")
+
+
+def kept(folder: Path, facts: dict, carry_out: Callable[[], dict], known=None) -> dict:
+    """Carry out a trial and keep its record, {"history", "seconds"}, or read it; return it.
+
+    known    facts that a record must agree with, if more than `facts`. Raises InputError if the
+             file is damaged, or of other data or settings.
+    """
+    path, known = file_of(folder, facts), known or facts
+    if path.is_file():
+        record = read(path)
+        if rounded({name: record.get(name) for name in known}) != rounded(known):
+            raise InputError(f"{path}: other data or settings; take another --out, or delete it")
+        return record
+    record = rounded(known | carry_out())
+    write_whole(path, json.dumps(record).encode())
+    path.with_suffix(".npz").unlink(missing_ok=True)
+    return record
+
+
+def read(path: Path) -> dict:
+    """The record in a file. Raises InputError if it is damaged."""
+    record = read_json(path)
+    if not isinstance(record, dict) or "seconds" not in record:
+        raise InputError(f"{path}: is damaged; delete it to train again")
+    return record
+
+
+def line_about(record: dict) -> str:
+    """One line on a trial that has just finished."""
+    last = record["history"][-1]
+    if "diverged" in record:
+        result = "diverged"
+    elif record.get("test"):
+        result = f"test accuracy {record['test']['accuracy']:.1%}"
+    elif last.get("held_out_accuracy") is not None:
+        result = f"held-out accuracy {last['held_out_accuracy']:.1%}"
+    else:
+        result = "done"
+    return f"{title(record)}: {result}, {record['seconds']:.0f} s"
+
+
+def title(facts: dict) -> str:
+    """The facts of a trial in words."""
+    left_out = ("history", "test", "seconds", "diverged", "search", "fingerprint")
+    return ", ".join(
+        f"{name} {value}" if isinstance(value, int | float) else str(value)
+        for name, value in facts.items()
+        if name not in left_out
+    )
+
+
+def brief(trial: dict) -> dict:
+    """Shorten a long history: all accuracies stay, other measurements every 10th epoch."""
+    history = trial["history"]
+    if len(history) <= 2 * LONG:
+        return trial
+    short = [{key: entry.get(key) for key in ("epoch", "held_out_accuracy")} for entry in history]
+    whole = [i <= LONG or i % 10 == 0 for i in range(len(history))]
+    chosen = zip(whole, history, short, strict=True)
+    return trial | {"history": [entry if keep else brief for keep, entry, brief in chosen]}
+
+
+def rounded(value):
+    """A value for JSON: five significant digits; NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {name: rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(entry) for entry in value]
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    return value
+
+
+def as_lines(result: dict) -> str:
+    """JSON with a line for each trial, so that changes to it can be read."""
+    trials = ",\n  ".join(json.dumps(trial) for trial in result["trials"])
+    rest = json.dumps({**result, "trials": []}, indent=1, ensure_ascii=False)
+    return rest.replace('"trials": []', f'"trials": [\n  {trials}\n ]') + "\n"
