@@ -100,6 +100,8 @@ def _computed(job: Job):
     """The result of a job, in the process that computes it."""
     global _report
     _report = job.report
+    if _hired:
+        _stop.clear()  # what an earlier Ctrl-C left; a new one is sent until it is heard
     try:
         with threadpool_limits(1, user_api="blas"):  # nnref/fast has threads of its own
             result = job.call(*job.arguments)

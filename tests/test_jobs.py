@@ -1,0 +1,238 @@
+"""Jobs side by side: every result once, a death costs one attempt, Ctrl-C lets jobs save."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import work_to_do as work
+from test_house import ROOT
+
+from nnref.errors import InputError
+from nnref.parallel import jobs
+from nnref.parallel.jobs import Bar, Here, Job, Processes, carry_out, workers
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two processes, for all tests that do not end them."""
+    with Processes(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def compute(tmp_path):
+    """A function that computes (name, call, *arguments) in a pool; returns {name: result}."""
+
+    def compute(pool, *given, finished=None, bar=None):
+        found = {}
+
+        def note(job, result):
+            found[job.name] = result
+            return finished(job, result) if finished else None
+
+        tried = [
+            Job(name, call, arguments, tmp_path / f"{name}.share", (i,))
+            for i, (name, call, *arguments) in enumerate(given)
+        ]
+        carry_out(tried, pool, note, bar or Bar("test", len(tried), 1, shown=False))
+        return found
+
+    return compute
+
+
+def gone(process: int) -> bool:
+    """Whether this process has ended."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().split(")")[1].split()[0] == "Z"
+    return False
+
+
+def eventually(holds, seconds=20):
+    """Whether something holds within this time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("kind", ["here", "two"])
+def test_every_job_is_computed_once(compute, two, kind):
+    given = [(f"job {i}", work.double, i) for i in range(7)]
+    assert compute(Here() if kind == "here" else two, *given) == {
+        f"job {i}": 2 * i for i in range(7)
+    }
+
+
+def test_processes_have_one_thread_each_and_share_the_jobs(compute, two):
+    found = compute(two, *[(str(i), work.process_and_threads, i) for i in range(4)])
+    processes, threads = zip(*found.values(), strict=True)
+    assert len(set(processes)) == 2 and os.getpid() not in processes
+    assert set(threads) == {1}
+
+
+def test_what_a_result_makes_possible_is_computed_in_the_order_of_places(compute, tmp_path):
+    order = []
+
+    def finished(job, result):
+        order.append(job.name)
+        if job.name == "first":
+            names = ("c", (3,)), ("a", (0, 5)), ("b", (1,))
+            return [Job(n, work.double, (1,), tmp_path / n, place) for n, place in names]
+
+    compute(Here(), ("first", work.double, 1), ("later", work.double, 2), finished=finished)
+    assert order == ["first", "a", "b", "later", "c"] or order == ["first", "a", "later", "b", "c"]
+    assert order.index("a") < order.index("later") < order.index("c")
+
+
+def test_a_process_that_is_killed_costs_its_own_job_an_attempt_and_no_other_anything(
+    compute, two, tmp_path
+):
+    found = compute(
+        two, ("victim", work.die, tmp_path, "victim", 2),
+        *[(f"job {i}", work.note, tmp_path, f"job {i}", 0.3) for i in range(4)],
+    )  # fmt: skip
+    assert found == {"victim": 3} | {f"job {i}": f"job {i}" for i in range(4)}
+    assert [(tmp_path / f"job {i}").read_text() for i in range(4)] == ["x"] * 4
+
+
+def test_a_job_whose_process_always_dies_is_named_when_the_others_are_done(compute, two, tmp_path):
+    given = [("victim", work.die, tmp_path, "victim", 99), ("good", work.double, 4)]
+    message = r"^victim: the process died 3 times; is there enough memory\?$"
+    with pytest.raises(InputError, match=message):
+        compute(two, *given, ("other", work.note, tmp_path, "other", 0))
+    assert (tmp_path / "other").read_text() == "x"
+    assert (tmp_path / "victim").read_text() == "xxx"
+
+
+@pytest.mark.parametrize("kind", ["here", "two"])
+def test_an_exception_names_its_job(compute, two, kind):
+    pool = Here() if kind == "here" else two
+    with pytest.raises(InputError, match=r"^bad one: expected better$"):
+        compute(pool, ("bad one", work.fail, "input"))
+    with pytest.raises(ZeroDivisionError, match="no reason") as error:
+        compute(pool, ("bad one", work.fail, "other"))
+    assert error.value.__notes__[-1] == "in bad one"
+
+
+def test_after_an_exception_running_jobs_save_and_no_other_begins(compute, two, tmp_path):
+    files = [tmp_path / name for name in ("running", "waiting")]
+
+    def begin_then_fail():
+        given = [("running", work.until_stopped, files[0]), ("bad", work.fail, "input")]
+        compute(two, *given, ("waiting", work.until_stopped, files[1]))
+
+    with pytest.raises(InputError, match="bad: expected better"):
+        begin_then_fail()
+    assert files[0].read_text() == "saved"
+    assert not files[1].exists()
+
+
+def test_ctrl_c_lets_running_jobs_save(compute, two, tmp_path):
+    file = tmp_path / "running"
+    threading.Thread(target=_interrupt_when, args=(file.exists,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        compute(two, ("running", work.until_stopped, file))
+    assert file.read_text() == "saved"
+    assert not jobs.stopping()  # the next Ctrl-C is another one
+
+
+def test_a_second_ctrl_c_ends_a_job_that_does_not_listen(compute, tmp_path):
+    file = tmp_path / "deaf"
+
+    def interrupt_twice():
+        _interrupt_when(file.exists)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with Processes(1) as pool:
+        threading.Thread(target=interrupt_twice).start()
+        with pytest.raises(KeyboardInterrupt):
+            compute(pool, ("deaf", work.note, tmp_path, "deaf", 60))
+        process = pool.processes[0].pid.result()
+    assert eventually(lambda: gone(process))
+
+
+def _interrupt_when(holds):
+    assert eventually(holds)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_no_process_is_left_when_the_one_that_started_it_is_killed(tmp_path):
+    script = (
+        "import sys, work_to_do as work\nfrom pathlib import Path\n"
+        "from nnref.parallel.jobs import Bar, Job, Processes, carry_out\n"
+        "pool, file = Processes(1), Path(sys.argv[1])\n"
+        "job = Job('long', work.until_stopped, (file,), file.with_suffix('.share'))\n"
+        "def show(job, result): pass\n"
+        "import threading, time\n"
+        "def tell():\n"
+        "    while not (pool.processes[0].pid and pool.processes[0].pid.done()): time.sleep(0.02)\n"
+        "    print(pool.processes[0].pid.result(), flush=True)\n"
+        "threading.Thread(target=tell, daemon=True).start()\n"
+        "carry_out([job], pool, show, Bar('test', 1, 1, False))\n"
+    )
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", script, str(tmp_path / "file")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as parent:
+        process = int(parent.stdout.readline())
+        assert eventually((tmp_path / "file").exists)
+        parent.kill()
+    assert eventually(lambda: gone(process))
+
+
+def test_workers_print_nothing_and_know_that_they_are_workers(compute, two, capfd):
+    assert compute(two, ("printer", work.print_something)) == {"printer": True}
+    assert capfd.readouterr().out == ""
+    assert not jobs.hired()
+
+
+def test_how_many_processes_there_are(monkeypatch):
+    monkeypatch.setattr(jobs, "cores", lambda: 5)
+    if jobs.xp.__name__ == "numpy":
+        assert workers().count == 5 and workers(most=3).count == 3
+    assert workers(4).count == 4 and workers(4, most=2).count == 2
+    assert isinstance(workers(1), Here) and isinstance(workers(7, most=1), Here)
+
+
+def test_the_bar_counts_jobs_and_the_work_that_is_done(compute, tmp_path, capsys):
+    bar = Bar("study", 3, 30.0, shown=True)
+    bar.bar.disable = False
+    running = {"a future": Job("long", work.double, (1,), tmp_path / "long.share", (), 20.0)}
+    (tmp_path / "long.share").write_text("0.25")
+    bar.end(Job("short", work.double, (1,), tmp_path / "short", (), 10.0))
+    with bar.watching(running):
+        assert eventually(lambda: bar.bar.n == pytest.approx(10 + 0.25 * 20))
+    shown = re.sub(r"\x1b\[[A-Z0-9]*", "", capsys.readouterr().err)
+    assert "study: 1 of 3" in shown and " 50%" in shown and "left" in shown
+
+
+def test_shares_are_written_now_and_then_and_damage_to_them_is_harmless(tmp_path, monkeypatch):
+    report = tmp_path / "share"
+    assert jobs.reported_share(report) == 0
+    monkeypatch.setattr(jobs, "_report", report)
+    monkeypatch.setattr(jobs, "_reported", 0)
+    jobs.report_share(0.25)
+    jobs.report_share(0.5)  # within the same second
+    assert jobs.reported_share(report) == 0.25
+    report.write_text("0.")
+    assert jobs.reported_share(report) == 0
+    report.write_text("half")
+    assert jobs.reported_share(report) == 0
+    monkeypatch.setattr(jobs, "_report", tmp_path / "nowhere" / "share")
+    monkeypatch.setattr(jobs, "_reported", 0)
+    jobs.report_share(0.25)

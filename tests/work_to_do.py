@@ -1,0 +1,63 @@
+"""Functions that other processes compute in tests of jobs: found by their names."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from nnref.errors import InputError
+from nnref.parallel import jobs
+
+
+def double(number):
+    return 2 * number
+
+
+def process_and_threads(_):
+    """Which process this is, and how many threads nnref uses in it."""
+    from nnref.fast import threads
+
+    time.sleep(0.2)  # so that the other process takes the other job
+    return os.getpid(), threads.THREADS
+
+
+def die(folder: Path, name: str, times: int):
+    """Be killed in each of the first `times` attempts, then return the number of attempts."""
+    with open(folder / name, "a") as file:
+        file.write("x")
+    attempts = len((folder / name).read_text())
+    if attempts <= times:
+        time.sleep(0.1)
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+    return attempts
+
+
+def note(folder: Path, name: str, seconds: float):
+    """Write down that this ran, and take some time."""
+    with open(folder / name, "a") as file:
+        file.write("x")
+    time.sleep(seconds)
+    return name
+
+
+def fail(kind: str):
+    """Raise an error that the user can correct, or another one."""
+    raise InputError("expected better") if kind == "input" else ZeroDivisionError("no reason")
+
+
+def until_stopped(file: Path, seconds: float = 60):
+    """Wait until Ctrl-C, then save; `file` says how far it is."""
+    file.write_text("begun")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        jobs.report_share(0.5)
+        if jobs.stopping():
+            file.write_text("saved")
+            raise KeyboardInterrupt
+        time.sleep(0.02)
+    file.write_text("not stopped")
+
+
+def print_something():
+    print("this must not be seen")
+    return jobs.hired()
