@@ -162,9 +162,11 @@ def signature(function):
     try:
         return inspect.signature(function)
     except ValueError:
-        line = function.__doc__.strip().splitlines()[0]
-    line = re.sub(r"=\(\)|=\[\]", "=None", line.replace("\\", ""))
-    parts = re.search(r"\((.*?)\)", line)[1].split(",")
+        line = (function.__doc__ or "").strip().partition("\n")[0]
+    documented = re.search(r"\((.*?)\)", line.replace("\\", "").replace("=()", "=None"))
+    if documented is None:
+        raise TypeError(f"{function} does not say what it takes")
+    parts = documented[1].split(",")
     # "int device=-1" -> "device=None"
     named = (re.sub(r".*?([*/\w]+) *(=.*)?$", parameter, part.strip()) for part in parts)
     return inspect.signature(eval(f"lambda {', '.join(named)}: None"))
