@@ -17,6 +17,7 @@ def test_a_healthy_machine_is_told_so(tmp_path):
     assert result.returncode == 0, result.stdout
     for word in ("numpy", "BLAS", "GPU: ", "data: mnist-subset", "faster twins: "):
         assert word in result.stdout
+    assert result.stdout.count("NNREF_BACKEND=cupy python -m pytest\n") == 1
     assert len(re.findall(", ok$", result.stdout, re.MULTILINE)) == len(doctor.SELF_TESTS)
     assert result.stdout.endswith("all well\n")
 

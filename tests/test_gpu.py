@@ -1,6 +1,5 @@
 """The GPU path: its CUDA source compiles, and a training step moves the batch in, nothing out."""
 
-import ctypes.util
 import shutil
 import subprocess
 
@@ -38,24 +37,6 @@ def test_nvcc_compiles_the_kernels(real, word, tmp_path):
     command = ["nvcc", *options, "-ptx", "-o", tmp_path / "kernels.ptx", source]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(("real", "word"), [("float", "float4"), ("double", "char")])
-def test_nvrtc_compiles_the_kernels(real, word):
-    """As CuPy will do it: NVIDIA's compiler library needs no GPU."""
-    name = ctypes.util.find_library("nvrtc")
-    if not name:
-        pytest.skip("the library nvrtc is not installed")
-    nvrtc, program, size = ctypes.CDLL(name), ctypes.c_void_p(), ctypes.c_size_t()
-    with open(next(iter(nnref.__path__)) + "/fast/kernels.cu", "rb") as file:
-        code = file.read()
-    nvrtc.nvrtcCreateProgram(ctypes.byref(program), code, b"kernels.cu", 0, None, None)
-    options = [b"-std=c++14", f"-DREAL={real}".encode(), f"-DWORD={word}".encode()]
-    failed = nvrtc.nvrtcCompileProgram(program, 3, (ctypes.c_char_p * 3)(*options))
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, log)
-    assert not failed, log.value.decode()
 
 
 @pytest.mark.parametrize("optimizer", [SGD, BatchManhattan, Adam])

@@ -26,6 +26,8 @@ from nnref.train import evaluate, fit, train_step
 LIBRARIES = ["numpy", "matplotlib", "pillow", "pooch", "threadpoolctl", "tqdm"]
 WHEELS = {12: ("cuda12", "cupy-cuda12x"), 13: ("cuda13", "cupy-cuda13x")}  # by version of CUDA
 
+FIRST_ON_A_GPU = "NNREF_BACKEND=cupy python -m pytest"  # every test, and so every kernel
+
 
 def run() -> int:
     """Print what is installed and what works; return 0 if all that nnref needs works, else 1."""
@@ -37,6 +39,7 @@ def run() -> int:
             print(f"BLAS: {name}, threads: {pool['num_threads']}, cores to use: {cores()}")
     print(f"faster twins: {'on' if backend.twins() else 'off'} (NNREF_FAST=0 turns them off)")
     print(f"GPU: {gpu()}")
+    print(f"    with a GPU, run this first, in a clone of nnref: {FIRST_ON_A_GPU}")
     print(f"data: {data()}")
     works = all(map(_version, LIBRARIES))
     print(f"self-test on {backend.describe()}:")
