@@ -223,12 +223,15 @@ def test_train_prints_every_epoch_and_learns():
 
 def test_seeds_end_in_a_comparison_and_a_second_call_does_nothing_twice(tmp_path):
     words = ("train", "--model", "mlp", "--width", 0.05, "--seeds", 2, "--out", tmp_path / "a")
-    first = nnref_command(*words)
+    first = nnref_command(*words, "--jobs", 2)
     assert first.returncode == 0, first.stderr
+    assert re.search(r"^seed 0: test accuracy [\d.]+%$", first.stdout, re.MULTILINE)
     assert re.search(r"backprop +2 +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ +\d+", first.stdout)
     assert (tmp_path / "a" / "compare.png").is_file()
-    second = nnref_command(*words)
+    logs = [(tmp_path / "a" / f"seed-{seed}" / "log.jsonl").read_bytes() for seed in (0, 1)]
+    second = nnref_command(*words, "--jobs", 1)
     assert second.stdout.count("already finished") == 2
+    assert logs == [(tmp_path / "a" / f"seed-{s}" / "log.jsonl").read_bytes() for s in (0, 1)]
     assert second.stdout.splitlines()[-4:-1] == first.stdout.splitlines()[-4:-1]
     (tmp_path / "a" / "seed-1" / "result.json").write_text("{")
     broken = nnref_command("compare", tmp_path / "a", "--out", tmp_path / "b.png")
@@ -285,6 +288,7 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--resume", "."], ".: expected the folder of a run, found no config.toml in it"),
         (["--resume", "a", "--out", "b"], "--resume: expected no --out or --seeds, found one"),
         (["--seeds", "2"], "--seeds: expected --out as well"),
+        (["--jobs", "2"], "--jobs: expected --seeds as well"),
         (["none.toml"], "none.toml: cannot be read: No such file or directory"),
         (["--model", "alexnet"], "expected images of at least 29 x 29 pixels"),
     ],

@@ -1,6 +1,7 @@
 """Trials: interrupted ones continue bit for bit, histories hold measurements, scores are right."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +17,14 @@ from nnref.experiments.trial import score, usual_training, watch_layers, watched
 from nnref.experiments.work import trained
 from nnref.optim import Adam
 from nnref.train import evaluate
+
+
+def without_times(record):
+    """A record without what no two runs have in common."""
+    history = [
+        {k: v for k, v in e.items() if k not in ("seconds", "wall_s")} for e in record["history"]
+    ]
+    return record | {"history": history, "seconds": 0}
 
 
 def test_a_checkpoint_of_another_training_is_an_error(tmp_path, monkeypatch):
@@ -55,15 +64,24 @@ def test_an_interrupted_trial_goes_on_bit_for_bit(tmp_path, monkeypatch):
     resumed = trained(tmp_path, FACTS, parts)
     (tmp_path / "other").mkdir()
     whole = trained(tmp_path / "other", FACTS, parts)
-
-    def without_times(record):
-        history = [
-            {k: v for k, v in e.items() if k not in ("seconds", "wall_s")}
-            for e in record["history"]
-        ]
-        return record | {"history": history, "seconds": 0}
-
     assert without_times(resumed) == without_times(whole)
+
+
+def test_after_ctrl_c_a_trial_saves_stops_and_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    stop = threading.Event()
+
+    def constraint(epochs):
+        if epochs > 1.4:
+            stop.set()
+
+    monkeypatch.setattr(trials, "stopping", stop.is_set)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, FACTS, lambda: parts(on_step=constraint))
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npz"]
+    stop.clear()
+    resumed = trained(tmp_path, FACTS, parts)
+    (tmp_path / "other").mkdir()
+    assert without_times(resumed) == without_times(trained(tmp_path / "other", FACTS, parts))
 
 
 def test_the_history_holds_validation_and_what_was_looked_at_from_birth_on(tmp_path):

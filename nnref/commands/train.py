@@ -1,6 +1,7 @@
 """`python -m nnref train`: train a network of the zoo on a data set, or continue a run."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from nnref.commands.compare import show
@@ -47,6 +48,10 @@ def run(options) -> int:
         return 0
     if not options.out:
         raise InputError("--seeds: expected --out as well, a folder for the runs")
-    with workers(options.jobs, options.seeds) as pool:
-        folders = runs.repeat(options.out, settings, options.seeds, options.save_every, pool)
+    try:
+        with workers(options.jobs, options.seeds) as pool:
+            folders = runs.repeat(options.out, settings, options.seeds, options.save_every, pool)
+    except KeyboardInterrupt:
+        print("\nsaved; the same command continues", file=sys.stderr)
+        raise
     return show(folders, options.out / "compare.png")
