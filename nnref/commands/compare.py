@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+from nnref import plots
 from nnref.files import check_writable
-from nnref.plots import style
-from nnref.plots.runs import comparison
 from nnref.runs import compare
 
 
@@ -24,6 +23,6 @@ def show(folders: list[Path], figure: Path) -> int:
     groups = compare.read(folders)
     check_writable(figure)
     print(compare.table(groups))
-    style.save(comparison(groups), figure)
+    plots.style.save(plots.runs.comparison(groups), figure)
     print(f"figure: {figure}")
     return 0

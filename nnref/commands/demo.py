@@ -4,10 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
+from nnref import plots
 from nnref.commands.options import add_backend, at_least
 from nnref.files import check_writable, make_folder, write_whole
-from nnref.plots import style
-from nnref.plots.demo import demo as draw_demo
 from nnref.rules.known import RULES
 from nnref.tools import demo
 
@@ -49,7 +48,7 @@ def run(options) -> int:
     )
     rules = {name: RULES[name] for name in options.rules}
     record = demo.run(rules, options.seed, options.epochs)
-    style.save(draw_demo(record), figure)
+    plots.style.save(plots.demo.demo(record), figure)
     if options.json:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     print(f"{record['data']}; epochs: {options.epochs}, seed: {options.seed}.\n")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-from nnref import experiments
+from nnref import experiments, plots
 from nnref.backend import describe, flags
 from nnref.commands.options import add_backend, add_jobs, at_least
 from nnref.errors import InputError
@@ -12,7 +12,6 @@ from nnref.experiments.images import Sources
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study
 from nnref.parallel.jobs import workers
-from nnref.plots import style
 
 PLACES = ("cifar10", "tiny-imagenet")
 
@@ -54,7 +53,7 @@ def run(options) -> int:
     for claim in experiment.claims(result) if options.tier != "smoke" else ():
         print(f"{claim.verdict}: {claim.text}; measured: {claim.ours}")
     for figure, drawn in experiment.figures(result).items():
-        style.save(drawn, out / f"{name}-{figure}.png")
+        plots.style.save(drawn, out / f"{name}-{figure}.png")
     return 0
 
 

@@ -1,1 +1,13 @@
-"""Figures: style.py first, then a file for each part of nnref that draws."""
+"""Figures: style.py first, then a file for each part of nnref that draws.
+
+`plots.style` is imported when it is first used, and so are the others: matplotlib takes a second.
+"""
+
+import importlib
+
+
+def __getattr__(name: str):
+    """The module of this name in this folder."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return importlib.import_module(f"nnref.plots.{name}")

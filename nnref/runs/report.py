@@ -8,11 +8,9 @@ from html import escape
 from io import BytesIO
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
-from nnref.plots import runs as draw
-from nnref.plots import style
+from nnref import plots
 from nnref.rules.known import KNOWN
 
 MOST_FILTERS = 64
@@ -120,12 +118,12 @@ def _curves(record) -> str:
     first, last = rows[0], rows[-1]
     caption = f"Training loss {first[1]} in the first epoch, {last[1]} in the last"
     if "held_out_accuracy" not in history[-1]:
-        figures = _figure(draw.losses(history, rule), f"{caption}. No images were held out.")
+        figures = _figure(plots.runs.losses(history, rule), f"{caption}. No images were held out.")
     else:
         caption += f"; validation loss {first[2]} after the first, {last[2]} after the last."
-        figures = _figure(draw.losses(history, rule), caption)
+        figures = _figure(plots.runs.losses(history, rule), caption)
         caption = f"Validation accuracy {first[3]} after the first epoch, {last[3]} after the last."
-        figures += _figure(draw.accuracies(history, rule, record["guess"]), caption)
+        figures += _figure(plots.runs.accuracies(history, rule, record["guess"]), caption)
     log = f"<details><summary>As numbers</summary>{_table(list(columns), rows)}</details>\n"
     return f'<div class="row">{figures}</div>\n{log}'
 
@@ -134,7 +132,7 @@ def _feedback(record) -> str:
     """Angles and norms of every layer over the epochs, as figures and as a table."""
     layers, history = record["layers"], record["history"]
     count = len(layers)
-    end = {key: (history[-1].get(key) or [None] * count) for key in style.MEASURES}
+    end = {key: (history[-1].get(key) or [None] * count) for key in plots.style.MEASURES}
     captions = {
         "weight_angle_deg": "Is B like W? The angle between them",
         "delta_angle_deg": "Is the error like BP's? The angle between the deltas",
@@ -160,26 +158,26 @@ def _feedback(record) -> str:
             "Where a value is undefined, as for B = 0, a line has a gap."
         )
         + f'<div class="row">{"".join(figures)}</div>\n<h3>After training</h3>\n'
-        + _table(head, rows, style.layer_colors(count))
+        + _table(head, rows, plots.style.layer_colors(count))
     )
 
 
-def layer_figure(record, measure) -> Figure:
+def layer_figure(record, measure):
     """The figure of a measure, without the last layer (deltas) or the first (all others)."""
     count = len(record["layers"])
     shown = range(1, count) if measure == "delta_angle_deg" else range(2, count + 1)
-    return draw.layer_figure(record["history"], measure, shown, count)
+    return plots.runs.layer_figure(record["history"], measure, shown, count)
 
 
-def figures(record: dict) -> dict[str, Figure]:
+def figures(record: dict) -> dict:
     """The figures of the page by name, to save them as files."""
     history, rule = record["history"], record["settings"]["feedback"]
     names = record["data"]["names"]
-    found = {measure: layer_figure(record, measure) for measure in style.MEASURES}
-    found["loss"] = draw.losses(history, rule)
-    found["confusion"] = draw.confusion(record["test"]["confusion"], names)
+    found = {measure: layer_figure(record, measure) for measure in plots.style.MEASURES}
+    found["loss"] = plots.runs.losses(history, rule)
+    found["confusion"] = plots.runs.confusion(record["test"]["confusion"], names)
     if "held_out_accuracy" in history[-1]:
-        found["accuracy"] = draw.accuracies(history, rule, record["guess"])
+        found["accuracy"] = plots.runs.accuracies(history, rule, record["guess"])
     return found
 
 
@@ -195,7 +193,7 @@ def _confusion(test, names) -> str:
         if wrong[true, predicted]
     ]
     figure = _figure(
-        draw.confusion(counts, names),
+        plots.runs.confusion(counts, names),
         f"{np.trace(counts):,} of {counts.sum():,} test images lie on the diagonal, "
         "where the prediction is right.",
     )
@@ -287,7 +285,7 @@ def _table(head, rows, colors=None) -> str:
 
 def _figure(figure, caption) -> str:
     """A figure with its caption, which is also its alternative text."""
-    image = _embedded(style.png(figure, SHARPNESS), caption)
+    image = _embedded(plots.style.png(figure, SHARPNESS), caption)
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>\n"
 
 

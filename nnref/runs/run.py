@@ -22,14 +22,13 @@ from shlex import quote
 import numpy as np
 from tqdm import tqdm
 
-from nnref import measure
+from nnref import measure, plots
 from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
 from nnref.parallel import jobs
 from nnref.parallel.jobs import Job
-from nnref.plots import style
 from nnref.runs import checkpoint, report
 from nnref.runs.score import filters, score
 from nnref.runs.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
@@ -248,7 +247,7 @@ class _Run:
         page = report.page(record, mistakes, filters(parts.model, parts.train))
         write_whole(self.folder / "report.html", page.encode())
         for name, figure in report.figures(record).items():
-            style.save(figure, self.folder / "figures" / f"{name}.png")
+            plots.style.save(figure, self.folder / "figures" / f"{name}.png")
         write_whole(self.folder / "result.json", _json(record))
         self.log("end", test_accuracy=test["accuracy"])
         print(f"report: {self.folder / 'report.html'}")

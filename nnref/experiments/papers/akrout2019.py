@@ -15,8 +15,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-from matplotlib.figure import Figure
-
+from nnref import plots
 from nnref.backend import to_device
 from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, average, claim, listed, measured, spread
@@ -26,7 +25,6 @@ from nnref.init import normal, stream
 from nnref.layers import Flatten, Linear, Sequential, Sigmoid
 from nnref.losses import sigmoid_cross_entropy
 from nnref.optim import SGD
-from nnref.plots import experiments as draw
 
 PAPER = (
     "Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, *Deep learning without weight transport* "
@@ -144,8 +142,9 @@ def curves(result: Result, rule: str, quantity) -> list[list[tuple]]:
     return [[(e["epoch"], quantity(e)) for e in es if quantity(e) is not None] for es in entries]
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Test error and the angle of the hidden layer's delta; stars: Akrout et al."""
+    draw = plots.experiments
     errors = {rule: curves(result, rule, lambda e: 100 - accuracy(e)) for rule in PUBLISHED}
     angles = {rule: curves(result, rule, angle) for rule in ("FA", "KP")}
     stars = {rule: [(t, 100 - x) for t, x in known.items()] for rule, known in PUBLISHED.items()}

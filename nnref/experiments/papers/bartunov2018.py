@@ -10,15 +10,12 @@ here               networks of these kinds and a convolutional one, scaled down,
 from dataclasses import dataclass
 from functools import partial
 
-from matplotlib.figure import Figure
-
-from nnref import models
+from nnref import models, plots
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
 from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, Table, average, claim, listed, measured, spread
 from nnref.experiments.trial import Parts, usual_training
-from nnref.plots import experiments as draw
 
 PAPER = (
     "Bartunov, Santoro, Richards, Marris, Hinton & Lillicrap 2018, *Assessing the scalability of "
@@ -105,8 +102,9 @@ def table(result: Result) -> str:
     return table.text()
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Test errors of every network under every rule, those of Bartunov et al. as stars."""
+    draw = plots.experiments
     groups = {
         TITLES[data]: {network: errors(result, data, network) for network in NETWORKS}
         for data in result.values("data")

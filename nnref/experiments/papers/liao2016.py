@@ -9,8 +9,7 @@ here           an MLP on MNIST and a small convolutional network on CIFAR-10; wh
 from dataclasses import dataclass
 from itertools import pairwise
 
-from matplotlib.figure import Figure
-
+from nnref import plots
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, RULES, NetworkPart, network
 from nnref.experiments.plan import Setting
@@ -19,7 +18,6 @@ from nnref.experiments.trial import Parts, usual_training
 from nnref.feedback import SignSymmetry
 from nnref.layers import BatchNorm
 from nnref.optim import SGD, BatchManhattan
-from nnref.plots import experiments as draw
 from nnref.questions.pathways import TrackingConcordance
 
 PAPER = (
@@ -107,8 +105,9 @@ def table(result: Result) -> str:
     return table.text()
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Accuracy under every rule in each of the four variants, and against the concordance."""
+    draw = plots.experiments
     everywhere, concordance = {}, {}
     for data in result.values("data"):
         everywhere[TITLES[data]] = {

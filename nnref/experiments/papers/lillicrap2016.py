@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from nnref import plots
 from nnref.backend import to_device, to_host
 from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, average, claim, listed, measured, spread
@@ -29,7 +29,6 @@ from nnref.layers import Flatten, Linear, Sequential, Sigmoid
 from nnref.losses import mean_squared_error, squared_error
 from nnref.measure import angle, deltas, weight_angles
 from nnref.optim import SGD
-from nnref.plots import experiments as draw
 from nnref.train import train_step
 
 PAPER = (
@@ -181,8 +180,9 @@ def table(result: Result) -> str:
     return "\n".join([*lines, "*: the smallest or largest learning rate that was tried"])
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """The linear task: error under both rules, and FA's angles, over the examples."""
+    draw = plots.experiments
     if not times(result):
         return {}
     black, blue = draw.STYLES["BP"][0], draw.STYLES["FA"][0]

@@ -11,16 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from matplotlib.figure import Figure
-
-from nnref import models
+from nnref import models, plots
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
 from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Claim, Result, Table, as_text, average, every, listed, spread
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.optim import SGD, cosine, step_decay
-from nnref.plots import experiments as draw
 
 PAPER = (
     "Xiao, Chen, Liao & Poggio 2018, *Biologically-plausible learning algorithms can scale to "
@@ -132,8 +129,9 @@ def table(result: Result) -> str:
     return table.text()
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Error curves, delta angles, the claim in one plot, weight angles."""
+    draw = plots.experiments
     errors, deltas, shares, weights = {}, {}, {"SS": [], "FA": [], "last layer only": []}, {}
     for task in tasks(result):
         title = title_of(**task)

@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 
-from matplotlib.figure import Figure
-
+from nnref import plots
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart
 from nnref.experiments.plan import Setting
@@ -28,8 +27,8 @@ from nnref.experiments.result import (
 )
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.measure import weight_layers
-from nnref.plots import experiments as draw
 from nnref.questions import pathways
+from nnref.rules.known import COLORS
 
 PAPER = (
     "Our own question: do antiparallel forward and feedback pathways support sign-symmetry? A "
@@ -114,7 +113,7 @@ def table(result: Result) -> str:
     return table.text()
 
 
-TRACKING, FIXED = draw.STYLES["SS"][0], draw.STYLES["FA"][0]  # colors
+TRACKING, FIXED = COLORS["sign-symmetry"], COLORS["feedback-alignment"]
 LOOKS = {  # kind -> color, line style
     "tracking": (TRACKING, "-"), "fixed": (FIXED, "-"),
     "tracking, inverted": (TRACKING, ":"), "fixed, inverted": (FIXED, ":"),
@@ -128,8 +127,9 @@ SHOWN = {  # line of the figure of angles -> kind, which angle, line style
 }
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Accuracy against p, with all layers alike and with BP in the last; angles against p."""
+    draw = plots.experiments
     accuracy, angle_of = {}, {}  # panels
     for data in result.values("data"):
         ps, title = result.values("p", data=data), TITLES[data]
@@ -148,7 +148,10 @@ def figures(result: Result) -> dict[str, Figure]:
     if not accuracy:
         return {}
     label = "share p of feedback signs that agree with W"
-    return {"accuracy": draw.against(label, accuracy), "angle": draw.against(label, angle_of)}
+    return {
+        "accuracy": draw.against(label, accuracy),
+        "angle": draw.against(label, angle_of),
+    }
 
 
 SETTING = "an MLP on MNIST, a convolutional network with BN on CIFAR-10"

@@ -12,15 +12,13 @@ BP, SS and FA, and the ways out for SS where neurons have signs:
 from functools import partial
 from itertools import product
 
-from matplotlib.figure import Figure
-
+from nnref import plots
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, SMALL, NetworkPart, rules_of
 from nnref.experiments.plan import Setting
 from nnref.experiments.result import Result, Table, average, claim, equal, listed, spread, words
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.measure import weight_layers
-from nnref.plots import experiments as draw
 from nnref.questions import dale
 
 PAPER = (
@@ -91,8 +89,9 @@ def table(result: Result) -> str:
     return table.text()
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Accuracy under every law and rule."""
+    draw = plots.experiments
     shown = [rule for rule in RULES if rule in draw.STYLES]
     groups = {
         TITLES[data]: {

@@ -8,8 +8,7 @@ weights are constant, and the strength of what late errors teach is measured (`m
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from matplotlib.figure import Figure
-
+from nnref import plots
 from nnref.data.imageset import batches
 from nnref.experiments.network import NetworkPart, rules_of
 from nnref.experiments.plan import Setting
@@ -27,7 +26,6 @@ from nnref.experiments.result import (
 from nnref.experiments.trial import Parts, usual_training
 from nnref.init import stream
 from nnref.optim import SGD
-from nnref.plots import experiments as draw
 from nnref.questions.late import Clock, LateTraining, learning_strengths, overlap
 from nnref.train import fit
 
@@ -163,8 +161,9 @@ def table(result: Result) -> str:
     return table.text()
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Strength and accuracy against the delay; accuracy against the length of the trace."""
+    draw = plots.experiments
     (part,) = TIERS[result.record["tier"]]
     T, delays, lengths = part.hold, part.delays, [0, *part.traces]
     strength, accuracy, traces = {}, {}, []

@@ -81,7 +81,7 @@ def rows(result: Result) -> list[str]:
 
 
 def panels(result: Result) -> dict:
-    """Panels of plots.experiments.against: the mean gradient at rest, in noises of a batch."""
+    """Panels of draw.against: the mean gradient at rest, in noises of a batch."""
 
     def lines(step):
         yield "derived", "black", "-", {ratio: [derived(step, 1, ratio)] for ratio in RATIOS}

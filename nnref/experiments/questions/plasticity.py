@@ -22,8 +22,8 @@ from itertools import product
 from statistics import median_high
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from nnref import plots
 from nnref.backend import to_device
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import NetworkPart, rules_of
@@ -35,7 +35,6 @@ from nnref.experiments.result import Result, Table, as_text, average, claim, lar
 from nnref.experiments.trial import Parts, usual_training
 from nnref.layers import ReLU
 from nnref.measure import weight_layers
-from nnref.plots import experiments as draw
 from nnref.questions.plasticity import OpponentPairs, StrengthPlasticity
 
 PAPER = (
@@ -247,8 +246,9 @@ def _one_sided_rows(table, result, data):
     table.lines.append(f"  last layer only: {last_only}")
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Where a synapse rests; accuracy against the imbalance; everything one-sided."""
+    draw = plots.experiments
     drawn = {}
     if one_synapse.sizes(result):
         drawn["rest"] = draw.against(r"imbalance $\eta_+ / \eta_-$", one_synapse.panels(result))

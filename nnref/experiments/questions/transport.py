@@ -10,15 +10,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 
-from matplotlib.figure import Figure
-
+from nnref import plots
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart, rules_of
 from nnref.experiments.plan import Setting
 from nnref.experiments.result import Result, Table, average, claim, listed, spread
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.layers import BatchNorm
-from nnref.plots import experiments as draw
 from nnref.questions import dale
 from nnref.questions.pathways import FixedConcordance, TrackingConcordance
 from nnref.questions.transport import cut_gains, ledger, total
@@ -130,8 +128,9 @@ def table(result: Result) -> str:
     return table.text()
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Result) -> dict:
     """Accuracy under every rule, with gains sent and cut."""
+    draw = plots.experiments
     groups = {
         TITLES[data]: {
             f"gains {gain}": {
