@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cli import nnref_command
+from test_cli import refused
 
 import nnref
 
@@ -82,12 +82,13 @@ def test_torch_is_imported_only_when_asked_for():
     [
         (["--models", "lenet,fish"], "--models: expected one of mlp, lenet, "),
         (["--against", "jax"], "argument --against: invalid choice: 'jax'"),
+        (["--jobs", "2", "--against", "torch"], "--jobs: expected no --against"),
         (["--batch", "1"], "expected a whole number of at least 2, found '1'"),
         (["--json", "missing/b.json"], "missing/b.json: the folder missing does not exist"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, message, tmp_path):
-    result = nnref_command("bench", *arguments, cwd=tmp_path)
+    result = refused("bench", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
