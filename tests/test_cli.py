@@ -104,9 +104,7 @@ def test_the_angles_are_watched_from_birth_to_the_end(short_demo):
 
 
 def test_demo_is_the_default_command(tmp_path, short_demo):
-    run = nnref_command(
-        "demo", "--epochs", 1, "--seed", 3, "--rules", "backprop", "--out", tmp_path
-    )
+    words = ("demo", "--epochs", 1, "--seed", 3, "--rules", "backprop", "--out", tmp_path)
     default, named = (
         next(line.split()[1] for line in text.splitlines() if line.startswith("backprop"))
         for text in (short_demo[1].stdout, nnref_command(*words).stdout)

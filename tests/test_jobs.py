@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import work_to_do as work
@@ -207,6 +208,24 @@ def test_how_many_processes_there_are(monkeypatch):
         assert workers().count == 5 and workers(most=3).count == 3
     assert workers(4).count == 4 and workers(4, most=2).count == 2
     assert isinstance(workers(1), Here) and isinstance(workers(7, most=1), Here)
+
+
+def test_every_process_uses_the_gpu_of_its_number(monkeypatch):
+    used = []
+    device = SimpleNamespace(use=lambda: None)
+    cuda = SimpleNamespace(
+        Device=lambda number: used.append(number) or device,
+        runtime=SimpleNamespace(getDeviceCount=lambda: 2),
+    )
+    monkeypatch.setattr(jobs, "xp", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for name in ("_watched", "_hired"):
+        monkeypatch.setattr(jobs, name, False)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    for number in range(4):
+        jobs._begin(number)
+    assert used == [0, 1, 0, 1]
+    assert workers().count == 2  # one job for each GPU
 
 
 def test_the_bar_counts_jobs_and_the_work_that_is_done(compute, tmp_path, capsys):
