@@ -72,7 +72,8 @@ def stopped_at(monkeypatch, step):
 
     def after_step(self, now):
         done.append(now)
-        self.stop = self.stop or len(done) == step
+        if len(done) == step:
+            jobs._stop.set()
         original(self, now)
 
     monkeypatch.setattr(run._Run, "after_step", after_step)

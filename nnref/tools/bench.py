@@ -160,7 +160,7 @@ def seconds(step) -> float:
 
 def training_step(model, shape, batch):
     """A function that trains `model` on one batch of noise: forward, backward, update."""
-    x, labels = _noise(shape, batch)
+    x, labels = noise(shape, batch)
     x, optimizer = to_device(x), SGD(model, lr=0.001)
 
     def step():
@@ -178,7 +178,7 @@ def torch_step(model, shape, batch, layout):
     torch.set_num_threads(threads.THREADS)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32()
     memory_format, device = getattr(torch, layout), "cpu" if xp is np else "cuda"
-    x, labels = _noise(shape, batch)
+    x, labels = noise(shape, batch)
     copy = as_torch(model, torch.nn).to(memory_format=memory_format, device=device)
     optimizer = torch.optim.SGD(copy.parameters(), lr=0.001, momentum=0.9)
     x = torch.tensor(x, device=device).permute(0, 3, 1, 2)
@@ -247,7 +247,7 @@ def least_work(model, shape, batch) -> tuple[float, float]:
     calls, inner = {}, [layer for layer in model.walk() if not layer.layers]
     for layer in inner:
         record(layer, "forward", calls, key=layer)
-    model.forward(to_device(_noise(shape, 2)[0]))
+    model.forward(to_device(noise(shape, 2)[0]))
     products, numbers, first = 0, 0, None
     for layer in inner:
         del layer.forward  # the recorder
@@ -328,7 +328,7 @@ def _status(field) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
-def _noise(shape, batch):
+def noise(shape, batch):
     """Random images and labels."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, *shape)).astype("float32")
