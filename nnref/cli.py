@@ -82,6 +82,8 @@ def run_train(options) -> int:
     if not options.seeds:
         run.start(options.out, settings, options.save_every)
         return 0
+    if run.ranks.started():
+        raise InputError("--seeds: expected one training on all ranks, start one for each --seed")
     if not options.out:
         raise InputError("--seeds: expected --out as well, a folder for the runs")
     folders = run.repeat(options.out, settings, options.seeds, options.save_every)

@@ -38,6 +38,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "questions questions.pathways",
     "questions.dale questions.plasticity questions.late",
     "questions.transport",
+    "parallel parallel.ranks",
     # what draws, what trains in a folder, what checks
     "plots plots.style",
     "plots.demo plots.runs plots.experiments plots.tutorials",

@@ -157,7 +157,7 @@ def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "score", lambda *a: seen.append(a[1]) or original(*a))
     looked_at = []
     monkeypatch.setattr(
-        run,
+        run.ranks.world(),
         "fit",
         lambda model, optimizer, train, held_out, **_: looked_at.extend((train, held_out)),
     )
