@@ -159,7 +159,9 @@ def _check_ranks(folder, facts):
     there, size = facts.get("ranks", 1), ranks.world().size
     if there != size:
         again = f"{ranks.command(there)} train --resume {quote(str(folder))}"
-        raise InputError(f"{folder}: expected {there} ranks, as before, found {size}; {again}")
+        raise InputError(
+            f"{folder}: expected as many ranks as before, {there}, not {size}; {again}"
+        )
 
 
 def _check_same(folder, given: dict, there: dict):
