@@ -3,6 +3,7 @@
 Where there is no mpiexec, threads take the place of processes, and what needs MPI is skipped.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -22,9 +23,10 @@ from oracles import assert_close, assert_same
 from test_run import assert_same_end, last
 
 import nnref
-from nnref import layers
+from nnref import layers, models
 from nnref.backend import to_host, xp
 from nnref.data.imageset import ImageSet
+from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment, KolenPollack, RedrawnMagnitudes, SignSymmetry
 from nnref.measure import weight_layers
@@ -40,6 +42,7 @@ with_mpi = pytest.mark.skipif(
     not (shutil.which("mpiexec") and importlib.util.find_spec("mpi4py")),
     reason="needs mpiexec and mpi4py: pip install 'nnref[mpi]'",
 )
+in_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 TRAIN = "train --model mlp --width 0.05 --batch-size 100 --epochs 2 --val 0.15"
 KOLEN_POLLACK = f"{TRAIN} --feedback kolen-pollack --weight-decay 0.01 --momentum 0.5"
 REDRAWN = f"{TRAIN} --feedback redrawn-magnitudes --optimizer adam --lr 0.001"
@@ -233,6 +236,21 @@ def test_a_rank_without_a_share_adds_nothing_even_if_it_is_not_finite():
         assert all((grad == 2).all() for grad in found)
 
 
+def test_random_crops_are_those_of_one_process(rng):
+    images = rng.integers(0, 256, (60, 8, 8, 1), np.uint8)
+    data = ImageSet(images, np.arange(60) % 10, transform=PadCropFlip(4), normalize=Normalize(0, 1))
+
+    def work(training):
+        model, seen = models.mlp([5], (8, 8, 1)), []
+        note = partial(training, model, SGD(model, 0.1), data, epochs=2, batch_size=16)
+        note(on_step=lambda _: seen.append(to_host(weight_layers(model)[0].x)))
+        return seen
+
+    parts = zip(*on_threads(3, lambda rank: work(rank.fit)), strict=True)
+    for batch, shares in zip(work(fit), parts, strict=True):
+        assert_same(batch, np.concatenate(shares))
+
+
 @pytest.mark.parametrize("where", ["W", "b", "B", "rng"])
 def test_a_difference_is_found_at_the_end_of_the_epoch_and_names_the_layer(where, vectors):
     done = []
@@ -264,7 +282,8 @@ def test_a_difference_is_found_at_the_end_of_the_epoch_and_names_the_layer(where
 @pytest.mark.skipif(xp is not np, reason="on a GPU it is noticed at the end of an epoch")
 def test_divergence_on_one_rank_stops_all_before_any_weight_changes(vectors):
     images = vectors.images.copy()
-    images[70] = 1e308  # finite, so check_data lets it pass
+    W = to_host(weight_layers(net(SignSymmetry()))[0].params["W"])
+    images[70] = 1.7e308 * np.sign(W[:, 0])  # finite, but its sum overflows
 
     def work(rank):
         model = net(SignSymmetry(), activation=layers.ReLU)
@@ -276,16 +295,17 @@ def test_divergence_on_one_rank_stops_all_before_any_weight_changes(vectors):
         note(0)
         data = vectors._replace(images=images)
         try:
-            rank.fit(model, SGD(model, 0.1), data, epochs=9, batch_size=20, on_step=note)
+            rank.fit(model, SGD(model, 1e-9), data, epochs=9, batch_size=20, on_step=note)
         except FloatingPointError as error:
             for a, b in zip(weights, state(model), strict=True):
                 assert_same(a, b)
+            has_it = abs(model.layers[0].x).max() > 1e308
+            assert has_it == (f"on rank {rank.rank}, the loss is nan, Linear(6, 8) " in str(error))
             return str(error)
 
     first, *others = on_threads(3, work)
     assert others == [first, first]
-    assert "training diverged in step" in first and "on rank " in first
-    assert "is the first to overflow" in first
+    assert "training diverged in step" in first and "is the first to overflow" in first
 
 
 def test_held_out_images_are_divided_and_fewer_than_ranks_are_enough(vectors):
@@ -293,7 +313,10 @@ def test_held_out_images_are_divided_and_fewer_than_ranks_are_enough(vectors):
 
     def work(rank):
         model = net(SignSymmetry())
-        history = rank.fit(model, SGD(model, 0.1), vectors, few)
+        optimizer = SGD(model, 0.1)
+        own = ranks.Together(model, optimizer, vectors, few, ranks=rank).own_held_out
+        assert len(own.labels) == (3 if rank.rank == 0 else 0)  # never a single image
+        history = rank.fit(model, optimizer, vectors, few)
         return evaluate(model, few), (history[0]["held_out_loss"], history[0]["held_out_accuracy"])
 
     for exact, found in on_threads(4, work):
@@ -327,7 +350,8 @@ def words(*commands, **environment):
     parts = []
     for size, arguments in commands:
         parts += [":", "-n", str(size), *MPI4PY, str(PROGRAM), *arguments.split()]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    inherited = {name: value for name, value in os.environ.items() if name != "NNREF_STAND_IN"}
+    environment = {**inherited, "PYTHONPATH": str(ROOT), **environment}
     return {"args": ["mpiexec", *parts[1:]], "env": environment, "text": True}
 
 
@@ -416,27 +440,47 @@ def wait_for(holds, process, seconds=60):
         time.sleep(0.002)
 
 
+def ranks_of(process) -> list[int]:
+    """The process ids of the ranks that this mpiexec started, with a proxy in between."""
+
+    def parent(pid):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            started = str(PROGRAM).encode() in (path / "cmdline").read_bytes().split(b"\0")
+            if started and parent(parent(path.name)) == str(process.pid):
+                found.append(int(path.name))
+    return sorted(found)
+
+
 def checkpoints(folder):
     return run._checkpoints(folder)
 
 
 @with_mpi
+@in_proc
 def test_ctrl_c_saves_and_resume_ends_where_the_whole_run_ends_on_as_many_ranks_only(
     whole, tmp_path
 ):
     folder, (reference, arguments) = tmp_path / "parts", whole
-    started = words((2, f"{arguments} --out {folder}"), SAVE_ALWAYS="1", SLOW="0.1")
-    process = subprocess.Popen(**started, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(lambda: any(p.stem[6:] != "0000000" for p in checkpoints(folder)), process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert (
-        f"saved; continue with: mpiexec -n 2 python -m mpi4py -m nnref train --resume {folder}"
-        in err
-    )
-    assert err.count("nnref: interrupted") == 1
-    assert not (folder / "result.json").exists()
+    asked = f"{arguments} --out {folder}"
+    for alone in (True, False):  # a signal for one rank, and one for mpiexec, as Ctrl-C sends it
+        before = checkpoints(folder)[-1:]
+        started = words((2, asked), SAVE_ALWAYS="1", SLOW="0.1", SLOW_SAVE="0" if alone else "3")
+        process = subprocess.Popen(**started, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for(lambda before=before: checkpoints(folder)[-1:] > before, process)
+        if alone:
+            os.kill(ranks_of(process)[1], signal.SIGINT)
+        else:
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        told = "saved; continue with: mpiexec -n 2 python -m mpi4py -m nnref train --resume"
+        assert f"{told} {folder}\n" in err and err.count("nnref: interrupted") == 1
+        assert not (folder / "result.json").exists()
+        asked = f"train --resume {folder}"
 
     again = f"mpiexec -n 2 python -m mpi4py -m nnref train --resume {folder}"
     line = refused(mpiexec((3, f"train --resume {folder}")))
@@ -492,25 +536,8 @@ def test_what_ranks_cannot_share_is_refused(tmp_path):
     )
 
 
-def ranks_of(process):
-    """The process ids of the ranks that this mpiexec started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(PROGRAM).encode() in (path / "cmdline").read_bytes().split(b"\0"):
-                parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-                grandparent = int(
-                    Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]
-                )
-                if process.pid in (parent, grandparent):
-                    found.append(int(path.name))
-        except OSError:
-            continue  # it has just ended
-    return sorted(found)
-
-
 @with_mpi
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@in_proc
 def test_a_rank_that_is_killed_ends_all_and_loses_nothing(whole, tmp_path):
     """Ten kills of one run, of either rank, at random moments; then it ends as the whole one."""
     folder, (reference, arguments) = tmp_path / "parts", whole

@@ -83,8 +83,6 @@ class Ranks(Alone):
 
     def _connect_gpus(self):
         """Take this rank's GPU of its node, and connect it with those of the others by NCCL."""
-        from cupyx import distributed  # here, since NumPy has no use for it
-
         gpus = xp.cuda.runtime.getDeviceCount()
         for node, ranks, there in self.gather((os.uname().nodename, self.node.size, gpus)):
             if ranks > there:
@@ -95,10 +93,11 @@ class Ranks(Alone):
         xp.cuda.Device(self.node.rank).use()
         _mpi()  # without mpi4py, CuPy would try TCP, in silence
         try:
-            connect = distributed.init_process_group
-            self.gpus = connect(self.size, self.rank, backend="nccl", use_mpi=True)
-        except RuntimeError as error:
-            raise InputError(f"--backend cupy: ranks need NCCL: {error}") from None
+            from cupyx.distributed import init_process_group
+
+            self.gpus = init_process_group(self.size, self.rank, backend="nccl", use_mpi=True)
+        except (ImportError, RuntimeError) as error:
+            raise InputError(f"--backend cupy: {error}; pip install nvidia-nccl-cu12") from None
 
     def sum(self, array):
         if xp is np:
