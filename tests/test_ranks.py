@@ -345,24 +345,28 @@ def test_without_mpi_there_is_one_rank_and_nothing_of_mpi_is_imported():
 # what follows starts processes
 
 
-def words(*commands, **environment):
+def environment(**more) -> dict:
+    """For processes of their own: they compute with NumPy unless they are told otherwise."""
+    inherited = {name: value for name, value in os.environ.items() if name != "NNREF_STAND_IN"}
+    return {**inherited, "PYTHONPATH": str(ROOT), **more}
+
+
+def words(*commands, **more):
     """Arguments of subprocess for mpiexec with these commands: (number of ranks, arguments)."""
     parts = []
     for size, arguments in commands:
         parts += [":", "-n", str(size), *MPI4PY, str(PROGRAM), *arguments.split()]
-    inherited = {name: value for name, value in os.environ.items() if name != "NNREF_STAND_IN"}
-    environment = {**inherited, "PYTHONPATH": str(ROOT), **environment}
-    return {"args": ["mpiexec", *parts[1:]], "env": environment, "text": True}
+    return {"args": ["mpiexec", *parts[1:]], "env": environment(**more), "text": True}
 
 
-def mpiexec(*commands, **environment):
+def mpiexec(*commands, **more):
     """The finished process of mpiexec."""
-    return subprocess.run(**words(*commands, **environment), capture_output=True, timeout=100)
+    return subprocess.run(**words(*commands, **more), capture_output=True, timeout=100)
 
 
-def trained(size, arguments, folder, **environment):
+def trained(size, arguments, folder, **more):
     """The folder of a run on this number of ranks."""
-    done = mpiexec((size, f"{arguments} --out {folder}"), **environment)
+    done = mpiexec((size, f"{arguments} --out {folder}"), **more)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -388,7 +392,7 @@ def plain(tmp_path_factory):
         folders[arguments] = tmp_path_factory.mktemp("plain") / "run"
         subprocess.run(
             [sys.executable, PROGRAM, *arguments.split(), "--out", folders[arguments]],
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True,
+            env=environment(), check=True, capture_output=True,
         )  # fmt: skip
     return folders
 
@@ -528,7 +532,7 @@ def test_what_ranks_cannot_share_is_refused(tmp_path):
     line = refused(mpiexec((2, f"{TRAIN} --seeds 2 --out {tmp_path / 'a'}")))
     assert "--seeds: expected one training on all ranks" in line
     command = ["mpiexec", "-n", "2", sys.executable, "-m", "nnref", "train"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
     assert done.returncode == 2
     assert "then" not in done.stderr and done.stderr.startswith(
         "nnref: error: mpiexec: expected python -m mpi4py, found 2 processes without it; "
@@ -567,12 +571,11 @@ def test_a_rank_that_is_killed_ends_all_and_loses_nothing(whole, tmp_path):
 @with_mpi
 def test_gpus_one_for_each_rank(whole, tmp_path):
     """On the stand-in: the same as without GPUs within rounding, and refused if there are few."""
-    environment = {"NNREF_STAND_IN": "1", "NNREF_FAST": "0"}
-    found = trained(2, REDRAWN, tmp_path / "gpus", GPUS="2", **environment)
+    found = trained(2, REDRAWN, tmp_path / "gpus", NNREF_STAND_IN="1", GPUS="2")
     ours, theirs = last(found)[0], last(whole[0])[0]
     for name in theirs:
         assert_close(ours[name], theirs[name], atol=1e-4)
-    line = refused(mpiexec((2, REDRAWN), GPUS="1", **environment))
+    line = refused(mpiexec((2, REDRAWN), NNREF_STAND_IN="1", GPUS="1"))
     assert "--backend cupy: expected at most a rank for each GPU, found 2 ranks and 1 on " in line
 
 

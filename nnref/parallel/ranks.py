@@ -1,6 +1,7 @@
 """One training on many processes: synchronous data parallelism over MPI.
 
     mpiexec -n 4 python -m mpi4py -m nnref train ...        four processes, the ranks 0 to 3
+    world().fit(model, optimizer, images, held_out)         in a script of yours, for train.fit
 
 Every rank holds the whole network, the same W and the same B, and computes its share of each batch.
 Before the optimizer steps, the gradients are averaged over the images of the whole batch. So all
@@ -129,10 +130,10 @@ def world() -> Alone:
 
 
 def _mpi():
-    """mpi4py.MPI, imported where it is needed. Raises InputError if it is missing."""
+    """mpi4py.MPI, imported where it is needed. Raises InputError if that fails."""
     try:
         from mpi4py import MPI
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # it is missing, or the MPI library is
         raise InputError(f"ranks: {error}; pip install 'mpi4py>=4' mpich") from None
     return MPI
 
