@@ -1,34 +1,91 @@
 """`python -m nnref`: call cli.py, and print errors that the user can correct as one line."""
 
+import importlib.util
 import os
 import sys
+import time
 from itertools import pairwise
 
 from nnref.errors import InputError
+
+OVER_MPI = {  # the commands that mpiexec may start: how
+    "train": "python -m mpi4py",
+    "bench": "python -m mpi4py",
+    "replicate": "python -m mpi4py.futures",  # rank 0 hands out jobs to the others
+}
 
 
 def run() -> int:
     """Run the command; exit status: 0 done, 1 diverged, 2 wrong input, 130 interrupted."""
     try:
         choose_backend(sys.argv[1:])
+        join_ranks((sys.argv[1:] or ["demo"])[0])
         from nnref.cli import main  # here, because this imports the backend
 
         return main(sys.argv[1:])
     except InputError as error:
-        print(f"nnref: error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
     except FloatingPointError as error:
-        print(f"nnref: {error}", file=sys.stderr)
+        say(str(error))
         return 1
     except MemoryError as error:
-        print(f"nnref: not enough memory: {error}", file=sys.stderr)
+        say(f"not enough memory: {error}")
         return 1
     except BrokenPipeError:  # the reader of the output, such as `head`, is done
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("nnref: interrupted", file=sys.stderr)
+        say("interrupted")
         return 130
+
+
+def say(problem: str):
+    """Print why this process ends. Rank 0 speaks for all: its end ends them before they speak."""
+    MPI = sys.modules.get("mpi4py.MPI")
+    rank = MPI.COMM_WORLD.rank if MPI and "mpi4py.futures" not in sys.modules else 0
+    if rank:
+        time.sleep(2)
+    print(f"nnref: {f'rank {rank}: ' if rank else ''}{problem}", file=sys.stderr, flush=True)
+
+
+def join_ranks(command: str):
+    """Under `python -m mpi4py`, connect with the other ranks, of which only rank 0 will print.
+
+    Raises InputError for a command that they cannot share, and for processes that mpiexec started
+    without mpi4py: they do not know of each other, and would write into one folder.
+    """
+    if "mpi4py.futures" in sys.modules:
+        return  # the other processes are workers (parallel/jobs.py)
+    if "mpi4py.run" not in sys.modules:
+        refuse_strangers(command)
+        return
+    try:
+        from mpi4py import MPI  # first, since `say` needs it
+    except (ImportError, RuntimeError) as error:
+        raise InputError(f"mpi4py: no MPI library: {error}; pip install mpich") from None
+    if MPI.COMM_WORLD.rank:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if command not in OVER_MPI:
+        raise InputError(f"mpiexec: expected one of {', '.join(OVER_MPI)}, found {command}")
+    if OVER_MPI[command] != "python -m mpi4py":
+        raise InputError(f"{command}: expected {OVER_MPI[command]}, found python -m mpi4py")
+    from nnref.parallel import ranks  # here, because this imports the backend
+
+    ranks.world()
+
+
+def refuse_strangers(command: str):
+    """Raise InputError if mpiexec started several processes that do not know of each other."""
+    sizes = (os.environ.get(name, "1") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
+    count = max(int(size) for size in sizes if size.isdecimal())
+    if count > 1 and command in OVER_MPI:
+        install = "" if importlib.util.find_spec("mpi4py") else "pip install 'mpi4py>=4', then "
+        how = OVER_MPI[command]
+        raise InputError(
+            f"mpiexec: expected {how}, found {count} processes without it; {install}"
+            f"mpiexec -n {count} {how} -m nnref {command} ..."
+        )
 
 
 def choose_backend(arguments: list[str]):

@@ -98,8 +98,8 @@ class Training:
             for epoch, order in self._orders():
                 start = time.perf_counter() - now.seconds
                 rest = order[self._starts[now.step] :]
-                for x, labels in batches(self.train, self.batch_size, rest, (self.seed, epoch)):
-                    self._step(x, labels)
+                for x, labels, count in self._batches(rest, epoch):
+                    self._step(x, labels, count)
                     now.seconds = time.perf_counter() - start
                     if self.on_step:
                         self.on_step(epoch + now.step / self._steps)
@@ -142,18 +142,31 @@ class Training:
             if epoch >= self.progress.epoch:
                 yield epoch, order
 
-    def _step(self, x, labels):
+    def _batches(self, rest, epoch):
+        """(x, labels, number of images) of every batch of the `rest` of an epoch's order."""
+        for x, labels in batches(self.train, self.batch_size, rest, (self.seed, epoch)):
+            yield x, labels, len(labels)
+
+    def _step(self, x, labels, count):
         """One step at the scheduled learning rate, added to the progress."""
         now = self.progress
         if self.schedule:  # its value in the middle of the step
             self.optimizer.lr = self.schedule(now.epoch + (now.step + 0.5) / self._steps)
         try:
-            value = train_step(self.model, self.optimizer, x, labels, self.loss)
+            value = self._train_step(x, labels)
         except FloatingPointError as error:
             raise self._diverged(f"step {now.step + 1} of epoch {now.epoch + 1}: {error}") from None
-        now.loss_sum = now.loss_sum + value * len(labels)  # stays on the device until it is needed
-        now.seen += len(labels)  # less than a batch where damaged images were left out
+        now.loss_sum = now.loss_sum + value * count  # stays on the device until it is needed
+        now.seen += count  # less than a batch where damaged images were left out
         now.step += 1
+
+    def _train_step(self, x, labels):
+        """Learn from this batch; its loss."""
+        return train_step(self.model, self.optimizer, x, labels, self.loss)
+
+    def _evaluate(self):
+        """(loss, accuracy) on the held-out images."""
+        return evaluate(self.model, self.held_out, loss=self.loss)
 
     def _end_epoch(self, train_loss, seconds):
         """Add an entry to the history, evaluate the held-out images, start the next epoch."""
@@ -162,7 +175,7 @@ class Training:
             raise self._diverged(f"epoch {now.epoch + 1}: its mean loss is {train_loss}")
         entry = {"epoch": now.epoch + 1, "train_loss": train_loss, "seconds": seconds}
         if self.held_out is not None:
-            loss, accuracy = evaluate(self.model, self.held_out, loss=self.loss)
+            loss, accuracy = self._evaluate()
             entry |= {"held_out_loss": loss, "held_out_accuracy": accuracy}
         now.history.append(entry)
         now.epoch, now.step, now.seen, now.seconds = now.epoch + 1, 0, 0, 0.0
@@ -202,12 +215,18 @@ def evaluate(
     model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entropy
 ) -> tuple[float, float]:
     """(mean of `loss`, accuracy from 0 to 1) on held-out images, layers in evaluation mode."""
+    total_loss, correct, seen = totals(model, data, batch_size, loss)
+    return total_loss / seen, correct / seen
+
+
+def totals(model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entropy):
+    """(sum of `loss`, right answers, images) on held-out images, as `evaluate` divides them."""
     total_loss, correct, seen = 0.0, 0, 0
     for outputs, labels in outputs_of(model, data, batch_size):
         total_loss = total_loss + loss(outputs, labels)[0] * len(labels)
         correct = correct + (outputs.argmax(axis=1) == to_device(labels)).sum()
         seen += len(labels)
-    return float(total_loss) / seen, float(correct) / seen
+    return float(total_loss), float(correct), seen
 
 
 def outputs_of(model, data: ImageSet, batch_size: int = 500):

@@ -257,6 +257,42 @@ def _compiled(source, options):
     return library
 
 
+gpus = 1  # that this machine seems to have
+
+
+class _Device:
+    """The GPU in use is the last that a rank asked for."""
+
+    used = 0
+
+    def __init__(self, id=None):
+        self.id = _Device.used if id is None else id
+
+    def use(self):
+        assert 0 <= self.id < gpus
+        _Device.used = self.id
+
+
+class _Group:
+    """What cupyx.distributed offers of NCCL, by MPI and on the host."""
+
+    def __init__(self, n_devices, rank, *, backend, use_mpi):
+        from mpi4py import MPI
+
+        assert backend == "nccl" and use_mpi, "CuPy would try TCP"
+        self.comm = MPI.COMM_WORLD
+        assert (n_devices, rank) == (self.comm.size, self.comm.rank)
+        used = self.comm.allgather(_Device.used)
+        assert len(set(used)) == n_devices, f"NCCL: ranks share a GPU: {used}"
+
+    def all_reduce(self, in_array, out_array, op="sum", stream=None):
+        for array in (in_array, out_array):
+            if not isinstance(array, ndarray) or not array._host.flags.c_contiguous:
+                raise TypeError(f"expected a contiguous array of the device, found {array!r}")
+        assert op == "sum" and stream is None
+        self.comm.Allreduce(in_array._host.copy(), out_array._host)
+
+
 class _Event:
     def record(self):
         self.at = time.perf_counter()
@@ -355,14 +391,18 @@ def install():
         get_current_stream=_Stream,
         Event=_Event,
         get_elapsed_time=lambda start, stop: 1e3 * (stop.at - start.at),
-        Device=lambda: types.SimpleNamespace(id=0),
-        runtime=types.SimpleNamespace(getDeviceProperties=lambda _: {"name": b"no GPU"}),
+        Device=_Device,
+        runtime=types.SimpleNamespace(
+            getDeviceProperties=lambda _: {"name": b"no GPU"}, getDeviceCount=lambda: gpus
+        ),
         MemoryPool=_Pool,
         using_allocator=lambda _: contextlib.nullcontext(),
     )
     cupyx = types.ModuleType("cupyx")
     cupyx.empty_like_pinned = np.empty_like
-    sys.modules |= {"cupy": cupy, "cupyx": cupyx}
+    cupyx.distributed = types.ModuleType("cupyx.distributed")
+    cupyx.distributed.init_process_group = _Group
+    sys.modules |= {"cupy": cupy, "cupyx": cupyx, "cupyx.distributed": cupyx.distributed}
     os.environ["NNREF_BACKEND"] = "cupy"
     import nnref.backend
 

@@ -34,17 +34,18 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "data.files.decode data.files.lists data.files.manifest data.mnist data.cifar10",
     "data.files.cache data.files.cut_mnist_subset",
     "data.imagefolder data.catalog",
-    "train parallel parallel.jobs",
+    "train parallel parallel.jobs parallel.cost",
     # mechanisms of the open questions
     "questions questions.pathways",
     "questions.dale questions.plasticity questions.late",
     "questions.transport",
+    "parallel.ranks",
     # what draws, what trains in a folder, what checks
     "plots plots.style",
     "plots.demo plots.runs plots.experiments plots.tutorials",
     "runs runs.checkpoint runs.score runs.settings",
     "tools tools.bench tools.summary tools.gradcheck runs.report runs.compare",
-    "tools.demo tools.doctor tools.bench_jobs runs.run",
+    "tools.demo tools.doctor tools.bench_jobs tools.bench_ranks runs.run",
     # the experiments
     "experiments experiments.images experiments.trial experiments.plan experiments.record",
     "experiments.result experiments.work",

@@ -1,7 +1,6 @@
 """`replicate` as a person uses it: side by side, interrupted, over MPI, always the same records."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -88,25 +87,40 @@ def test_results_are_read_by_the_folder_they_were_written_to(one_job, tmp_path):
     assert f"{damaged}: is damaged; delete it to train again" in done.stderr
 
 
-@pytest.mark.skipif(
+with_mpi = pytest.mark.skipif(
     shutil.which("mpiexec") is None or xp.__name__ != "numpy",
     reason="pip install mpi4py mpich: then mpiexec is found",
 )
-def test_workers_over_mpi_make_the_same_records(one_job, tmp_path):
-    def over_mpi(count, *more):
-        mpi = ["mpiexec", "-n", str(count), sys.executable, "-m", "mpi4py.futures", "-m", "nnref"]
-        return subprocess.run(
-            [*mpi, *SMOKE, "--out", str(tmp_path / "out"), *more], cwd=ROOT, env=os.environ,
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
 
-    done = over_mpi(3)
+
+def over_mpi(count, *words):
+    """The finished process of a command whose jobs are computed by `count` - 1 workers."""
+    mpi = ["mpiexec", "-n", str(count), sys.executable, "-m", "mpi4py.futures", "-m", "nnref"]
+    command = [*mpi, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@with_mpi
+def test_workers_over_mpi_make_the_same_records(one_job, tmp_path):
+    words = (*SMOKE, "--out", tmp_path / "out")
+    done = over_mpi(3, *words)
     assert done.returncode == 0, done.stderr
     assert ", jobs: 2\n" in done.stdout
     assert records(tmp_path / "out") == records(one_job[0])
-    alone = over_mpi(1)
+    alone = over_mpi(1, *words)
     assert alone.returncode == 2
     assert "mpi4py.futures: expected mpiexec -n 2 or more, found one process" in alone.stderr
-    counted = over_mpi(2, "--jobs", "2")
+    counted = over_mpi(2, *words, "--jobs", "2")
     assert counted.returncode == 2
     assert "--jobs: expected none, since mpiexec -n says how many" in counted.stderr
+
+
+@with_mpi
+def test_seeds_are_trained_by_workers_over_mpi_and_a_single_training_is_refused(tmp_path):
+    words = ("train", "--model", "mlp", "--width", 0.02, "--seeds", 2, "--out", tmp_path / "out")
+    done = over_mpi(3, *words)
+    assert done.returncode == 0, done.stderr
+    assert all(f"seed {seed}: test accuracy " in done.stdout for seed in (0, 1))
+    single = over_mpi(2, "train")
+    assert single.returncode == 2
+    assert "mpi4py.futures: expected --seeds; python -m mpi4py shares one" in single.stderr

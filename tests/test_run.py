@@ -16,6 +16,7 @@ from pictures import class_folders, picture, write_folder
 from nnref.backend import xp
 from nnref.data.imageset import ImageSet, split
 from nnref.errors import InputError
+from nnref.parallel import jobs
 from nnref.runs import checkpoint, compare, run
 from nnref.runs.settings import Settings
 
@@ -158,7 +159,7 @@ def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "score", lambda *a: seen.append(a[1]) or original(*a))
     looked_at = []
     monkeypatch.setattr(
-        run,
+        run.ranks.world(),
         "fit",
         lambda model, optimizer, train, held_out, **_: looked_at.extend((train, held_out)),
     )

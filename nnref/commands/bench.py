@@ -1,4 +1,4 @@
-"""`python -m nnref bench`: time training steps, or trainings side by side."""
+"""`python -m nnref bench`: time training steps, trainings side by side, or, with mpiexec, ranks."""
 
 import argparse
 import json
@@ -8,7 +8,8 @@ from nnref.backend import describe
 from nnref.commands.options import add_backend, at_least
 from nnref.errors import InputError
 from nnref.files import check_writable, write_whole
-from nnref.tools import bench, bench_jobs
+from nnref.parallel import ranks
+from nnref.tools import bench, bench_jobs, bench_ranks
 
 
 def add_options(command):
@@ -35,10 +36,12 @@ def run(options) -> int:
             raise InputError(f"--models: expected one of {', '.join(bench.CASES)}, found {name!r}")
     names = options.models or list(bench.CASES)
     print(describe())
-    if options.jobs:
+    if ranks.started():
+        record = bench_ranks.run(names, ranks.world(), options.batch, options.width)
+    elif options.jobs:
         record = bench_jobs.run(names, options.jobs, options.batch, options.width)
     else:
         record = bench.run(names, options.against == "torch", options.batch, options.width)
-    if options.json:
+    if options.json and ranks.world().rank == 0:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from nnref.commands.compare import show
 from nnref.commands.options import add_backend, add_jobs, at_least
 from nnref.errors import InputError
-from nnref.parallel.jobs import workers
+from nnref.parallel import jobs, ranks
 from nnref.runs import run as runs
 from nnref.runs.settings import FIELDS, Settings, flag, from_text, read_toml
 
@@ -37,19 +37,23 @@ def run(options) -> int:
             given[name] = from_text(name, getattr(options, name))
     if options.jobs and not options.seeds:
         raise InputError("--jobs: expected --seeds as well: a single training is a single job")
+    if jobs.over_mpi() and not options.seeds:
+        raise InputError("mpi4py.futures: expected --seeds; python -m mpi4py shares one training")
     if options.resume:
         if options.out or options.seeds:
             raise InputError("--resume: expected no --out or --seeds, found one of them")
         runs.resume(options.resume, given, options.save_every)
         return 0
     settings = Settings(**given)
+    if ranks.started() and options.seeds:
+        raise InputError("--seeds: expected one training on all ranks, start one for each --seed")
     if not options.seeds:
         runs.start(options.out, settings, options.save_every)
         return 0
     if not options.out:
         raise InputError("--seeds: expected --out as well, a folder for the runs")
     try:
-        with workers(options.jobs, options.seeds) as pool:
+        with jobs.workers(options.jobs, options.seeds) as pool:
             folders = runs.repeat(options.out, settings, options.seeds, options.save_every, pool)
     except KeyboardInterrupt:
         print("\nsaved; the same command continues", file=sys.stderr)

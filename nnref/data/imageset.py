@@ -91,14 +91,27 @@ def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: in
     changes no result. The last batch holds the remaining images (see `batch_starts`).
     """
     order = np.arange(len(data.labels)) if order is None else order
+    for x, labels in load(data, cut(order, batch_size), key, threads):
+        if len(labels):  # unless all are damaged
+            yield x, labels
+
+
+def cut(order, batch_size: int) -> list:
+    """The indices of each batch: `order` in parts, that start where `batch_starts` says."""
     starts = batch_starts(len(order), batch_size)
-    chosen = [order[a:b] for a, b in zip(starts, [*starts, len(order)][1:], strict=True)]
+    return [order[a:b] for a, b in zip(starts, [*starts, len(order)][1:], strict=True)]
+
+
+def load(data: ImageSet, chosen: list, key=(0, 0), threads: int | None = None):
+    """Yield (x, labels) for each list of indices in `chosen`, prepared as `batches` says.
+
+    Damaged images are left out, so there may be fewer images than indices, or none.
+    """
     work = partial(collect, data, key)
     ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or cores())
-    whole = ((images, labels) for images, labels in ready if len(labels))  # unless all are damaged
-    with closing(staged(whole)) as moved:  # a reader that stops early stops the threads at once
+    with closing(staged(ready)) as moved:  # a reader that stops early stops the threads at once
         for x, labels in moved:
-            yield x if data.normalize is None else data.normalize(x), labels
+            yield x if data.normalize is None or not len(labels) else data.normalize(x), labels
 
 
 @accelerated

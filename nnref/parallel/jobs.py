@@ -171,13 +171,18 @@ def interruptible():
 # The processes
 
 
+def over_mpi() -> bool:
+    """Whether `python -m mpi4py.futures` started this program."""
+    return "mpi4py.futures" in sys.modules
+
+
 def workers(count: int | None = None, most: float = math.inf) -> Executor:
     """The processes that compute: `count` of them, by default one for each core, or each GPU.
 
     most    how many can be of use
     A single one is this process itself. Raises InputError if `count` is given beside MPI's workers.
     """
-    if "mpi4py.futures" in sys.modules:
+    if over_mpi():
         if count is not None:
             raise InputError("--jobs: expected none, since mpiexec -n says how many workers work")
         return OverMPI()

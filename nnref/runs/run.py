@@ -5,6 +5,7 @@ history.csv      a line for each epoch; log.jsonl: every event, with its time
 checkpoints/     the last two, and best.npz by validation accuracy
 result.json      all measurements, and the final test; report.html and figures/ show them
 
+Under MPI (parallel/ranks.py), all ranks do the same; only rank 0 reads and writes the folder.
 The test images are scored once; `best` is chosen on images held out from the training set.
 """
 
@@ -27,12 +28,12 @@ from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
-from nnref.parallel import jobs
+from nnref.parallel import jobs, ranks
 from nnref.parallel.jobs import Job
 from nnref.runs import checkpoint, report
 from nnref.runs.score import filters, score
 from nnref.runs.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
-from nnref.train import Progress, fit
+from nnref.train import Progress
 
 WATCHED = 256  # training images on which angles are measured
 
@@ -81,17 +82,19 @@ def start_or_resume(folder: Path, settings: Settings, save_every: float) -> floa
 
 def start(folder: Path | None, settings: Settings, save_every: float = 60) -> dict:
     """Train from the beginning, in a new folder (None: write nothing); return the result."""
+    _agree({"--out": str(folder)} | _with_flags(dataclasses.asdict(settings)))
+    folder = _folder_of_rank_0(folder)
     if folder is not None and holds_a_run(folder):
         raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} continues it")
     parts = _Parts(settings)
     if folder is not None:
         make_folder(folder / "checkpoints")
+        words = f"train {as_flags(settings)} --out {quote(str(folder))}{flags()}"
         facts = {
-            "command": f"python -m nnref train {as_flags(settings)} --out {quote(str(folder))}"
-            + flags(),
+            "command": f"{ranks.command(ranks.world().size)} {words}",
             "versions": versions(),
             "data": parts.facts,
-        }
+        } | _ranks_fact()
         write_whole(folder / "run.json", _json(facts))
         write_whole(folder / "config.toml", as_toml(settings).encode())  # last: it marks a run
     return _Run(folder, parts, save_every).go(Progress())
@@ -102,27 +105,81 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
 
     Raises InputError if `given` settings, or the data, are not those of the folder.
     """
+    world = ranks.world()
+    _agree({"--resume": str(folder)} | _with_flags(given))
+    settings, facts, result = world.first(lambda: _what_stands(folder, given))
+    if result:
+        print(f"{folder}: already finished")
+        return result
+    parts = _Parts(settings)
+    if facts["data"]["sha256"] != parts.facts["sha256"]:
+        raise InputError(
+            f"{folder}: expected data of SHA-256 {facts['data']['sha256']}, found other data"
+        )
+    contents = world.first(lambda: _left_off(folder, settings))
+    progress = (
+        checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
+    )
+    return _Run(_folder_of_rank_0(folder), parts, save_every).go(progress)
+
+
+def _what_stands(folder, given):
+    """(settings, facts, result if it is finished) of the run in a folder."""
     if not (folder / "config.toml").is_file():
         raise InputError(f"{folder}: expected the folder of a run, found no config.toml in it")
     settings = Settings(**read_toml(folder / "config.toml"))
     _check_same(folder, given, dataclasses.asdict(settings))
     if (folder / "result.json").is_file():
-        print(f"{folder}: already finished")
-        return read_json(folder / "result.json")
-    parts = _Parts(settings)
-    there = read_json(folder / "run.json")["data"]["sha256"]
-    if there != parts.facts["sha256"]:
-        raise InputError(f"{folder}: expected data of SHA-256 {there}, found other data")
+        return settings, {}, read_json(folder / "result.json")
+    facts = read_json(folder / "run.json")
+    _check_ranks(folder, facts)
+    return settings, facts, None
+
+
+def _left_off(folder, settings):
+    """What to continue from: the contents of the newest checkpoint, or None."""
     make_folder(folder / "checkpoints")
     for left_over in (folder / "checkpoints").glob(".*.tmp"):
         left_over.unlink()
     contents = newest(folder)
     if contents:  # config.toml may have been edited since
-        _check_same(folder, dataclasses.asdict(settings), checkpoint.facts_of(contents)["settings"])
-    progress = (
-        checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
-    )
-    return _Run(folder, parts, save_every).go(progress)
+        facts = checkpoint.facts_of(contents)
+        _check_same(folder, dataclasses.asdict(settings), facts["settings"])
+        _check_ranks(folder, facts)
+    return contents
+
+
+def _agree(asked: dict):
+    """Raise InputError unless all ranks were asked the same and compute with the same versions."""
+    found = versions() | {"flags": flags()}
+    del found["computes"]  # cores, or the GPU's name: these may differ
+    ranks.world().same(asked | {f"version of {name}": found[name] for name in found})
+
+
+def _with_flags(settings: dict) -> dict:
+    """Settings by the names of their flags."""
+    return {flag(name): value for name, value in settings.items()}
+
+
+def _folder_of_rank_0(folder):
+    """The folder on rank 0; None, to write nothing, on all others."""
+    return folder if ranks.world().rank == 0 else None
+
+
+def _ranks_fact() -> dict:
+    """What a folder and a checkpoint say about the number of ranks: nothing if there is one."""
+    size = ranks.world().size
+    return {"ranks": size} if size > 1 else {}
+
+
+def _check_ranks(folder, facts):
+    """Raise InputError if the run in this folder is one of another number of ranks."""
+    there, size = facts.get("ranks", 1), ranks.world().size
+    if there != size:
+        again = f"{ranks.command(there)} train --resume {quote(str(folder))}"
+        raise InputError(
+            f"{folder}: expected as many ranks as before, {there}, not {size}; {again}"
+        )
 
 
 def _check_same(folder, given: dict, there: dict):
@@ -168,7 +225,7 @@ class _Parts:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        train, self.test = load_data(settings)
+        train, self.test = ranks.world().in_turn(lambda: load_data(settings))
         self.train, self.val = split(train, self.test, settings.val, settings.seed)
         if not len(self.train.labels):
             raise InputError(f"--val: expected to leave images to train on, found {settings.val}")
@@ -185,6 +242,7 @@ class _Parts:
             "names": list(map(str, train.names)) or [str(i) for i in range(1 + train.labels.max())],
             "sha256": data_hash(train, self.test),
         }
+        ranks.world().same({"SHA-256 of the data": self.facts["sha256"]})
 
 
 def data_hash(*parts: ImageSet) -> str:
@@ -203,14 +261,16 @@ class _Run:
 
     def __init__(self, folder, parts, save_every):
         self.folder, self.parts, self.save_every = folder, parts, save_every
-        self.saved, self.shown = time.monotonic(), sys.stderr.isatty() and not jobs.hired()
+        self.ranks, self.saved = ranks.world(), time.monotonic()
+        self.shown = sys.stderr.isatty() and self.ranks.rank == 0 and not jobs.hired()
 
     def go(self, progress: Progress) -> dict:
         """Train to the end, score the test set, write the result and the report."""
         parts, settings, self.progress = self.parts, self.parts.settings, progress
         began = time.perf_counter() - sum(e.get("seconds", 0) for e in progress.history)
         began -= progress.seconds
-        print(f"{describe()}; {_sizes(parts.facts)}")
+        many = f", ranks: {self.ranks.size}" if self.ranks.size > 1 else ""
+        print(f"{describe()}{many}; {_sizes(parts.facts)}")
         self.log("start" if not progress.history else "resume", epoch=progress.epoch)
         if not progress.history:
             progress.history.append({"epoch": 0} | self.measured())
@@ -218,7 +278,7 @@ class _Run:
             self.keep_records()
         with jobs.interruptible():
             try:
-                fit(
+                self.ranks.fit(
                     parts.model, parts.optimizer, parts.train, held_out=parts.val,
                     epochs=settings.epochs, batch_size=settings.batch_size,
                     schedule=parts.schedule, seed=settings.seed, on_step=self.after_step,
@@ -254,14 +314,16 @@ class _Run:
         return record
 
     def after_step(self, epochs):
-        """Save if `save_every` seconds have passed; after Ctrl-C, save and stop."""
+        """Save if `save_every` seconds have passed; after Ctrl-C at any rank, save and stop."""
         jobs.report_share(epochs / self.parts.settings.epochs)
-        if jobs.stopping():
+        if self.ranks.any(jobs.stopping()):
             self.save()
             self.log("interrupted", epoch=self.progress.epoch, step=self.progress.step)
             if self.folder and not jobs.hired():
-                command = f"python -m nnref train --resume {quote(str(self.folder))}"
+                words = f"train --resume {quote(str(self.folder))}"
+                command = f"{ranks.command(self.ranks.size)} {words}"
                 print(f"\nsaved; continue with: {command}", file=sys.stderr)
+            self.ranks.any(False)  # until rank 0 has saved: the first rank to end ends all
             raise KeyboardInterrupt
         if time.monotonic() - self.saved > self.save_every:
             self.save()
@@ -278,7 +340,7 @@ class _Run:
         self.log("epoch", **entry)
         self.save()
         self.keep_records()
-        if jobs.stopping():
+        if self.ranks.any(jobs.stopping()):
             self.after_step(self.progress.epoch)
 
     def has_checkpoint(self) -> bool:
@@ -310,6 +372,7 @@ class _Run:
         now, parts = self.progress, self.parts
         path = self.folder / "checkpoints" / f"{now.epoch:05d}-{now.step:07d}.npz"
         facts = {"settings": dataclasses.asdict(parts.settings), "data": parts.facts["sha256"]}
+        facts |= _ranks_fact()
         checkpoint.save(path, parts.model, parts.optimizer, now, facts)
         for old in _checkpoints(self.folder)[:-2]:
             old.unlink()
