@@ -220,7 +220,7 @@ using std::exp; using std::log; using std::sqrt;
 #define __global__
 #define __device__
 struct Place { unsigned x; };
-static Place blockIdx, blockDim, threadIdx;
+static thread_local Place blockIdx, blockDim, threadIdx;
 struct float2 { float x, y; };
 struct float4 { float x, y, z, w; };
 """
