@@ -7,12 +7,14 @@ and the next array of the same size takes it from there: repeated training steps
 
 import math
 import threading
+import weakref
 
 import numpy as np
 
 SMALLEST = 64 * 1024  # bytes; smaller arrays are cheap anyway
 
 _shelf: dict[int, list] = {}  # size in bytes -> memory that nothing uses
+_lent: dict[int, weakref.ref] = {}  # by the memory's id, so that these references live on
 _mine = threading.local()  # scratch memory of each thread, by purpose
 
 
@@ -20,11 +22,14 @@ class _Lease:
     """Owns a piece of memory while arrays use it; NumPy keeps it alive through `base`."""
 
     def __init__(self, memory):
-        self.memory = memory
         self.__array_interface__ = memory.__array_interface__
 
-    def __del__(self):
-        _shelf.setdefault(self.memory.nbytes, []).append(self.memory)
+
+class _Return(weakref.ref):
+    """Goes to its shelf, with the memory, when the lease ends: by `append`, without Python code.
+
+    In a `__del__`, Python would print a Ctrl-C that arrives there, and lose it.
+    """
 
 
 def empty(shape, dtype) -> np.ndarray:
@@ -33,11 +38,15 @@ def empty(shape, dtype) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
+    shelf = _shelf.setdefault(size, [])
     try:
-        memory = _shelf[size].pop()
-    except (KeyError, IndexError):
+        memory = shelf.pop().memory
+    except IndexError:
         memory = np.empty(size, np.uint8)
-    return np.asarray(_Lease(memory)).view(dtype).reshape(shape)
+    lease = _Lease(memory)
+    back = _lent[id(memory)] = _Return(lease, shelf.append)
+    back.memory = memory
+    return np.asarray(lease).view(dtype).reshape(shape)
 
 
 def width(size: int, C: int) -> int:
