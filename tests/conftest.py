@@ -6,6 +6,9 @@ import socket
 import numpy as np
 import pytest
 
+if os.environ.get("PYTEST_XDIST_WORKER"):  # one of several processes, started by pytest -n
+    os.environ.setdefault("NNREF_THREADS", "1")
+
 if os.environ.get("NNREF_STAND_IN"):
     import standin
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cli import refused
+from test_cli import in_this_process
 
 import nnref
 
@@ -88,7 +88,7 @@ def test_torch_is_imported_only_when_asked_for():
     ],
 )
 def test_a_mistake_is_one_line(arguments, message, tmp_path):
-    result = refused("bench", *arguments, cwd=tmp_path)
+    result = in_this_process("bench", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1

@@ -222,7 +222,7 @@ def memorize_with_convolutions(rule, data):
         Flatten(),
         Linear(2 * 2 * 8, 10, rng, feedback=rule),
     )
-    return fit(model, Adam(model, 0.005), data, data, epochs=80, batch_size=16)[-1]
+    return fit(model, Adam(model, 0.01), data, data, epochs=40, batch_size=16)[-1]
 
 
 @pytest.mark.parametrize("memorize", [memorize_with_mlp, memorize_with_convolutions])
