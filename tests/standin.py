@@ -393,7 +393,9 @@ def install():
         get_elapsed_time=lambda start, stop: 1e3 * (stop.at - start.at),
         Device=_Device,
         runtime=types.SimpleNamespace(
-            getDeviceProperties=lambda _: {"name": b"no GPU"}, getDeviceCount=lambda: gpus
+            getDeviceProperties=lambda _: {"name": b"no GPU"},
+            getDeviceCount=lambda: gpus,
+            deviceGetPCIBusId=lambda number: f"0000:{number:02}:00.0",
         ),
         MemoryPool=_Pool,
         using_allocator=lambda _: contextlib.nullcontext(),

@@ -580,7 +580,7 @@ def test_gpus_one_for_each_rank(whole, tmp_path):
     for name in theirs:
         assert_close(ours[name], theirs[name], atol=1e-4)
     line = refused(mpiexec((2, REDRAWN), NNREF_STAND_IN="1", GPUS="1"))
-    assert "--backend cupy: expected at most a rank for each GPU, found 2 ranks and 1 on " in line
+    assert "--backend cupy: expected a GPU for each rank, found 2 ranks on GPU 0000:00:00.0" in line
 
 
 def test_a_missing_mpi4py_is_one_line(monkeypatch):

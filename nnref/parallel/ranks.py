@@ -84,14 +84,15 @@ class Ranks(Alone):
 
     def _connect_gpus(self):
         """Take this rank's GPU of its node, and connect it with those of the others by NCCL."""
-        gpus = xp.cuda.runtime.getDeviceCount()
-        for node, ranks, there in self.gather((os.uname().nodename, self.node.size, gpus)):
-            if ranks > there:
+        number = self.node.rank % xp.cuda.runtime.getDeviceCount()  # a scheduler may show it one
+        taken = self.gather((os.uname().nodename, xp.cuda.runtime.deviceGetPCIBusId(number)))
+        for node, gpu in taken:
+            if (count := taken.count((node, gpu))) > 1:
                 raise InputError(
-                    f"--backend cupy: expected at most a rank for each GPU, found {ranks} ranks "
-                    f"and {there} on {node}"
+                    f"--backend cupy: expected a GPU for each rank, found {count} ranks on GPU "
+                    f"{gpu} of {node}"
                 )
-        xp.cuda.Device(self.node.rank).use()
+        xp.cuda.Device(number).use()
         _mpi()  # without mpi4py, CuPy would try TCP, in silence
         try:
             from cupyx.distributed import init_process_group
