@@ -102,10 +102,10 @@ def pool_backward(layer, delta):
                 i, j = divmod(position, k)
                 window = error[images, i : i + stride * OH : stride, j : j + stride * OW : stride]
                 np.equal(winner, np.uint8(position), out=won)
+                np.multiply(deltas, won, out=part)
                 if apart:
-                    np.multiply(deltas, won, out=window)
+                    np.copyto(as_items(window), as_items(part))
                 else:
-                    np.multiply(deltas, won, out=part)
                     np.add(window, part, out=window)
 
     share(work, N)
