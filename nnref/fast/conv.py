@@ -3,7 +3,7 @@
 import numpy as np
 
 from nnref.fast import few
-from nnref.fast.memory import empty, scratch, width
+from nnref.fast.memory import empty, repeated, scratch, width
 from nnref.fast.threads import share
 
 CHUNK = 2 * 2**20  # bytes of patches at a time: more leave the cache, fewer need more calls
@@ -22,7 +22,7 @@ def convolve(x, W, b, k, stride, padding, y):
         if b is not None:
             wide = width(y[start:stop].size, C_out)
             rows = y[start:stop].reshape(-1, wide)
-            np.add(rows, np.tile(b, wide // C_out), out=rows)
+            np.add(rows, repeated("shift", b, wide), out=rows)
 
     share(work, len(x))
 
@@ -85,18 +85,50 @@ def _split_gradient(x, delta, k, stride, padding):
     return gradient.reshape(k * k * C, C_out)
 
 
+def turns(x, delta, k, stride, padding):
+    """Whether `gradient_and_error` can compute a layer's backward pass, and faster."""
+    C, C_out = x.shape[3], delta.shape[3]
+    small = k * k * C * C_out * x.itemsize <= LARGE
+    return k > 1 and stride == 1 and padding < k and small and FEW <= C_out <= 2 * C
+
+
+def gradient_and_error(x, delta, B, k, padding):
+    """dE/dW and, by Eq. 2, the error of the layer below, from the same patches of delta.
+
+    Every pixel of x sums over the patches that hold it: a convolution of delta with B turned by
+    180 degrees. And dE/dW sums a pixel times all delta of these patches, turned likewise.
+    """
+    N, H, W, C = x.shape
+    C_out = delta.shape[3]
+    error, parts = empty(x.shape, x.dtype), {}
+    turned = _turned(B, k, C, C_out)
+
+    def work(start, stop, part):
+        total = out = parts[part] = empty(turned.shape, x.dtype)
+        for images, rows, patches in _patches(delta, start, stop, k, 1, k - 1 - padding, H, W):
+            np.matmul(patches, turned, out=error[images, rows].reshape(-1, C))
+            np.matmul(patches.T, x[images, rows].reshape(-1, C), out=out)
+            if out is not total:
+                np.add(total, out, out=total)
+            out = scratch("gradient", total.shape, x.dtype)
+
+    for part in range(1, share(work, N)):
+        np.add(parts[0], parts[part], out=parts[0])
+    return _turned(parts[0], k, C_out, C), error
+
+
+def _turned(W, k, A, B):
+    """The kernels W (k*k*A, B) turned by 180 degrees, inputs and outputs swapped: (k*k*B, A)."""
+    turned = empty((k, k, B, A), W.dtype)
+    np.copyto(turned, W.reshape(k, k, A, B)[::-1, ::-1].transpose(0, 1, 3, 2))
+    return turned.reshape(-1, A)
+
+
 def input_error(delta, B, x_shape, k, stride, padding):
     """Eq. 2 back from every patch: the error (N, H, W, C) of the layer below."""
-    N, H, W, C = x_shape
-    C_out = delta.shape[3]
     error = empty(x_shape, delta.dtype)
     if k == 1 and stride == 1 and padding == 0:
         convolve(delta, B.T, None, 1, 1, 0, error)
-    elif stride == 1 and padding < k and B.nbytes <= LARGE and FEW <= C_out <= 2 * C:
-        # every pixel sums over the patches that hold it: a convolution with the kernel turned
-        turned = B.reshape(k, k, C, C_out)[::-1, ::-1].transpose(0, 1, 3, 2)
-        turned = np.ascontiguousarray(turned).reshape(-1, C)
-        convolve(delta, turned, None, k, 1, k - 1 - padding, error)
     else:
         _scatter_error(delta, B, k, stride, padding, error)
     return error
