@@ -197,7 +197,7 @@ def _patches(x, start, stop, k, stride, padding, OH, OW):
 
 
 def _pad(x, padding):
-    """These images with zeros around them, in this thread's scratch memory."""
+    """These images with zeros around them, contiguous, in this thread's scratch memory."""
     if padding == 0 and x.flags.c_contiguous:
         return x
     padded = scratch("padded", padded_shape(x, padding), x.dtype)

@@ -54,8 +54,8 @@ def width(size: int, C: int) -> int:
 def repeated(purpose: str, v, wide: int):
     """The numbers v (C,) again and again, (wide,), in scratch memory.
 
-    Not in a new array: NumPy 2.4 needs up to eight times as long to combine whole rows with one
-    of 4 or 8 KB that has just been made (measured; it depends on the address, but not on its end).
+    Not in a new array: to combine rows with a new one of 4 or 8 KB, NumPy 2.4 took up to eight
+    times as long, at some addresses and not at others (measured; the cause was not found).
     """
     row = scratch(purpose, (wide // len(v), len(v)), v.dtype)
     row[...] = v
