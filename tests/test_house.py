@@ -20,7 +20,8 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "feedback",
     "layers.checks rules rules.known",
     "layers.base fast fast.memory fast.threads",
-    "fast.conv fast.winograd fast.pieces",
+    "fast.few fast.pieces",
+    "fast.conv fast.winograd",
     "fast.local fast.norm fast.pool fast.steps",
     "fast.cpu fast.gpu",  # backend.accelerated finds these by name when a twin is first called
     "layers.activations layers.compose layers.conv layers.linear",

@@ -21,7 +21,7 @@ fast = pytest.importorskip(
     f"nnref.fast.{'cpu' if on_cpu else 'gpu'}", reason="the folder nnref/fast is gone"
 )
 if on_cpu:
-    from nnref.fast import conv, pieces, threads, winograd
+    from nnref.fast import conv, few, pieces, threads, winograd
 
 TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
@@ -39,6 +39,7 @@ def even_small_arrays(monkeypatch):
         monkeypatch.setattr(pieces, name, value)
     monkeypatch.setattr(fast, "WORK", 1)
     monkeypatch.setattr(conv, "CHUNK", 3000)
+    monkeypatch.setattr(few, "CHUNK", 1)
     monkeypatch.setattr(winograd, "CHUNK", 3000)
     pieces.zeros.cache_clear()
     yield
@@ -93,6 +94,8 @@ CONVS = [  # N, H, W, C_in, C_out, k, stride, padding
     (3, 8, 8, 16, 24, 1, 1, 0),
     (3, 8, 7, 16, 24, 1, 2, 0),
     (2, 5, 5, 16, 4, 3, 1, 2),
+    (3, 5, 6, 16, 16, 3, 1, 2),
+    (19, 6, 5, 2, 3, 3, 2, 1),
     (7, 3, 3, 17, 33, 3, 3, 0),
     (1, 1, 1, 16, 16, 1, 1, 0),
 ]
@@ -165,6 +168,8 @@ OTHERS = {
     "max-pool-odd": (lambda dtype: layers.MaxPool2d(2), (5, 7, 9, 3)),
     "max-pool-overlap": (lambda dtype: layers.MaxPool2d(3, stride=2), (3, 7, 9, 4)),
     "max-pool-padding": (lambda dtype: layers.MaxPool2d(3, stride=2, padding=1), (3, 7, 9, 4)),
+    "max-pool-one": (lambda dtype: layers.MaxPool2d(1, stride=2), (3, 7, 9, 4)),
+    "max-pool-large": (lambda dtype: layers.MaxPool2d(3), (5, 9, 10, 2)),
     "max-pool-gaps": (lambda dtype: layers.MaxPool2d(2, stride=3), (3, 7, 9, 4)),
     "residual": (lambda dtype: layers.Residual(layers.ReLU()), (4, 5, 6, 3)),
 }

@@ -1,31 +1,37 @@
 """Convolutions: one matrix product at a time, of as many patches as fit the cache."""
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from nnref.fast.memory import empty, scratch, width
+from nnref.fast import few
+from nnref.fast.memory import empty, repeated, scratch, width
 from nnref.fast.threads import share
 
 CHUNK = 2 * 2**20  # bytes of patches at a time: more leave the cache, fewer need more calls
-FEW = 16  # channels; with fewer, patches are laid out by column
+FEW = 16  # channels; with fewer, errors are added up with images innermost
 LARGE = 2**20  # bytes of weights; above, threads split the gradient instead of summing parts
 MANY = 128  # channels; from there on, winograd.py is faster
 
 
 def convolve(x, W, b, k, stride, padding, y):
     """Eq. 1 on every patch of x (N, H, W, C): writes y (N, OH, OW, C_out)."""
-    N, OH, OW, C_out = y.shape
+    C_out = y.shape[3]
+    products = few.products if x.shape[3] < few.CHANNELS else _products
 
     def work(start, stop, _):
-        for images, rows, patches in _patches(x, start, stop, k, stride, padding, OH, OW):
-            out = y[images, rows].reshape(-1, C_out)
-            np.matmul(patches, W, out=out)
+        products(x, start, stop, W, k, stride, padding, y)
         if b is not None:
             wide = width(y[start:stop].size, C_out)
             rows = y[start:stop].reshape(-1, wide)
-            np.add(rows, np.tile(b, wide // C_out), out=rows)
+            np.add(rows, repeated("shift", b, wide), out=rows)
 
-    share(work, N)
+    share(work, len(x))
+
+
+def _products(x, start, stop, W, k, stride, padding, y):
+    """Eq. 1 without b on every patch of images start to stop: writes these of y."""
+    _, OH, OW, C_out = y.shape
+    for images, rows, patches in _patches(x, start, stop, k, stride, padding, OH, OW):
+        np.matmul(patches, W, out=y[images, rows].reshape(-1, C_out))
 
 
 def weight_gradient(x, delta, k, stride, padding):
@@ -34,20 +40,27 @@ def weight_gradient(x, delta, k, stride, padding):
     C = x.shape[3]
     if k * k * C * C_out * x.itemsize > LARGE and N * OH * OW <= 4096 and C >= FEW:
         return _split_gradient(x, delta, k, stride, padding)
+    gradient = few.gradient if C < few.CHANNELS else _gradient
     parts = {}
 
     def work(start, stop, part):
-        total = parts[part] = empty((k * k * C, C_out), x.dtype)
-        out = total
-        for images, rows, patches in _patches(x, start, stop, k, stride, padding, OH, OW):
-            np.matmul(patches.T, delta[images, rows].reshape(-1, C_out), out=out)
-            if out is not total:
-                np.add(total, out, out=total)
-            out = scratch("gradient", total.shape, x.dtype)
+        parts[part] = empty((k * k * C, C_out), x.dtype)
+        gradient(x, start, stop, delta, k, stride, padding, parts[part])
 
     for part in range(1, share(work, N)):
         np.add(parts[0], parts[part], out=parts[0])
     return parts[0]
+
+
+def _gradient(x, start, stop, delta, k, stride, padding, total):
+    """dE/dW of images start to stop, written to `total`."""
+    _, OH, OW, C_out = delta.shape
+    out = total
+    for images, rows, patches in _patches(x, start, stop, k, stride, padding, OH, OW):
+        np.matmul(patches.T, delta[images, rows].reshape(-1, C_out), out=out)
+        if out is not total:
+            np.add(total, out, out=total)
+        out = scratch("gradient", total.shape, x.dtype)
 
 
 def _split_gradient(x, delta, k, stride, padding):
@@ -72,18 +85,50 @@ def _split_gradient(x, delta, k, stride, padding):
     return gradient.reshape(k * k * C, C_out)
 
 
+def turns(x, delta, k, stride, padding):
+    """Whether `gradient_and_error` can compute a layer's backward pass, and faster."""
+    C, C_out = x.shape[3], delta.shape[3]
+    small = k * k * C * C_out * x.itemsize <= LARGE
+    return k > 1 and stride == 1 and padding < k and small and FEW <= C_out <= 2 * C
+
+
+def gradient_and_error(x, delta, B, k, padding):
+    """dE/dW and, by Eq. 2, the error of the layer below, from the same patches of delta.
+
+    Every pixel of x sums over the patches that hold it: a convolution of delta with B turned by
+    180 degrees. And dE/dW sums a pixel times all delta of these patches, turned likewise.
+    """
+    N, H, W, C = x.shape
+    C_out = delta.shape[3]
+    error, parts = empty(x.shape, x.dtype), {}
+    turned = _turned(B, k, C, C_out)
+
+    def work(start, stop, part):
+        total = out = parts[part] = empty(turned.shape, x.dtype)
+        for images, rows, patches in _patches(delta, start, stop, k, 1, k - 1 - padding, H, W):
+            np.matmul(patches, turned, out=error[images, rows].reshape(-1, C))
+            np.matmul(patches.T, x[images, rows].reshape(-1, C), out=out)
+            if out is not total:
+                np.add(total, out, out=total)
+            out = scratch("gradient", total.shape, x.dtype)
+
+    for part in range(1, share(work, N)):
+        np.add(parts[0], parts[part], out=parts[0])
+    return _turned(parts[0], k, C_out, C), error
+
+
+def _turned(W, k, A, B):
+    """The kernels W (k*k*A, B) turned by 180 degrees, inputs and outputs swapped: (k*k*B, A)."""
+    turned = empty((k, k, B, A), W.dtype)
+    np.copyto(turned, W.reshape(k, k, A, B)[::-1, ::-1].transpose(0, 1, 3, 2))
+    return turned.reshape(-1, A)
+
+
 def input_error(delta, B, x_shape, k, stride, padding):
     """Eq. 2 back from every patch: the error (N, H, W, C) of the layer below."""
-    N, H, W, C = x_shape
-    C_out = delta.shape[3]
     error = empty(x_shape, delta.dtype)
     if k == 1 and stride == 1 and padding == 0:
         convolve(delta, B.T, None, 1, 1, 0, error)
-    elif stride == 1 and padding < k and B.nbytes <= LARGE and FEW <= C_out <= 2 * C:
-        # every pixel sums over the patches that hold it: a convolution with the kernel turned
-        turned = B.reshape(k, k, C, C_out)[::-1, ::-1].transpose(0, 1, 3, 2)
-        turned = np.ascontiguousarray(turned).reshape(-1, C)
-        convolve(delta, turned, None, k, 1, k - 1 - padding, error)
     else:
         _scatter_error(delta, B, k, stride, padding, error)
     return error
@@ -117,23 +162,17 @@ def _scatter_error(delta, B, k, stride, padding, error):
 
 
 def _scatter_planes(delta, B, k, stride, padding, error):
-    """`_scatter_error` for few channels, with a plane of its own for each."""
+    """`_scatter_error` for few channels, with images innermost."""
     N, OH, OW, C_out = delta.shape
-    _, H, W, C = error.shape
+    group = max(1, CHUNK // (OH * OW * len(B) * delta.itemsize))
 
     def work(start, stop, _):
-        count = stop - start
-        errors = scratch("patches", (len(B), count * OH * OW), delta.dtype)
-        np.matmul(B, delta[start:stop].reshape(-1, C_out).T, out=errors)
-        errors = errors.reshape(k, k, C, count, OH, OW)
-        planes = scratch("planes", (C, count, H + 2 * padding, W + 2 * padding), delta.dtype)
-        planes.fill(0)
-        for i in range(k):
-            for j in range(k):
-                window = planes[:, :, i : i + stride * OH : stride, j : j + stride * OW : stride]
-                np.add(window, errors[i, j], out=window)
-        inner = planes[:, :, padding : padding + H, padding : padding + W]
-        np.copyto(error[start:stop], inner.transpose(1, 2, 3, 0))
+        for n in range(start, stop, group):
+            images = slice(n, min(n + group, stop))
+            rows = few.images_innermost(delta[images])
+            errors = scratch("patches", (k, k, error.shape[3], *rows.shape[:3]), delta.dtype)
+            np.matmul(B, rows.reshape(-1, C_out).T, out=errors.reshape(len(B), -1))
+            few.add_up(errors, error[images], k, stride, padding)
 
     share(work, N)
 
@@ -141,46 +180,25 @@ def _scatter_planes(delta, B, k, stride, padding, error):
 def _patches(x, start, stop, k, stride, padding, OH, OW):
     """The patches of images start to stop, some at a time: (images, rows, (patches, k*k*C))."""
     C = x.shape[3]
-    view = _columns if C < FEW and k > 1 else _rows
-    source, shape, transposed = view(_pad(x[start:stop], padding), k, stride, OH, OW)
-    at_once = max(1, CHUNK // (k * k * C * x.itemsize))  # patches
-    group, height = (
-        (max(1, at_once // (OH * OW)), OH) if at_once >= OH * OW else (1, max(1, at_once // OW))
-    )
-    for n in range(0, stop - start, group):
+    item = np.dtype((np.void, k * C * x.itemsize))  # k pixels side by side are copied as one thing
+    at_once = max(1, CHUNK // (k * item.itemsize))  # patches
+    group, height = max(1, at_once // (OH * OW)), min(OH, max(1, at_once // OW))
+    for n in range(start, stop, group):
+        images = slice(n, min(n + group, stop))
+        padded = _pad(x[images], padding)
+        image, down, across, _ = padded.strides
+        strides = (image, down * stride, across * stride, down)
+        view = np.ndarray((len(padded), OH, OW, k), item, padded, strides=strides)
         for r in range(0, OH, height):
-            images, rows = slice(n, min(n + group, stop - start)), slice(r, min(r + height, OH))
-            part = source[..., images, rows, :] if transposed else source[images, rows]
-            patches = scratch("patches", part.shape, x.dtype)
-            np.copyto(patches, part)
-            patches = (
-                patches.reshape(k * k * C, -1).T if transposed else patches.reshape(-1, k * k * C)
-            )
-            yield slice(start + images.start, start + images.stop), rows, patches
-
-
-def _rows(padded, k, stride, OH, OW):
-    """A view of all patches, one per row: (n, OH, OW, k, k*C)."""
-    N, _, _, C = padded.shape
-    n, down, across, one = padded.strides
-    shape = (N, OH, OW, k, k * C)
-    return as_strided(padded, shape, (n, down * stride, across * stride, down, one)), shape, False
-
-
-def _columns(padded, k, stride, OH, OW):
-    """A view of all patches for few channels, one per column: (k, k, C, n, OH, OW)."""
-    N, H, W, C = padded.shape
-    planes = scratch("planes", (C, N, H, W), padded.dtype)
-    np.copyto(planes, padded.transpose(3, 0, 1, 2))
-    plane, n, down, across = planes.strides
-    shape = (k, k, C, N, OH, OW)
-    strides = (down, across, plane, n, down * stride, across * stride)
-    return as_strided(planes, shape, strides), shape, True
+            rows = slice(r, r + height)
+            patches = scratch("patches", view[:, rows].shape, item)
+            np.copyto(patches, view[:, rows])
+            yield images, rows, patches.view(x.dtype).reshape(-1, k * k * C)
 
 
 def _pad(x, padding):
-    """These images with zeros around them, in this thread's scratch memory."""
-    if padding == 0:
+    """These images with zeros around them, contiguous, in this thread's scratch memory."""
+    if padding == 0 and x.flags.c_contiguous:
         return x
     padded = scratch("padded", padded_shape(x, padding), x.dtype)
     fill_padded(padded, x, padding)

@@ -84,17 +84,20 @@ def conv_backward(layer, delta):
         return NotImplemented
     k, stride, padding = layer.k, layer.stride, layer.padding
     delta = np.ascontiguousarray(delta)
-    fewer = _fewer_multiplications(layer)
     layer.grads = {}  # so that the last step's memory can serve again
+    if "b" in layer.params:
+        layer.grads["b"] = column_sums(delta.reshape(-1, layer.C_out))
+    fewer = _fewer_multiplications(layer)
+    B = layer.feedback(W) if layer.sends_error else None
+    if B is not None and not fewer and conv.turns(x, delta, k, stride, padding):
+        layer.grads["W"], error = conv.gradient_and_error(x, delta, B, k, padding)
+        return error
     if fewer:
         layer.grads["W"] = winograd.weight_gradient(x, delta)
     else:
         layer.grads["W"] = conv.weight_gradient(x, delta, k, stride, padding)
-    if "b" in layer.params:
-        layer.grads["b"] = column_sums(delta.reshape(-1, layer.C_out))
-    if not layer.sends_error:
+    if B is None:
         return None
-    B = layer.feedback(W)
     if fewer:
         error = empty(x.shape, x.dtype)
         winograd.convolve(delta, B, error, turned=True)

@@ -55,9 +55,25 @@ def width(size: int, C: int) -> int:
     NumPy's loops run along the last axis, and starting a short loop costs more than its numbers.
     """
     wide = C
-    while wide < 1024 and size % (2 * wide) == 0:
+    while wide < 8192 and size % (2 * wide) == 0:
         wide *= 2
     return wide
+
+
+def repeated(purpose: str, v, wide: int):
+    """The numbers v (C,) again and again, (wide,), in scratch memory.
+
+    Not in a new array: to combine rows with a new one of 4 or 8 KB, NumPy 2.4 took up to eight
+    times as long, at some addresses and not at others (measured; the cause was not found).
+    """
+    row = scratch(purpose, (wide // len(v), len(v)), v.dtype)
+    row[...] = v
+    return row.reshape(-1)
+
+
+def as_items(x):
+    """A view of x (..., C) in which C numbers are one item: pixels are copied faster as a whole."""
+    return x.view(np.dtype((np.void, x.shape[-1] * x.itemsize)))[..., 0]
 
 
 def scratch(purpose: str, shape, dtype) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nnref.fast import pieces
-from nnref.fast.memory import empty, scratch, width
+from nnref.fast.memory import empty, repeated, scratch, width
 from nnref.fast.threads import share
 from nnref.layers.checks import check_input
 
@@ -24,7 +24,7 @@ def norm_forward(layer, x):
     y = empty(x.shape, x.dtype)
     wide = width(x.size, layer.C)
     a = gamma * layer.inv_std
-    a, c = (np.tile(v, wide // layer.C) for v in (a, beta - a * mean))
+    a, c = repeated("gain", a, wide), repeated("shift", beta - a * mean, wide)
 
     def work(x, y):
         np.multiply(x, a, out=y)
@@ -46,7 +46,8 @@ def norm_backward(layer, delta):
     a = layer.gain_of_errors() * inv_std
     b = -a * inv_std * grad_gamma / n
     c = -a * of_delta / n - b * mean
-    a, b, c = (np.tile(v, wide // C) for v in (a, b, c))
+    a, b = repeated("gain", a, wide), repeated("slope", b, wide)
+    c = repeated("shift", c, wide)
     error = empty(delta.shape, delta.dtype)
 
     def work(delta, x, error):

@@ -1,17 +1,24 @@
-"""The twins of MaxPool2d: the windows are compared position by position, not laid out."""
+"""The twins of MaxPool2d: whole rows of images are compared, so that NumPy's loops are long.
+
+Forward, the largest of k neighbors in a row is computed at every pixel, then that of k such rows;
+what no window needs is computed too, since picking pixels costs more. Pixels are picked once, at
+the end, each copied as one thing with all of its channels.
+"""
 
 import numpy as np
 
 from nnref.fast import pieces
-from nnref.fast.memory import empty, scratch
+from nnref.fast.memory import as_items, empty, scratch
 from nnref.fast.threads import share
 from nnref.layers.checks import check_image
+
+LARGEST = 15  # k; positions in larger windows would not fit a byte
 
 
 def pool_forward(layer, x):
     """MaxPool2d.forward: the largest number of each window, and its position."""
     check_image(layer, x, None, None)
-    if x.size < pieces.SMALL or layer.padding:
+    if x.size < pieces.SMALL or layer.padding or layer.k > LARGEST or not x.flags.c_contiguous:
         return NotImplemented
     k, stride = layer.k, layer.stride
     N, H, W, C = layer.x_shape = x.shape
@@ -21,18 +28,57 @@ def pool_forward(layer, x):
 
     def work(start, stop, _):
         for images in pieces.slices(start, stop, H * W * C):
-            largest, winner = y[images], layer.winner[images]
-            np.copyto(largest, _window(x[images], 0, 0, OH, OW, stride))
-            winner.fill(0)
-            larger = scratch("mask", largest.shape, bool)
-            for position in range(1, k * k):
-                other = _window(x[images], *divmod(position, k), OH, OW, stride)
-                np.greater(other, largest, out=larger)
-                np.maximum(largest, other, out=largest)
-                np.copyto(winner, position, where=larger)
+            largest, column = _of_neighbors(x[images], k)
+            largest, winner = _of_rows(largest, column, k, stride, OH)
+            for all_, some in ((largest, y[images]), (winner, layer.winner[images])):
+                pixels = as_items(all_.reshape(len(some), OH, W, C))
+                np.copyto(as_items(some), pixels[:, :, : stride * OW : stride])
 
     share(work, N)
     return y
+
+
+def _of_neighbors(x, k):
+    """At every pixel the largest of k neighbors from there to the right, and which one it is.
+
+    (n, H, W*C) both. At the right edge they mix with the next row; no window looks there.
+    """
+    n, H, W, C = x.shape
+    flat = largest = x.reshape(-1)
+    column = scratch("column", flat.shape, np.uint8)
+    if k == 1:
+        column.fill(0)
+    for j in range(1, k):
+        count = flat.size - j * C
+        other, before = flat[j * C :], largest[:count]
+        if j == 1:
+            largest = scratch("largest", flat.shape, x.dtype)
+            largest[count:] = column[count:] = 0
+            np.greater(other, before, out=column[:count].view(bool))
+        else:
+            larger = scratch("larger", other.shape, np.uint8)
+            np.greater(other, before, out=larger.view(bool))
+            np.multiply(larger, np.uint8(j), out=larger)
+            np.maximum(column[:count], larger, out=column[:count])
+        np.maximum(before, other, out=largest[:count])
+    return largest.reshape(n, H, W * C), column.reshape(n, H, W * C)
+
+
+def _of_rows(x, column, k, stride, OH):
+    """The largest of k rows for every window, and its position i*k + j; (n, OH, W*C) both."""
+    largest, winner = x[:, : stride * OH : stride], column[:, : stride * OH : stride]
+    for i in range(1, k):
+        other = x[:, i : i + stride * OH : stride]
+        position = scratch("position", other.shape, np.uint8)
+        larger = scratch("larger", other.shape, bool)
+        np.greater(other, largest, out=larger)
+        np.add(column[:, i : i + stride * OH : stride], np.uint8(i * k), out=position)
+        np.multiply(position, larger.view(np.uint8), out=position)
+        before, largest = largest, scratch("rows", other.shape, x.dtype)
+        np.maximum(before, other, out=largest)
+        before, winner = winner, scratch("winner", other.shape, np.uint8)
+        np.maximum(before, position, out=winner)
+    return largest, winner
 
 
 def pool_backward(layer, delta):
@@ -43,26 +89,24 @@ def pool_backward(layer, delta):
     k, stride = layer.k, layer.stride
     error = empty(layer.x_shape, delta.dtype)
     apart = stride >= k  # every pixel is in one window at most
+    every = stride == k and error.shape[1:3] == (k * OH, k * OW)  # or in one exactly
 
     def work(start, stop, _):
         for images in pieces.slices(start, stop, error[0].size):
             winner, deltas = layer.winner[images], delta[images]
-            won = scratch("mask", winner.shape, bool)
-            part = scratch("other", winner.shape, delta.dtype)
-            error[images] = 0
+            won = scratch("larger", winner.shape, bool)
+            part = scratch("rows", winner.shape, delta.dtype)
+            if not every:
+                error[images] = 0
             for position in range(k * k):
-                window = _window(error[images], *divmod(position, k), OH, OW, stride)
-                np.equal(winner, position, out=won)
+                i, j = divmod(position, k)
+                window = error[images, i : i + stride * OH : stride, j : j + stride * OW : stride]
+                np.equal(winner, np.uint8(position), out=won)
+                np.multiply(deltas, won, out=part)
                 if apart:
-                    np.multiply(deltas, won, out=window)
+                    np.copyto(as_items(window), as_items(part))
                 else:
-                    np.multiply(deltas, won, out=part)
                     np.add(window, part, out=window)
 
     share(work, N)
     return error
-
-
-def _window(images, i, j, OH, OW, stride):
-    """Pixel (i, j) of every window of these images."""
-    return images[:, i : i + stride * OH : stride, j : j + stride * OW : stride]
