@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from nnref import layers, models
 from nnref.backend import describe, tf32, to_device, xp
@@ -268,7 +269,8 @@ def gemm_flops() -> float:
     n = 2048 if xp is np else 8192
     a = xp.ones((n, n), "float32")
     out = xp.empty_like(a)
-    return 2 * n**3 / min(block(lambda: xp.matmul(a, a, out=out)))
+    with threadpool_limits(threads.THREADS, user_api="blas"):
+        return 2 * n**3 / min(block(lambda: xp.matmul(a, a, out=out)))
 
 
 def copy_bytes() -> float:
