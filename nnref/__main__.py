@@ -77,7 +77,8 @@ def join_ranks(command: str):
 
 def refuse_strangers(command: str):
     """Raise InputError if mpiexec started several processes that do not know of each other."""
-    sizes = (os.environ.get(name, "1") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
+    names = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+    sizes = [os.environ.get(name, "1") for name in names]
     count = max(int(size) for size in sizes if size.isdecimal())
     if count > 1 and command in OVER_MPI:
         install = "" if importlib.util.find_spec("mpi4py") else "pip install 'mpi4py>=4', then "

@@ -10,7 +10,7 @@ from test_replicate import with_mpi
 from nnref import models
 from nnref.optim import SGD
 from nnref.parallel import cost
-from nnref.parallel.ranks import Alone, Averaged
+from nnref.parallel.ranks import Averaged, World
 from nnref.tools import bench_jobs, bench_ranks
 
 
@@ -30,13 +30,13 @@ def test_jobs_side_by_side_are_timed_against_one_after_the_other(monkeypatch, ca
 
 def test_ranks_are_timed_with_and_without_averaging(monkeypatch, capsys):
     monkeypatch.setattr(bench_ranks, "BLOCK_S", 0.01)
-    record = bench_ranks.run(["lenet"], Alone(), batch=4, width=0.5)
+    record = bench_ranks.run(["lenet"], World(), batch=4, width=0.5)
     (row,) = record["models"]
     model = models.lenet(width=0.5)
     assert (
         row["bytes"]
         == cost.step_bytes(model)
-        == 4 * Averaged(SGD(model, 0.1), model, Alone()).buffer.size
+        == 4 * Averaged(SGD(model, 0.1), model, World()).buffer.size
     )
     assert row["images_per_s"] == pytest.approx(4 / (row["averaged_ms"] / 1e3))
     assert 0 < row["efficiency"] < 3
@@ -60,5 +60,7 @@ def test_an_all_reduce_costs_nearly_two_buffers_whatever_the_number_of_ranks():
     assert cost.all_reduce_seconds(100_000_000, 4, 8e9, 0) == pytest.approx(0.15)
     assert cost.all_reduce_seconds(100_000_000, 4, 8e9, 0.01) == pytest.approx(0.19)
     assert cost.all_reduce_seconds(10**8, 10**6, 8e9, 0) == pytest.approx(0.2, rel=1e-5)
-    assert cost.efficiency(0.15, 100_000_000, 4, 8e9) == pytest.approx(0.5, rel=1e-3)
+    assert cost.efficiency(0.15, 100_000_000, 4, 8e9) == pytest.approx(0.5, rel=2e-3)
+    small = 0.01 / (0.01 + 4 * 2 * 3 * cost.LATENCY_S)  # eight ranks, next to no gradients
+    assert cost.efficiency(0.01, 1, 8, 8e9) == pytest.approx(small, rel=1e-4)
     assert cost.all_reduce_seconds(10**8, 1, 8e9) == 0

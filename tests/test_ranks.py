@@ -48,7 +48,7 @@ KOLEN_POLLACK = f"{TRAIN} --feedback kolen-pollack --weight-decay 0.01 --momentu
 REDRAWN = f"{TRAIN} --feedback redrawn-magnitudes --optimizer adam --lr 0.001"
 
 
-class Thread(ranks.Alone):
+class Thread(ranks.World):
     """A rank that is a thread of this process."""
 
     def __init__(self, rank, size, board):
@@ -339,7 +339,7 @@ def test_without_mpi_there_is_one_rank_and_nothing_of_mpi_is_imported():
     code = "import sys, nnref.cli; print([m for m in sys.modules if 'mpi' in m.split('.')[0]])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "mpi4py" not in done.stdout
-    assert type(ranks.world()) is ranks.Alone and not ranks.started()
+    assert type(ranks.world()) is ranks.World and not ranks.started()
 
 
 # what follows starts processes

@@ -226,7 +226,7 @@ def test_what_is_on_disk_tells_how_far_a_study_is(study, carry_out):
     settings = [Setting({"rule": "BP"}, [0.05, 0.1]), Setting({"rule": "SS"}, [0.05])]
     carry_out(part, settings)
     assert study.how_far() == "6 of 6 trials finished"
-    assert study.seconds_left() == 0
+    assert study.seconds_left() == []
     found = {path: json.loads(path.read_text()) for path in study.folder.iterdir()}
     search, other = ([p for p, t in found.items() if ("search" in t) == s] for s in (True, False))
     other[0].unlink()
@@ -244,7 +244,9 @@ def test_an_estimate_is_epochs_times_what_an_epoch_takes(study, carry_out, monke
     monkeypatch.setattr(studies, "epoch_seconds", lambda trial: 10.0)
     study.time(Here())
     # BP: 2 rates, 3 epochs of half the images; both: 2 and 5 epochs of all of them
-    assert study.seconds_left() == pytest.approx(10 * (2 * 3 / 2 + 2 * (2 + 5)))
+    assert sum(study.seconds_left()) == pytest.approx(10 * (2 * 3 / 2 + 2 * (2 + 5)))
+    study._report(study.left()[0][1][0]).write_text("0.5")  # half of a search of 3 epochs
+    assert sum(study.seconds_left()) == pytest.approx(10 * (3 / 4 + 3 / 2 + 2 * 7))
 
 
 def test_an_epoch_is_timed_from_its_first_steps():
@@ -257,7 +259,7 @@ def test_an_epoch_is_timed_from_its_first_steps():
         return parts(epochs=50, on_step=slow)
 
     trial = SimpleNamespace(facts={"lr": 0.1}, parts=make)
-    assert 0.16 < work.epoch_seconds(trial) < 0.5
+    assert 0.16 < work.epoch_seconds(trial) < 2  # a busy machine may be slow, never quick
     assert work.epoch_seconds(SimpleNamespace(facts={"task": "rest"})) == 0
 
 

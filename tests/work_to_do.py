@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
+
 from nnref.errors import InputError
 from nnref.parallel import jobs
 
@@ -40,9 +42,28 @@ def note(folder: Path, name: str, seconds: float):
     return name
 
 
+class Peculiar(Exception):
+    """An exception that can be pickled and not be unpickled."""
+
+    def __init__(self, one, other):
+        super().__init__(f"{one} and {other}")
+
+
 def fail(kind: str):
     """Raise an error that the user can correct, or another one."""
+    if kind == "peculiar":
+        raise Peculiar("odd", "even")
     raise InputError("expected better") if kind == "input" else ZeroDivisionError("no reason")
+
+
+def find_memory(folder: Path, name: str, times: int):
+    """Find no memory in each of the first `times` attempts; return the number of attempts."""
+    with open(folder / name, "a") as file:
+        file.write("x")
+    attempts = len((folder / name).read_text())
+    if attempts <= times:
+        np.empty(2**60, np.uint8)
+    return attempts
 
 
 def until_stopped(file: Path, seconds: float = 60):

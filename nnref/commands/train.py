@@ -56,6 +56,6 @@ def run(options) -> int:
         with jobs.workers(options.jobs, options.seeds) as pool:
             folders = runs.repeat(options.out, settings, options.seeds, options.save_every, pool)
     except KeyboardInterrupt:
-        print("\nsaved; the same command continues", file=sys.stderr)
+        print("\nthe same command continues", file=sys.stderr)
         raise
     return show(folders, options.out / "compare.png")

@@ -36,36 +36,50 @@ class Setting(NamedTuple):
     rates: Sequence = ()
 
 
+class Place(NamedTuple):
+    """Where a trial stands in the result: of every part, first the searches, then seed by seed."""
+
+    part: int
+    stage: int  # 0: a search for a learning rate, 1: a trial
+    first: int  # of a search: its setting; of a trial: its seed
+    second: int  # of a search: its learning rate; of a trial: its setting
+
+    @property
+    def setting(self) -> tuple[int, int]:
+        """(number of the part, number of the setting in it)."""
+        return self.part, self.second if self.stage else self.first
+
+
 @dataclass
 class Planned:
-    """A setting under way: its trials by place, in the order of the result."""
+    """A setting under way, with all of its trials."""
 
     part: Part
-    place: tuple[int, int]  # of the part and, in it, of the setting
+    number: tuple[int, int]  # of the part and, in it, of the setting
     setting: Setting
     images: int  # to train on
     seeds: int
     epoch_s: float = 1.0  # what an epoch takes
 
     def searches(self) -> dict:
-        """{place: facts} of the trials for the choice of a learning rate.
+        """{Place: facts} of the trials for the choice of a learning rate.
 
         They are kept apart by "search": true; they measure no angles and are not tested.
         """
-        part, (first, second) = self.part, self.place
+        part, (part_number, number) = self.part, self.number
         few = {"images": min(part.search_images, self.images), "epochs": part.search_epochs}
         same = self.setting.facts | few | {"seed": 0, "search": True}
         rates = self.setting.rates if len(self.setting.rates) > 1 else ()
-        return {(first, 0, second, i): same | {"lr": lr} for i, lr in enumerate(rates)}
+        return {Place(part_number, 0, number, i): same | {"lr": lr} for i, lr in enumerate(rates)}
 
     def trials(self, lr: float | None) -> dict:
-        """{place: facts} of the trials of all seeds, the longest last."""
-        found, (first, second) = {}, self.place
+        """{Place: facts} of the trials of all seeds, the longest last."""
+        found, (part_number, number) = {}, self.number
         for i, seed in enumerate(sorted(range(self.seeds), key=self.part.epochs_of)):
             facts = self.setting.facts | {"seed": seed}
             if lr is not None:
                 facts |= {"images": self.images, "epochs": self.part.epochs_of(seed), "lr": lr}
-            found[first, 1, i, second] = facts
+            found[Place(part_number, 1, i, number)] = facts
         return found
 
     @property
@@ -74,9 +88,10 @@ class Planned:
         return len(self.searches()) + self.seeds
 
     def chosen(self, read) -> float | None:
-        """The learning rate with the best held-out accuracy, or the only one; None: there is none.
+        """The learning rate with the best held-out accuracy; the first of several, or the only one.
 
-        read    from the place of a search to its record
+        read(place, facts)    the record of a search
+        None if there is no learning rate.
         """
         found = {}
         for place, facts in self.searches().items():

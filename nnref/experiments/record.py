@@ -29,8 +29,8 @@ def file_name(facts: dict) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", f"{readable}-{digest}")[-120:].strip("-")
 
 
-def kept(folder: Path, facts: dict, carry_out: Callable[[], dict], known=None) -> dict:
-    """Carry out a trial and keep its record, {"history", "seconds"}, or read it; return it.
+def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> dict:
+    """The record of a trial, {"history", "seconds"}: from its file, or else measured and kept.
 
     known    facts that a record must agree with, if more than `facts`. Raises InputError if the
              file is damaged, or of other data or settings.
@@ -41,7 +41,7 @@ def kept(folder: Path, facts: dict, carry_out: Callable[[], dict], known=None) -
         if rounded({name: record.get(name) for name in known}) != rounded(known):
             raise InputError(f"{path}: other data or settings; take another --out, or delete it")
         return record
-    record = rounded(known | carry_out())
+    record = rounded(known | measure())
     write_whole(path, json.dumps(record).encode())
     path.with_suffix(".npz").unlink(missing_ok=True)
     return record
@@ -70,13 +70,14 @@ def line_about(record: dict) -> str:
 
 
 def title(facts: dict) -> str:
-    """The facts of a trial in words."""
+    """The facts of a trial in words, those of a search for a learning rate marked as such."""
     left_out = ("history", "test", "seconds", "diverged", "search", "fingerprint")
-    return ", ".join(
+    words = [
         f"{name} {value}" if isinstance(value, int | float) else str(value)
         for name, value in facts.items()
         if name not in left_out
-    )
+    ]
+    return ", ".join(["search", *words] if "search" in facts else words)
 
 
 def brief(trial: dict) -> dict:

@@ -8,7 +8,6 @@ OUT/NAME.json           the result: all trials so far, data, machine and version
 """
 
 import math
-from concurrent.futures import Executor
 from pathlib import Path
 from statistics import mean
 
@@ -21,7 +20,7 @@ from nnref.experiments.plan import Planned
 from nnref.experiments.work import Trial, compute, epoch_seconds, images_of
 from nnref.files import make_folder, read_json, write_whole
 from nnref.parallel import jobs
-from nnref.parallel.jobs import Job
+from nnref.parallel.jobs import Job, Workers
 
 TIMED = 8  # settings of a part that are timed, at most
 
@@ -39,6 +38,8 @@ class Study:
         self.seeds, self.command, self.folder = seeds, command, out / "trials"
         self.data, self.missing, self.planned, self.records = [], [], [], {}
         make_folder(self.folder)
+        for left_over in self.folder.glob(".*.tmp"):  # of a process that was killed
+            left_over.unlink()
         earlier = out / f"{name}.json"
         if earlier.is_file() and (found := read_json(earlier).get("tier")) != tier:
             raise InputError(f"{earlier}: holds tier {found}; --tier {tier} needs another --out")
@@ -59,7 +60,7 @@ class Study:
                 if self.sources.of(part.data) is not None:
                     raise
                 print(f"{self.name}: {part.data} is left out: {error}")
-                self.missing.append(part.data)
+                self.missing += [part.data] if part.data not in self.missing else []
                 continue
             self.data += [images.facts] if images else []
             count, seeds = len(images.train.labels) if images else 0, self.seeds or part.seeds
@@ -86,22 +87,37 @@ class Study:
     def _file(self, facts) -> Path:
         return records.file_of(self.folder, facts)
 
-    def time(self, pool: Executor):
+    def _report(self, facts) -> Path:
+        """The file in which a trial that is under way says how far it is."""
+        return self._file(facts).with_suffix(".share")
+
+    def time(self, pool: Workers):
         """Find out how long an epoch of each setting takes, from short timings of some of them."""
-        for number in {planned.place[0] for planned in self.planned}:
-            group = [p for p, left in self.left() if left and p.place[0] == number]
-            chosen = group[:: math.ceil(len(group) / TIMED) or 1]
-            found = {}
-            tried = [
-                Job("timing", epoch_seconds, (self._trial(planned, self._first(planned)),),
-                    self.folder / f"timing-{planned.place}", planned.place)
-                for planned in chosen
-            ]  # fmt: skip
-            bar = jobs.Bar("timing", len(tried), 1, shown=False)
-            jobs.carry_out(tried, pool, lambda job, s, of=found: of.update({job.place: s}), bar)
-            known = mean([seconds for seconds in found.values() if seconds] or [0])
+        open_ = [planned for planned, left in self.left() if left]
+        for part in dict.fromkeys(planned.part for planned in open_):
+            group = [planned for planned in open_ if planned.part is part]
+            found = self._timed(group[:: math.ceil(len(group) / TIMED)], pool)
+            usual = mean([seconds for seconds in found.values() if seconds] or [0])
             for planned in group:
-                planned.epoch_s = found.get(planned.place, known)
+                planned.epoch_s = found.get(planned.number, usual)
+
+    def _timed(self, settings: list[Planned], pool: Workers) -> dict:
+        """{number of a setting: seconds of an epoch}, the settings timed side by side."""
+        trials = {
+            planned.number: self._trial(planned, self._first(planned)) for planned in settings
+        }
+        tried = [
+            Job(f"timing of {records.title(trial.facts)}", epoch_seconds, (trial,),
+                trial.path.with_suffix(".timing"), number)
+            for number, trial in trials.items()
+        ]  # fmt: skip
+        found = {}
+
+        def finished(job, seconds):
+            found[job.place] = seconds
+
+        jobs.carry_out(tried, pool, finished, jobs.Bar("timing", len(tried), 1, shown=False))
+        return found
 
     @staticmethod
     def _first(planned) -> dict:
@@ -109,9 +125,13 @@ class Study:
         rates = planned.setting.rates
         return next(iter(planned.trials(rates[0] if rates else None).values()))
 
-    def seconds_left(self) -> float:
-        """How long the trials take that have no record yet, one after the other."""
-        return sum(p.seconds(facts) for p, left in self.left() for facts in left)
+    def seconds_left(self) -> list[float]:
+        """How long each of the trials takes that has no record yet."""
+        return [
+            planned.seconds(facts) * (1 - jobs.reported_share(self._report(facts)))
+            for planned, left in self.left()
+            for facts in left
+        ]
 
     def how_many_left(self) -> int:
         """The number of trials that have no record yet."""
@@ -122,17 +142,18 @@ class Study:
         count = sum(p.count for p in self.planned)
         return f"{count - self.how_many_left()} of {count} trials finished"
 
-    def how_long(self, pool: Executor) -> str:
+    def how_long(self, pool: Workers) -> str:
         """How long the rest takes, in words, from short timings on the processes of `pool`."""
         self.time(pool)
-        return duration(self.seconds_left() / min(pool.count, self.how_many_left() or 1))
+        left = self.seconds_left()
+        return duration(max([sum(left) / pool.count, *left]))
 
-    def carry_out(self, pool: Executor, shown: bool = False) -> dict:
+    def carry_out(self, pool: Workers, shown: bool = False) -> dict:
         """Carry out all trials; return the result. `shown`: with a progress bar."""
         if not self.planned:
             self.plan()
         count = sum(planned.count for planned in self.planned)
-        bar = jobs.Bar(self.name, count, self.seconds_left() or 1, shown)
+        bar = jobs.Bar(self.name, count, sum(self.seconds_left()) or 1, shown)
         first = [job for planned in self.planned for job in self._first_jobs(planned)]
         jobs.carry_out(first, pool, self._finished, bar)
         return self.write()
@@ -146,14 +167,14 @@ class Study:
         return [
             Job(
                 records.title(facts), compute, (self._trial(planned, facts),),
-                self._file(facts).with_suffix(".share"), place,
+                self._report(facts), place,
                 0.0 if self._file(facts).is_file() else planned.seconds(facts),
             )
             for place, facts in trials.items()
         ]  # fmt: skip
 
     def _trial(self, planned, facts) -> Trial:
-        return Trial(self.name, self.tier, planned.place[0], facts, self.sources, self.folder)
+        return Trial(self.name, self.tier, planned.number[0], facts, self.sources, self.folder)
 
     def _finished(self, job: Job, result: tuple[dict, bool]) -> list[Job]:
         """Add a record to the result; return the jobs that waited for it."""
@@ -162,13 +183,13 @@ class Study:
         self.write()
         if new:
             jobs.say(f"{self.name}: {records.line_about(record)}")
-        part, stage, setting, _ = job.place
-        if stage == 1:
-            return []
-        (planned,) = (p for p in self.planned if p.place == (part, setting))
-        if not planned.searches().keys() <= self.records.keys():
+        (planned,) = (p for p in self.planned if p.number == job.place.setting)
+        searches = planned.searches().keys()
+        if job.place not in searches or not searches <= self.records.keys():
             return []
         lr = planned.chosen(lambda place, facts: self.records[place])
+        if all("diverged" in self.records[place] for place in searches):
+            jobs.say(f"{self.name}: {job.name}: every learning rate diverged; {lr} is taken")
         return self._jobs(planned, planned.trials(lr))
 
     def write(self) -> dict:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from nnref import experiments
 from nnref.data.imageset import choose
 from nnref.experiments.images import Images, Sources, load
+from nnref.experiments.plan import Part
 from nnref.experiments.record import file_name, file_of, kept
 from nnref.experiments.trial import Parts, fingerprint, train_trial, watched
 from nnref.train import evaluate
@@ -26,7 +27,7 @@ class Trial(NamedTuple):
 
     experiment: str
     tier: str
-    part: int  # its place among the parts of the tier
+    number: int  # of its part, among the parts of the tier
     facts: dict
     sources: Sources
     folder: Path  # of all records
@@ -37,31 +38,31 @@ class Trial(NamedTuple):
         return file_of(self.folder, self.facts)
 
     @property
-    def plan(self):
-        """The part of the plan."""
-        return experiments.find(self.experiment).TIERS[self.tier][self.part]
+    def part(self) -> Part:
+        """Its part of the plan."""
+        return experiments.find(self.experiment).TIERS[self.tier][self.number]
 
     def images(self) -> Images | None:
         """Its images: fewer, and none to test on, in the search for a learning rate."""
-        images = images_of(self.experiment, self.tier, self.part, self.sources)
+        images = images_of(self.experiment, self.tier, self.number, self.sources)
         if "search" not in self.facts:
             return images
-        return images.fewer(self.plan.search_images)._replace(test=None)
+        return images.fewer(self.part.search_images)._replace(test=None)
 
     def parts(self) -> Parts:
         """Model, optimizer, data, schedule; in a search nothing is looked at."""
         make = experiments.find(self.experiment).parts
-        parts = make(self.plan, self.facts, self.images())
+        parts = make(self.part, self.facts, self.images())
         return parts._replace(look=None) if "search" in self.facts else parts
 
 
 @functools.lru_cache(maxsize=1)  # most trials that follow each other have the same images
-def images_of(experiment: str, tier: str, part: int, sources: Sources) -> Images | None:
+def images_of(experiment: str, tier: str, number: int, sources: Sources) -> Images | None:
     """The images of a part of a plan; None if it has none."""
-    plan = experiments.find(experiment).TIERS[tier][part]
-    if plan.data is None:
+    part = experiments.find(experiment).TIERS[tier][number]
+    if part.data is None:
         return None
-    return load(plan.data, sources, plan.take, plan.classes, plan.held_out)
+    return load(part.data, sources, part.take, part.classes, part.held_out)
 
 
 def compute(trial: Trial) -> tuple[dict, bool]:
@@ -71,8 +72,8 @@ def compute(trial: Trial) -> tuple[dict, bool]:
         record = trained(trial.folder, trial.facts, trial.parts)
     else:  # nothing is trained
         measure = experiments.find(trial.experiment).measure
-        carry_out = partial(measure, trial.plan, trial.facts, trial.images())
-        record = kept(trial.folder, trial.facts, carry_out)
+        measured = partial(measure, trial.part, trial.facts, trial.images())
+        record = kept(trial.folder, trial.facts, measured)
     return record, new
 
 
@@ -104,6 +105,7 @@ def epoch_seconds(trial: Trial) -> float:
     def on_step(epochs):
         if constraint:
             constraint(epochs)
+        float(training.progress.loss_sum)  # waits for a GPU
         times.append((time.perf_counter(), epochs))
         if len(times) > 2 and times[-1][0] - times[0][0] > TIMED_S:
             raise _Enough
@@ -111,7 +113,7 @@ def epoch_seconds(trial: Trial) -> float:
     training.on_step, training.on_epoch = on_step, _stop_after_an_epoch
     with contextlib.suppress(_Enough, FloatingPointError):
         training.run()
-    return _per_epoch(times) + _evaluation_seconds(parts)
+    return (_per_epoch(times) if times else 0.0) + _evaluation_seconds(parts)
 
 
 def _stop_after_an_epoch(entry):

@@ -26,9 +26,9 @@ class _Lease:
 
 
 class _Return(weakref.ref):
-    """Goes to its shelf, with the memory, when the lease ends: by `append`, without Python code.
+    """A weak reference to a lease. When the lease ends, Python calls `append` of a shelf with it.
 
-    In a `__del__`, Python would print a Ctrl-C that arrives there, and lose it.
+    So the memory returns. A `__del__` would do the same, but lose a Ctrl-C that arrives in it.
     """
 
 

@@ -6,12 +6,14 @@ messages (Thakur, Rabenseifner & Gropp 2005), N ranks need for a buffer of n byt
 
     2 log2(N) latency + 2 (N - 1)/N n / bandwidth        seconds:
 
-every rank sends and receives nearly twice the buffer, however many ranks there are.
+every rank sends and receives nearly twice the buffer, however many ranks there are. Three more
+exchanges of a few bytes (images, loss, Ctrl-C) cost their latency alone.
 """
 
 import math
 
 LATENCY_S = 30e-6  # of a message over Ethernet: assumed, not measured
+SMALL_EXCHANGES = 3  # in a step, besides the gradients
 
 
 def step_bytes(model) -> int:
@@ -32,4 +34,5 @@ def efficiency(step_s: float, size: int, ranks: int, bits_per_s: float) -> float
 
     step_s    seconds that a rank needs for a step on its own share of the batch
     """
-    return step_s / (step_s + all_reduce_seconds(size, ranks, bits_per_s))
+    small = SMALL_EXCHANGES * all_reduce_seconds(0, ranks, bits_per_s)
+    return step_s / (step_s + small + all_reduce_seconds(size, ranks, bits_per_s))

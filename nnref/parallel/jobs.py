@@ -10,6 +10,7 @@ import contextlib
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -50,48 +51,63 @@ class Job(NamedTuple):
     seconds: float = 1.0
 
 
-def carry_out(jobs: Iterable[Job], pool: Executor, finished: Callable, bar: "Bar"):
+def carry_out(jobs: Iterable[Job], pool: "Workers", finished: Callable, bar: "Bar"):
     """Compute all jobs; call finished(job, result), which may return further jobs, for each.
 
-    A job whose process dies is tried again, ATTEMPTS times in all, while the others go on. An
-    exception in a job ends all, and names the job. After Ctrl-C, or an exception, the running jobs
-    save what they have; then KeyboardInterrupt, or the exception, is raised.
+    A job whose process dies, or that finds too little memory, is tried again, ATTEMPTS times in
+    all, while the others go on. Any other exception in a job ends all, and names the job. After it,
+    and after Ctrl-C, the running jobs save what they have; then the exception, or
+    KeyboardInterrupt, is raised.
     """
-    waiting, running, deaths, failure = list(jobs), {}, Counter(), None
+    waiting, running, deaths, lost, failure = list(jobs), {}, Counter(), [], None
     with interruptible(), bar.watching(running):
         while running or (waiting and not failure):
             if stopping() and not failure:
                 failure = KeyboardInterrupt()
-            if failure:
-                pool.interrupt()
+            if failure and not pool.interrupt():
+                break
             waiting.sort(key=lambda job: job.place)
             while waiting and not failure and len(running) < pool.count:
                 job = waiting.pop(0)
+                bar.begin(job)
                 running[pool.submit(_computed, job)] = job
             for future in wait(running, POLL_S, FIRST_COMPLETED).done:
-                job = running.pop(future)
-                try:
-                    waiting += finished(job, future.result()) or ()
+                job, error = running.pop(future), future.exception()
+                if error is None:
                     bar.end(job)
-                except BrokenProcessPool:
-                    deaths[job.name] += 1
-                    if deaths[job.name] < ATTEMPTS:
+                    try:
+                        waiting += finished(job, future.result()) or ()
+                    except Exception as of_finished:  # a full disk, say
+                        failure = failure or of_finished
+                elif isinstance(error, BrokenProcessPool | MemoryError):
+                    deaths[job.report] += 1
+                    if deaths[job.report] < ATTEMPTS:
                         waiting.append(job)
-                except BaseException as error:
+                    else:
+                        lost.append(job.name)
+                        say(f"{job.name}: given up: {_why(error)}, {ATTEMPTS} times")
+                else:
                     failure = failure or _named(error, job)
-    lost = [name for name, count in deaths.items() if count >= ATTEMPTS]
+        if stopping() and not failure:  # it came while the last job ended
+            failure = KeyboardInterrupt()
     if lost and not failure:
         failure = InputError(
-            f"{'; '.join(lost)}: the process died {ATTEMPTS} times; is there enough memory?"
+            f"given up, {ATTEMPTS} times without memory or killed: {'; '.join(lost)}"
         )
     if failure:
         raise failure
 
 
+def _why(error: BaseException) -> str:
+    """Why a job has no result."""
+    return "its process died" if isinstance(error, BrokenProcessPool) else f"no memory ({error})"
+
+
 def _named(error: BaseException, job: Job) -> BaseException:
     """The error of a job, with the job's name."""
-    if type(error) in (InputError, FloatingPointError, MemoryError):  # printed as one line
-        return type(error)(f"{job.name}: {error}")
+    for kind in (InputError, FloatingPointError):  # printed as one line
+        if isinstance(error, kind):
+            return kind(f"{job.name}: {error}")
     error.add_note(f"in {job.name}")
     return error
 
@@ -105,10 +121,22 @@ def _computed(job: Job):
     try:
         with threadpool_limits(1, user_api="blas"):  # nnref/fast has threads of its own
             result = job.call(*job.arguments)
+    except Exception as error:
+        if _hired and not _can_be_sent(error):
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise
     finally:
         _report = None
     job.report.unlink(missing_ok=True)
     return result
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Whether another process can receive this exception."""
+    try:
+        return bool(pickle.loads(pickle.dumps(error)))
+    except Exception:
+        return False
 
 
 # What a job may ask and say while it is computed
@@ -147,6 +175,11 @@ def hired() -> bool:
     return _hired
 
 
+def working() -> bool:
+    """Whether this process computes a job now."""
+    return _report is not None
+
+
 @contextlib.contextmanager
 def interruptible():
     """Inside, the first Ctrl-C makes `stopping` true; a second one ends at once."""
@@ -176,7 +209,7 @@ def over_mpi() -> bool:
     return "mpi4py.futures" in sys.modules
 
 
-def workers(count: int | None = None, most: float = math.inf) -> Executor:
+def workers(count: int | None = None, most: float = math.inf) -> "Workers":
     """The processes that compute: `count` of them, by default one for each core, or each GPU.
 
     most    how many can be of use
@@ -191,10 +224,18 @@ def workers(count: int | None = None, most: float = math.inf) -> Executor:
     return Here() if count == 1 else Processes(count)
 
 
-class Here(Executor):
-    """This process, which computes a job at once when it is submitted."""
+class Workers(Executor):
+    """Processes, `count` of them, that take a job each."""
 
     count = 1
+
+    def interrupt(self) -> bool:
+        """Tell them that Ctrl-C was pressed, as often as you like; false if they cannot be told."""
+        return True
+
+
+class Here(Workers):
+    """This process, which computes a job at once when it is submitted."""
 
     def submit(self, call, /, *arguments):
         """A future that is done: it has the result of call(*arguments), or its exception."""
@@ -205,11 +246,8 @@ class Here(Executor):
             future.set_exception(error)
         return future
 
-    def interrupt(self):
-        """Nothing is running when this is called."""
 
-
-class Processes(Executor):
+class Processes(Workers):
     """Some processes of this machine. Each has a pool of its own, so that one can die alone."""
 
     def __init__(self, count: int, threads: int = 1):
@@ -221,9 +259,9 @@ class Processes(Executor):
         return next(process for process in self.processes if process.free()).submit(call, arguments)
 
     def interrupt(self):
-        """Tell the processes that Ctrl-C was pressed, for those that the terminal did not tell."""
         for process in self.processes:
-            process.send(signal.SIGINT)
+            process.interrupt()
+        return True
 
     def shutdown(self, wait=True, *, cancel_futures=False):
         """End the processes, whatever they are doing."""
@@ -236,7 +274,7 @@ class _Process:
 
     def __init__(self, number: int, threads: int):
         self.number, self.threads = number, threads
-        self.pool = self.pid = self.last = None
+        self.pool = self.process = self.last = None
 
     def free(self) -> bool:
         """Whether it has nothing to compute."""
@@ -244,33 +282,40 @@ class _Process:
 
     def submit(self, call, arguments):
         """A future of call(*arguments)."""
-        if self.last is None or isinstance(self.last.exception(), BrokenProcessPool):
+        try:
+            self.last = self.pool.submit(call, *arguments)
+        except (AttributeError, BrokenProcessPool):  # not started yet, or dead
             self._start()
-        self.last = self.pool.submit(call, *arguments)
+            self.last = self.pool.submit(call, *arguments)
         return self.last
 
     def _start(self):
         spawn = multiprocessing.get_context("spawn")  # a fork would copy locks of other threads
         self.pool = ProcessPoolExecutor(1, spawn, _begin, (self.number,))
-        with _environment(NNREF_THREADS=str(self.threads)), _ignoring_interrupts():
-            self.pid = self.pool.submit(os.getpid)
+        others = multiprocessing.active_children()
+        with _environment(NNREF_THREADS=str(self.threads)), _interrupts_waiting():
+            self.pool.submit(os.getpid)  # starts the process
+        (self.process,) = set(multiprocessing.active_children()) - set(others)
+
+    def interrupt(self):
+        """Tell the process that Ctrl-C was pressed, in case the terminal did not."""
+        if self.process:
+            with contextlib.suppress(OSError):
+                os.kill(self.process.pid, signal.SIGINT)
 
     def end(self):
-        """End the process."""
+        """End the process, at once if it is computing."""
         if not self.free():
-            self.send(getattr(signal, "SIGKILL", signal.SIGTERM))
+            self.process.kill()
         if self.pool:
-            self.pool.shutdown(wait=self.free())
-
-    def send(self, number):
-        """Send the process a signal, if it is there."""
-        if self.pid and self.pid.done() and not self.pid.exception():
-            with contextlib.suppress(OSError):
-                os.kill(self.pid.result(), number)
+            self.pool.shutdown(wait=self.free(), cancel_futures=True)
 
 
-class OverMPI(Executor):
-    """The workers that `mpiexec -n N python -m mpi4py.futures` has started, on any machine."""
+class OverMPI(Workers):
+    """The workers that `mpiexec -n N python -m mpi4py.futures` has started, on any machine.
+
+    If one of them dies, MPI ends all. They cannot be interrupted: trials have checkpoints.
+    """
 
     def __init__(self):
         from mpi4py import MPI, futures  # only where mpi4py has started nnref
@@ -289,11 +334,11 @@ class OverMPI(Executor):
         return self.pool.submit(call, *arguments)
 
     def interrupt(self):
-        """Workers on other machines cannot be told: trials have checkpoints of their own."""
+        return False
 
     def shutdown(self, wait=True, *, cancel_futures=False):
-        """Let the workers end, when their jobs are done."""
-        self.pool.shutdown(wait, cancel_futures=cancel_futures)
+        """Let the workers end; if one is computing, the end of this process ends it."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _begin(number: int):
@@ -301,6 +346,7 @@ def _begin(number: int):
     global _watched, _hired
     _watched = _hired = True
     signal.signal(signal.SIGINT, lambda *_: _stop.set())
+    _let_interrupts_wait(False)
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if xp is not np:
         xp.cuda.Device(number % xp.cuda.runtime.getDeviceCount()).use()
@@ -319,9 +365,10 @@ def _begin_over_mpi():
     """`_begin` by the rank on its node; one rank of all hands out jobs and needs no GPU."""
     from mpi4py import MPI
 
-    names = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
-    found = (os.environ[name] for name in names if name in os.environ)
-    _begin(int(next(found, MPI.COMM_WORLD.rank)) - 1)
+    number = MPI.COMM_WORLD.rank
+    for name in ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"):
+        number = int(os.environ.get(name, number))
+    _begin(number - 1)
 
 
 @contextlib.contextmanager
@@ -340,16 +387,20 @@ def _environment(**variables):
 
 
 @contextlib.contextmanager
-def _ignoring_interrupts():
-    """Inside, Ctrl-C does nothing, here and in processes that are started until they change it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_waiting():
+    """Inside, Ctrl-C waits; in a process that is started, until it is ready for it."""
+    _let_interrupts_wait(True)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        _let_interrupts_wait(False)
+
+
+def _let_interrupts_wait(whether: bool):
+    """Let Ctrl-C wait from now on, or take effect; on Windows it always takes effect."""
+    if hasattr(signal, "pthread_sigmask"):
+        how = signal.SIG_BLOCK if whether else signal.SIG_UNBLOCK
+        signal.pthread_sigmask(how, {signal.SIGINT})
 
 
 # The progress bar
@@ -364,12 +415,28 @@ class Bar:
 
     def __init__(self, label: str, count: int, seconds: float, shown: bool):
         self.label, self.count, self.ended, self.done = label, count, 0, 0.0
+        self.before = {}  # by report: the share of a job that was done before it began here
         layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} passed, {remaining} left"
         self.bar = tqdm(total=seconds, disable=not shown, bar_format=layout)
 
+    def begin(self, job: Job):
+        """Note how much of a job is done already; that is no work of this session."""
+        self.before[job.report] = reported_share(job.report)
+
     def end(self, job: Job):
         """Count a job that has ended."""
-        self.ended, self.done = self.ended + 1, self.done + job.seconds
+        self.ended += 1
+        self.done += job.seconds * (1 - self.before[job.report])
+
+    def show(self, running: Iterable[Job]):
+        """Draw the bar."""
+        shares = [
+            job.seconds * max(0.0, reported_share(job.report) - self.before[job.report])
+            for job in running
+        ]
+        self.bar.set_description_str(f"{self.label}: {self.ended} of {self.count}", False)
+        self.bar.n = min(self.done + sum(shares), self.bar.total)
+        self.bar.refresh()
 
     @contextlib.contextmanager
     def watching(self, running: dict):
@@ -378,10 +445,7 @@ class Bar:
 
         def watch():
             while not over.wait(0.5):
-                shares = [job.seconds * reported_share(job.report) for job in [*running.values()]]
-                self.bar.set_description_str(f"{self.label}: {self.ended} of {self.count}", False)
-                self.bar.n = min(self.done + sum(shares), self.bar.total)
-                self.bar.refresh()
+                self.show([*running.values()])
 
         thread = threading.Thread(target=watch, daemon=True)
         if not self.bar.disable:
@@ -390,6 +454,9 @@ class Bar:
             yield
         finally:
             over.set()
+            if not self.bar.disable:
+                thread.join()
+                self.show([*running.values()])
             self.bar.close()
 
 

@@ -32,8 +32,11 @@ from nnref.errors import InputError
 from nnref.layers.base import WeightLayer
 
 
-class Alone:
-    """A process without MPI: one rank. What its methods do, all `Ranks` do together."""
+class World:
+    """All ranks of a program: here the only one, a process without MPI.
+
+    `Ranks` are several; each of them calls the same methods in the same order.
+    """
 
     rank, size, threads = 0, 1, None
     fit = staticmethod(train.fit)
@@ -69,7 +72,7 @@ class Alone:
                     )
 
 
-class Ranks(Alone):
+class Ranks(World):
     """The ranks of an MPI communicator, each a process, on GPUs each with a GPU of its own."""
 
     def __init__(self, comm):
@@ -125,9 +128,9 @@ def started() -> bool:
 
 
 @cache
-def world() -> Alone:
+def world() -> World:
     """All ranks of this program. Raises InputError where they have too few GPUs."""
-    return Ranks(_mpi().COMM_WORLD) if started() else Alone()
+    return Ranks(_mpi().COMM_WORLD) if started() else World()
 
 
 def _mpi():
@@ -144,7 +147,7 @@ def command(size: int) -> str:
     return f"mpiexec -n {size} python -m mpi4py -m nnref" if size > 1 else "python -m nnref"
 
 
-def share(count: int, ranks: Alone) -> slice:
+def share(count: int, ranks: World) -> slice:
     """This rank's part of `count` images: even parts, in the order of the ranks.
 
     Each has two images or more, since BatchNorm cannot normalize one; so there is none for the last
@@ -155,7 +158,7 @@ def share(count: int, ranks: Alone) -> slice:
     return slice(start, end)
 
 
-def fit(ranks: Alone, model, optimizer, images, held_out=None, **options) -> list[dict]:
+def fit(ranks: World, model, optimizer, images, held_out=None, **options) -> list[dict]:
     """`train.fit` on all ranks, to be called by each; the history is that of the whole batches."""
     return Together(model, optimizer, images, held_out, ranks=ranks, **options).run()
 
@@ -168,7 +171,7 @@ class Together(train.Training):
     FloatingPointError, on all after the same step, if the loss of one is not finite.
     """
 
-    ranks: Alone = field(default_factory=Alone)
+    ranks: World = field(default_factory=World)
 
     def check(self):
         super().check()
@@ -238,7 +241,7 @@ class Averaged:
     `weight`, the share of the batch that it has, into one flat buffer, which is added up.
     """
 
-    def __init__(self, optimizer, model, ranks: Alone):
+    def __init__(self, optimizer, model, ranks: World):
         self.optimizer, self.ranks, self.weight = optimizer, ranks, 1.0
         # once each: a B that learns has a place of its own, but the gradient of its layer's W
         self.places = list(dict.fromkeys((layer, name) for _, layer, name in optimizer.places))

@@ -3,11 +3,11 @@
 `plots.style` is imported when it is first used, and so are the others: matplotlib takes a second.
 """
 
-import importlib
+import importlib.util
 
 
 def __getattr__(name: str):
     """The module of this name in this folder."""
-    if name.startswith("_"):
-        raise AttributeError(name)
+    if importlib.util.find_spec(f"nnref.plots.{name}") is None:
+        raise AttributeError(f"module nnref.plots has no attribute {name}")
     return importlib.import_module(f"nnref.plots.{name}")

@@ -16,7 +16,6 @@ import io
 import json
 import sys
 import time
-from concurrent.futures import Executor
 from pathlib import Path
 from shlex import quote
 
@@ -45,7 +44,7 @@ def holds_a_run(folder: Path) -> bool:
 
 
 def repeat(
-    folder: Path, settings: Settings, seeds: int, save_every: float, pool: Executor
+    folder: Path, settings: Settings, seeds: int, save_every: float, pool: jobs.Workers
 ) -> list[Path]:  # fmt: skip
     """Train with `seeds` seeds, the first that of `settings`; return a folder for each.
 
@@ -62,10 +61,10 @@ def repeat(
         )  # fmt: skip
 
     def finished(job, test_accuracy):
-        if pool.count > 1:
+        if not isinstance(pool, jobs.Here):
             jobs.say(f"{job.name}: test accuracy {test_accuracy:.1%}")
 
-    shown = pool.count > 1 and sys.stderr.isatty()
+    shown = not isinstance(pool, jobs.Here) and sys.stderr.isatty()
     jobs.carry_out(trainings, pool, finished, jobs.Bar(settings.model, seeds, seeds, shown))
     return folders
 
@@ -319,7 +318,7 @@ class _Run:
         if self.ranks.any(jobs.stopping()):
             self.save()
             self.log("interrupted", epoch=self.progress.epoch, step=self.progress.step)
-            if self.folder and not jobs.hired():
+            if self.folder and not jobs.working():
                 words = f"train --resume {quote(str(self.folder))}"
                 command = f"{ranks.command(self.ranks.size)} {words}"
                 print(f"\nsaved; continue with: {command}", file=sys.stderr)

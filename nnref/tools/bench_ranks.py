@@ -9,11 +9,12 @@ import time
 from statistics import median
 
 from nnref.backend import to_device
+from nnref.data.imageset import ImageSet
 from nnref.fast import threads
-from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
-from nnref.parallel.ranks import Alone, Averaged
+from nnref.parallel.ranks import Together, World
 from nnref.tools.bench import BLOCK_S, CASES, ROUNDS, machine, noise
+from nnref.train import train_step
 
 HEADER = (
     "efficiency: step without averaging / step with it\n\n"
@@ -22,7 +23,7 @@ HEADER = (
 )
 
 
-def run(names: list[str], world: Alone, batch: int | None = None, width: float = 1) -> dict:
+def run(names: list[str], world: World, batch: int | None = None, width: float = 1) -> dict:
     """Measure these networks on all ranks; print a line for each; return the record."""
     print(HEADER)
     rows = []
@@ -32,33 +33,33 @@ def run(names: list[str], world: Alone, batch: int | None = None, width: float =
     return {"machine": machine(), "models": rows}
 
 
-def measure(name: str, world: Alone, batch: int | None = None, width: float = 1) -> dict:
+def measure(name: str, world: World, batch: int | None = None, width: float = 1) -> dict:
     """Times of one network: a step on each rank's own, a step of all, the all-reduce."""
     make, shape, usual = CASES[name]
     batch = batch or usual
     model = make(input_shape=shape, classes=10, width=width)
     x, labels = noise(shape, batch)
-    x, optimizer = to_device(x), SGD(model, lr=0.001)
-    averaged = Averaged(optimizer, model, world)
-    averaged.weight = 1 / world.size
+    optimizer, images = SGD(model, lr=0.001), ImageSet(x, labels)
+    together = Together(model, optimizer, images, ranks=world)
+    together.averaged.weight = 1 / world.size
+    x = to_device(x)
 
-    def step(by):
+    def alone():
         with threads.one_blas_thread():
-            _, delta = softmax_cross_entropy(model.forward(x), labels)
-            model.backward(delta)
-            by.step()
+            train_step(model, optimizer, x, labels)
 
-    times = alternate(
-        {
-            "step": lambda: step(optimizer),
-            "averaged": lambda: step(averaged),
-            "sum": lambda: world.sum(averaged.buffer),
-        },
-        world,
-    )
+    def shared():  # with all that ranks tell each other in a step
+        with threads.one_blas_thread():
+            world.gather(len(labels))
+            together._train_step(x, labels)
+            world.any(False)
+
+    buffer = together.averaged.buffer
+    kinds = {"step": alone, "averaged": shared, "sum": lambda: world.sum(buffer)}
+    times = alternate(kinds, world)
     return {
         "model": name, "ranks": world.size, "batch": batch, "width": width,
-        "threads": threads.THREADS, "bytes": averaged.buffer.nbytes,
+        "threads": threads.THREADS, "bytes": buffer.nbytes,
         "step_ms": 1e3 * median(times["step"]), "averaged_ms": 1e3 * median(times["averaged"]),
         "sum_ms": 1e3 * median(times["sum"]),
         "images_per_s": world.size * batch / median(times["averaged"]),
@@ -66,7 +67,7 @@ def measure(name: str, world: Alone, batch: int | None = None, width: float = 1)
     }  # fmt: skip
 
 
-def alternate(steps: dict, world: Alone) -> dict:
+def alternate(steps: dict, world: World) -> dict:
     """{name: seconds of a step in each round}, the steps taking turns, all ranks together."""
     counts = {}
     for name, step in steps.items():
