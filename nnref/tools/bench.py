@@ -28,6 +28,7 @@ from nnref.measure import record
 from nnref.optim import SGD
 
 CASES = {  # name: (network, shape of an image, batch)
+    "demo": (lambda **rest: models.mlp([256, 128], **rest), (28, 28, 1), 32),
     "mlp": (lambda **rest: models.mlp([1000, 1000], **rest), (28, 28, 1), 128),
     "lenet": (models.lenet, (28, 28, 1), 64),
     "cifar_cnn": (models.cifar_cnn, (32, 32, 3), 64),
