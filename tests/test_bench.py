@@ -80,7 +80,7 @@ def test_torch_is_imported_only_when_asked_for():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "lenet,fish"], "--models: expected one of mlp, lenet, "),
+        (["--models", "lenet,fish"], "--models: expected one of demo, mlp, lenet, "),
         (["--against", "jax"], "argument --against: invalid choice: 'jax'"),
         (["--jobs", "2", "--against", "torch"], "--jobs: expected no --against"),
         (["--batch", "1"], "expected a whole number of at least 2, found '1'"),

@@ -14,8 +14,16 @@ from test_house import PACKAGE, READERS_PATH, ROOT
 from nnref.backend import xp
 from nnref.rules.known import KNOWN, RULES
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "tutorials").glob("*.md"))]
+READMES = [ROOT / "README.md", PACKAGE / "data" / "README.md", PACKAGE / "parallel" / "README.md"]
+PAGES = [*READMES, PACKAGE / "fast" / "README.md", *sorted((ROOT / "tutorials").glob("*.md"))]
 TUTORIALS = [page for page in PAGES if page.name[0].isdigit()]
+
+
+def name_of(page):
+    """The name of a page in the project."""
+    return str(page.relative_to(ROOT))
+
+
 PHOTOGRAPHS = "tiny-imagenet-200.zip"  # blocks that name it need the real ones
 DATA = os.environ.get("NNREF_DATA")  # read before a fixture hides it
 
@@ -44,11 +52,12 @@ def test_all_tutorials_are_found():
 
 
 @pytest.mark.skipif(xp is not np, reason="the pages are written for NumPy")
-@pytest.mark.parametrize("page", [PAGES[0], *TUTORIALS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*READMES, *TUTORIALS], ids=name_of)
 def test_every_block_runs_and_prints_what_the_page_shows(page, workplace):
     assert documents.blocks(page)
     shown = [output for _, output in documents.blocks(page) if output]
-    assert len(shown) + ("README" in page.name) == page.read_text().count("```text")  # + the demo
+    others = re.findall(r"```text\n(nnref demo|\$ )", page.read_text())  # of shell commands
+    assert len(shown) + len(others) == page.read_text().count("```text")
     documents.run(page, without=PHOTOGRAPHS)
     for figure in (workplace / "figures").iterdir():
         assert unlike(figure, page.parent / "figures" / figure.name) < 0.02
@@ -61,7 +70,7 @@ def test_every_block_runs_and_prints_what_the_page_shows(page, workplace):
 def test_the_readmes_example_on_photographs_prints_what_it_shows(workplace):
     """On those 25 classes of Tiny-ImageNet that hold all that it names; within six points."""
     (workplace / PHOTOGRAPHS).symlink_to(Path(DATA, "tiny-imagenet-part1.zip").resolve())
-    page, namespace = PAGES[0], {"__name__": "__main__"}
+    page, namespace = READMES[1], {"__name__": "__main__"}
     for code, shown in documents.blocks(page):
         printed = documents.output_of(code, page, namespace)
         if PHOTOGRAPHS in code:
@@ -73,7 +82,7 @@ def test_the_readmes_example_on_photographs_prints_what_it_shows(workplace):
     raise AssertionError("no such block")
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TUTORIALS, ids=name_of)
 def test_a_tutorial_says_what_it_takes_and_ends_in_exercises(page):
     text = page.read_text()
     for words in ("**What you'll do.**", "**What you'll learn.**", "**What you'll need.**"):
@@ -82,14 +91,14 @@ def test_a_tutorial_says_what_it_takes_and_ends_in_exercises(page):
     assert "## Exercises" in text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_to_a_file_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_github_will_render_the_mathematics(page):
     """GitHub eats a backslash before punctuation, and needs both $ of a formula on one line."""
     prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
