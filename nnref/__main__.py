@@ -56,7 +56,7 @@ def join_ranks(command: str):
     without mpi4py: they do not know of each other, and would write into one folder.
     """
     if "mpi4py.futures" in sys.modules:
-        return  # the other processes are workers (parallel/jobs.py)
+        return  # the other processes are workers (parallel/workers.py)
     if "mpi4py.run" not in sys.modules:
         refuse_strangers(command)
         return

@@ -40,7 +40,7 @@ def main():
     from nnref.__main__ import run as nnref
     from nnref.data import mnist
     from nnref.measure import weight_layers
-    from nnref.parallel import jobs
+    from nnref.parallel.job import stopping
     from nnref.runs import run, settings
 
     wrong = fault()
@@ -66,7 +66,7 @@ def main():
             super().after_step(now)
 
         def save(self):
-            time.sleep(SLOW_SAVE if jobs.stopping() and self.folder else 0)
+            time.sleep(SLOW_SAVE if stopping() and self.folder else 0)
             super().save()
 
     run._Run = Run

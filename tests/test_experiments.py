@@ -10,7 +10,7 @@ from nnref.experiments import EXPERIMENTS, find, ledger, work
 from nnref.experiments.record import rounded
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study
-from nnref.parallel.jobs import Here
+from nnref.parallel.workers import Here
 
 RESULTS = ROOT / "tutorials" / "results"
 TIERS = {"smoke", "small", "full"}

@@ -35,7 +35,9 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "data.files.decode data.files.lists data.files.manifest data.mnist data.cifar10",
     "data.files.cache data.files.cut_mnist_subset",
     "data.imagefolder data.catalog",
-    "train parallel parallel.jobs parallel.cost",
+    "train parallel parallel.job parallel.cost",
+    "parallel.workers",
+    "parallel.jobs",
     # mechanisms of the open questions
     "questions questions.pathways",
     "questions.dale questions.plasticity questions.late",

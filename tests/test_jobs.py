@@ -16,8 +16,11 @@ import work_to_do as work
 from test_house import ROOT
 
 from nnref.errors import InputError
-from nnref.parallel import jobs
-from nnref.parallel.jobs import Bar, Here, Job, Processes, carry_out, workers
+from nnref.parallel import job as work_in_hand
+from nnref.parallel import workers as processes
+from nnref.parallel.job import Job, hired, report_share, reported_share, stopping
+from nnref.parallel.jobs import Bar, carry_out
+from nnref.parallel.workers import Here, Processes, workers
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +149,7 @@ def test_ctrl_c_lets_running_jobs_save(compute, two, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         compute(two, ("running", work.until_stopped, file))
     assert file.read_text() == "saved"
-    assert not jobs.stopping()  # the next Ctrl-C is another one
+    assert not stopping()  # the next Ctrl-C is another one
 
 
 def test_a_second_ctrl_c_ends_a_job_that_does_not_listen(compute, tmp_path):
@@ -167,7 +170,7 @@ def test_a_second_ctrl_c_ends_a_job_that_does_not_listen(compute, tmp_path):
 
 def _interrupt_when(holds):
     """Press Ctrl-C, unless carry_out is over: then it would end the tests."""
-    if eventually(lambda: holds() and jobs._watched):
+    if eventually(lambda: holds() and work_in_hand._watched):
         os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -233,7 +236,8 @@ def test_what_fails_when_a_result_is_used_is_not_the_fault_of_the_job(compute):
 def test_no_process_is_left_when_the_one_that_started_it_is_killed(tmp_path):
     script = (
         "import sys, work_to_do as work\nfrom pathlib import Path\n"
-        "from nnref.parallel.jobs import Bar, Job, Processes, carry_out\n"
+        "from nnref.parallel.job import Job\nfrom nnref.parallel.jobs import Bar, carry_out\n"
+        "from nnref.parallel.workers import Processes\n"
         "pool, file = Processes(1), Path(sys.argv[1])\n"
         "job = Job('long', work.until_stopped, (file,), file.with_suffix('.share'))\n"
         "def show(job, result): pass\n"
@@ -258,12 +262,12 @@ def test_no_process_is_left_when_the_one_that_started_it_is_killed(tmp_path):
 def test_workers_print_nothing_and_know_that_they_are_workers(compute, two, capfd):
     assert compute(two, ("printer", work.print_something)) == {"printer": True}
     assert capfd.readouterr().out == ""
-    assert not jobs.hired()
+    assert not hired()
 
 
 def test_how_many_processes_there_are(monkeypatch):
-    monkeypatch.setattr(jobs, "cores", lambda: 5)
-    if jobs.xp.__name__ == "numpy":
+    monkeypatch.setattr(processes, "cores", lambda: 5)
+    if processes.xp.__name__ == "numpy":
         assert workers().count == 5 and workers(most=3).count == 3
     assert workers(4).count == 4 and workers(4, most=2).count == 2
     assert isinstance(workers(1), Here) and isinstance(workers(7, most=1), Here)
@@ -276,13 +280,13 @@ def test_every_process_uses_the_gpu_of_its_number(monkeypatch):
         Device=lambda number: used.append(number) or device,
         runtime=SimpleNamespace(getDeviceCount=lambda: 2),
     )
-    monkeypatch.setattr(jobs, "xp", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(processes, "xp", SimpleNamespace(cuda=cuda))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     for name in ("_watched", "_hired"):
-        monkeypatch.setattr(jobs, name, False)
+        monkeypatch.setattr(work_in_hand, name, False)
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     for number in range(4):
-        jobs._begin(number)
+        processes._begin(number)
     assert used == [0, 1, 0, 1]
     assert workers().count == 2  # one job for each GPU
 
@@ -311,16 +315,16 @@ def test_the_bar_counts_jobs_and_the_work_that_is_done(compute, tmp_path, capsys
 
 def test_shares_are_written_now_and_then_and_damage_to_them_is_harmless(tmp_path, monkeypatch):
     report = tmp_path / "share"
-    assert jobs.reported_share(report) == 0
-    monkeypatch.setattr(jobs, "_report", report)
-    monkeypatch.setattr(jobs, "_reported", 0)
-    jobs.report_share(0.25)
-    jobs.report_share(0.5)  # within the same second
-    assert jobs.reported_share(report) == 0.25
+    assert reported_share(report) == 0
+    monkeypatch.setattr(work_in_hand, "_report", report)
+    monkeypatch.setattr(work_in_hand, "_reported", 0)
+    report_share(0.25)
+    report_share(0.5)  # within the same second
+    assert reported_share(report) == 0.25
     report.write_text("0.")
-    assert jobs.reported_share(report) == 0
+    assert reported_share(report) == 0
     report.write_text("half")
-    assert jobs.reported_share(report) == 0
-    monkeypatch.setattr(jobs, "_report", tmp_path / "nowhere" / "share")
-    monkeypatch.setattr(jobs, "_reported", 0)
-    jobs.report_share(0.25)
+    assert reported_share(report) == 0
+    monkeypatch.setattr(work_in_hand, "_report", tmp_path / "nowhere" / "share")
+    monkeypatch.setattr(work_in_hand, "_reported", 0)
+    report_share(0.25)

@@ -16,7 +16,7 @@ from pictures import class_folders, picture, write_folder
 from nnref.backend import xp
 from nnref.data.imageset import ImageSet, split
 from nnref.errors import InputError
-from nnref.parallel import jobs
+from nnref.parallel import job
 from nnref.runs import checkpoint, compare, run
 from nnref.runs.settings import Settings
 
@@ -74,7 +74,7 @@ def stopped_at(monkeypatch, step):
     def after_step(self, now):
         done.append(now)
         if len(done) == step:
-            jobs._stop.set()
+            job._stop.set()
         original(self, now)
 
     monkeypatch.setattr(run._Run, "after_step", after_step)

@@ -19,7 +19,7 @@ from nnref.experiments.plan import Part, Setting
 from nnref.experiments.record import brief, file_name, kept, rounded
 from nnref.experiments.study import Study, duration
 from nnref.experiments.work import trained
-from nnref.parallel.jobs import Here
+from nnref.parallel.workers import Here
 
 
 @pytest.fixture

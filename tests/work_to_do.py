@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnref.errors import InputError
-from nnref.parallel import jobs
+from nnref.parallel.job import hired, report_share, stopping
 
 
 def double(number):
@@ -71,8 +71,8 @@ def until_stopped(file: Path, seconds: float = 60):
     file.write_text("begun")
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        jobs.report_share(0.5)
-        if jobs.stopping():
+        report_share(0.5)
+        if stopping():
             file.write_text("saved")
             raise KeyboardInterrupt
         time.sleep(0.02)
@@ -81,4 +81,4 @@ def until_stopped(file: Path, seconds: float = 60):
 
 def print_something():
     print("this must not be seen")
-    return jobs.hired()
+    return hired()

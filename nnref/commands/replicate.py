@@ -11,7 +11,7 @@ from nnref.errors import InputError
 from nnref.experiments.images import Sources
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study
-from nnref.parallel.jobs import workers
+from nnref.parallel.workers import workers
 
 PLACES = ("cifar10", "tiny-imagenet")
 

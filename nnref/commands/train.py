@@ -7,7 +7,8 @@ from pathlib import Path
 from nnref.commands.compare import show
 from nnref.commands.options import add_backend, add_jobs, at_least
 from nnref.errors import InputError
-from nnref.parallel import jobs, ranks
+from nnref.parallel import ranks
+from nnref.parallel.workers import over_mpi, workers
 from nnref.runs import run as runs
 from nnref.runs.settings import FIELDS, Settings, flag, from_text, read_toml
 
@@ -37,7 +38,7 @@ def run(options) -> int:
             given[name] = from_text(name, getattr(options, name))
     if options.jobs and not options.seeds:
         raise InputError("--jobs: expected --seeds as well: a single training is a single job")
-    if jobs.over_mpi() and not options.seeds:
+    if over_mpi() and not options.seeds:
         raise InputError("mpi4py.futures: expected --seeds; python -m mpi4py shares one training")
     if options.resume:
         if options.out or options.seeds:
@@ -53,7 +54,7 @@ def run(options) -> int:
     if not options.out:
         raise InputError("--seeds: expected --out as well, a folder for the runs")
     try:
-        with jobs.workers(options.jobs, options.seeds) as pool:
+        with workers(options.jobs, options.seeds) as pool:
             folders = runs.repeat(options.out, settings, options.seeds, options.save_every, pool)
     except KeyboardInterrupt:
         print("\nthe same command continues", file=sys.stderr)

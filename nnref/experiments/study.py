@@ -20,7 +20,8 @@ from nnref.experiments.plan import Planned
 from nnref.experiments.work import Trial, compute, epoch_seconds, images_of
 from nnref.files import make_folder, read_json, write_whole
 from nnref.parallel import jobs
-from nnref.parallel.jobs import Job, Workers
+from nnref.parallel.job import Job, reported_share
+from nnref.parallel.workers import Workers
 
 TIMED = 8  # settings of a part that are timed, at most
 
@@ -128,7 +129,7 @@ class Study:
     def seconds_left(self) -> list[float]:
         """How long each of the trials takes that has no record yet."""
         return [
-            planned.seconds(facts) * (1 - jobs.reported_share(self._report(facts)))
+            planned.seconds(facts) * (1 - reported_share(self._report(facts)))
             for planned, left in self.left()
             for facts in left
         ]

@@ -20,7 +20,7 @@ from nnref.errors import InputError
 from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD, cosine
-from nnref.parallel.jobs import report_share, stopping
+from nnref.parallel.job import report_share, stopping
 from nnref.runs import checkpoint
 from nnref.train import Training, outputs_of
 

@@ -1,1 +1,1 @@
-"""Many trainings side by side (jobs.py), and one training on many processes (ranks.py)."""
+"""Many trainings side by side (jobs.py), one training on many processes (ranks.py)."""

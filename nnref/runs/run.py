@@ -28,7 +28,8 @@ from nnref.data.imageset import ImageSet, batches, split
 from nnref.errors import InputError
 from nnref.files import make_folder, read_json, write_whole
 from nnref.parallel import jobs, ranks
-from nnref.parallel.jobs import Job
+from nnref.parallel.job import Job, hired, interruptible, report_share, stopping, working
+from nnref.parallel.workers import Here, Workers
 from nnref.runs import checkpoint, report
 from nnref.runs.score import filters, score
 from nnref.runs.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
@@ -44,11 +45,11 @@ def holds_a_run(folder: Path) -> bool:
 
 
 def repeat(
-    folder: Path, settings: Settings, seeds: int, save_every: float, pool: jobs.Workers
+    folder: Path, settings: Settings, seeds: int, save_every: float, pool: Workers
 ) -> list[Path]:  # fmt: skip
     """Train with `seeds` seeds, the first that of `settings`; return a folder for each.
 
-    pool    the processes that train (jobs.workers)
+    pool    the processes that train (workers.workers)
     A seed whose folder already holds a run is resumed, so repeating an interrupted call works.
     """
     folders, trainings = [], []
@@ -61,10 +62,10 @@ def repeat(
         )  # fmt: skip
 
     def finished(job, test_accuracy):
-        if not isinstance(pool, jobs.Here):
+        if not isinstance(pool, Here):
             jobs.say(f"{job.name}: test accuracy {test_accuracy:.1%}")
 
-    shown = not isinstance(pool, jobs.Here) and sys.stderr.isatty()
+    shown = not isinstance(pool, Here) and sys.stderr.isatty()
     jobs.carry_out(trainings, pool, finished, jobs.Bar(settings.model, seeds, seeds, shown))
     return folders
 
@@ -261,7 +262,7 @@ class _Run:
     def __init__(self, folder, parts, save_every):
         self.folder, self.parts, self.save_every = folder, parts, save_every
         self.ranks, self.saved = ranks.world(), time.monotonic()
-        self.shown = sys.stderr.isatty() and self.ranks.rank == 0 and not jobs.hired()
+        self.shown = sys.stderr.isatty() and self.ranks.rank == 0 and not hired()
 
     def go(self, progress: Progress) -> dict:
         """Train to the end, score the test set, write the result and the report."""
@@ -275,7 +276,7 @@ class _Run:
             progress.history.append({"epoch": 0} | self.measured())
         if self.has_checkpoint() and progress.step == 0:  # in case they were not written
             self.keep_records()
-        with jobs.interruptible():
+        with interruptible():
             try:
                 self.ranks.fit(
                     parts.model, parts.optimizer, parts.train, held_out=parts.val,
@@ -314,11 +315,11 @@ class _Run:
 
     def after_step(self, epochs):
         """Save if `save_every` seconds have passed; after Ctrl-C at any rank, save and stop."""
-        jobs.report_share(epochs / self.parts.settings.epochs)
-        if self.ranks.any(jobs.stopping()):
+        report_share(epochs / self.parts.settings.epochs)
+        if self.ranks.any(stopping()):
             self.save()
             self.log("interrupted", epoch=self.progress.epoch, step=self.progress.step)
-            if self.folder and not jobs.working():
+            if self.folder and not working():
                 words = f"train --resume {quote(str(self.folder))}"
                 command = f"{ranks.command(self.ranks.size)} {words}"
                 print(f"\nsaved; continue with: {command}", file=sys.stderr)
@@ -339,7 +340,7 @@ class _Run:
         self.log("epoch", **entry)
         self.save()
         self.keep_records()
-        if self.ranks.any(jobs.stopping()):
+        if self.ranks.any(stopping()):
             self.after_step(self.progress.epoch)
 
     def has_checkpoint(self) -> bool:

@@ -17,7 +17,9 @@ import numpy as np
 
 from nnref.data.imageset import ImageSet
 from nnref.optim import SGD
-from nnref.parallel.jobs import Bar, Job, Processes, carry_out, report_share
+from nnref.parallel.job import Job, report_share
+from nnref.parallel.jobs import Bar, carry_out
+from nnref.parallel.workers import Processes
 from nnref.tools.bench import CASES, machine
 from nnref.train import Training
 
