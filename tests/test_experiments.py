@@ -6,7 +6,7 @@ import re
 import pytest
 from test_house import ROOT
 
-from nnref.experiments import EXPERIMENTS, find, ledger, work
+from nnref.experiments import EXPERIMENTS, find, ledger, study, work
 from nnref.experiments.record import rounded
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study
@@ -37,6 +37,16 @@ def test_a_second_call_reads_every_trial(smoke, monkeypatch):
     monkeypatch.setattr(work, "train_trial", pytest.fail)
     again = Study(first.name, "smoke", first.out)
     assert rounded(again.carry_out(Here())["trials"]) == rounded(result["trials"])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_can_be_said_how_long_every_experiment_takes(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "TIMED_S", 0)
+    monkeypatch.setattr(study, "TIMED", 2)
+    planned = Study(name, "smoke", tmp_path)
+    planned.plan()
+    assert re.fullmatch(r"about [\d.]+ (seconds|minutes)", planned.how_long(Here()))
+    assert sum(planned.seconds_left()) > 0 and planned.how_far().startswith("0 of ")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -94,9 +94,9 @@ class Study:
 
     def time(self, pool: Workers):
         """Find out how long an epoch of each setting takes, from short timings of some of them."""
-        open_ = [planned for planned, left in self.left() if left]
-        for part in dict.fromkeys(planned.part for planned in open_):
-            group = [planned for planned in open_ if planned.part is part]
+        unfinished = [planned for planned, left in self.left() if left]
+        for part in {planned.number[0] for planned in unfinished}:
+            group = [planned for planned in unfinished if planned.number[0] == part]
             found = self._timed(group[:: math.ceil(len(group) / TIMED)], pool)
             usual = mean([seconds for seconds in found.values() if seconds] or [0])
             for planned in group:
@@ -104,9 +104,7 @@ class Study:
 
     def _timed(self, settings: list[Planned], pool: Workers) -> dict:
         """{number of a setting: seconds of an epoch}, the settings timed side by side."""
-        trials = {
-            planned.number: self._trial(planned, self._first(planned)) for planned in settings
-        }
+        trials = {p.number: self._trial(p, self._first(p)) for p in settings}
         tried = [
             Job(f"timing of {records.title(trial.facts)}", epoch_seconds, (trial,),
                 trial.path.with_suffix(".timing"), number)
