@@ -262,7 +262,7 @@ def test_seeds_end_in_a_comparison_and_a_second_call_does_nothing_twice(tmp_path
     assert re.search(r"backprop +2 +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ +\d+", first.stdout)
     assert (tmp_path / "a" / "compare.png").is_file()
     logs = [(tmp_path / "a" / f"seed-{seed}" / "log.jsonl").read_bytes() for seed in (0, 1)]
-    second = nnref_command(*words, "--jobs", 1)
+    second = in_this_process(*words, "--jobs", 1)
     assert second.stdout.count("already finished") == 2
     assert logs == [(tmp_path / "a" / f"seed-{s}" / "log.jsonl").read_bytes() for s in (0, 1)]
     assert second.stdout.splitlines()[-4:-1] == first.stdout.splitlines()[-4:-1]

@@ -153,6 +153,7 @@ def rows(text):
     return {line[0]: line[1:] for line in lines if line and line[0] in RULES}
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_the_demo_prints(tmp_path):
     """The whole demo: same words; accuracies within a point, angles within three degrees."""
     result = nnref_command("--out", tmp_path)

@@ -179,8 +179,8 @@ class Study:
         """Add a record to the result; return the jobs that waited for it."""
         record, new = result
         self.records[job.place] = record
-        self.write()
         if new:
+            self.write()
             jobs.say(f"{self.name}: {records.line_about(record)}")
         (planned,) = (p for p in self.planned if p.number == job.place.setting)
         searches = planned.searches().keys()
