@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_replicate import with_mpi
+from test_ranks import with_mpi
 
 from nnref import models
 from nnref.optim import SGD

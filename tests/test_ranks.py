@@ -40,7 +40,7 @@ PROGRAM = Path(__file__).with_name("rank_program.py")
 MPI4PY = [sys.executable, "-m", "mpi4py"]
 with_mpi = pytest.mark.skipif(
     not (shutil.which("mpiexec") and importlib.util.find_spec("mpi4py")),
-    reason="needs mpiexec and mpi4py: pip install 'nnref[mpi]'",
+    reason="needs mpiexec and mpi4py: pip install -e '.[mpi]'",
 )
 in_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 TRAIN = "train --model mlp --width 0.05 --batch-size 100 --epochs 2 --val 0.15"

@@ -9,9 +9,8 @@ import sys
 import pytest
 from test_cli import nnref_command
 from test_house import ROOT
+from test_ranks import with_mpi
 from test_trial import without_times
-
-from nnref.backend import xp
 
 SMOKE = ("replicate", "akrout2019", "--tier", "smoke")
 NAME = "akrout2019.json"
@@ -85,12 +84,6 @@ def test_results_are_read_by_the_folder_they_were_written_to(one_job, tmp_path):
     done = nnref_command(*SMOKE, "--out", tmp_path / "copy")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert f"{damaged}: is damaged; delete it to train again" in done.stderr
-
-
-with_mpi = pytest.mark.skipif(
-    shutil.which("mpiexec") is None or xp.__name__ != "numpy",
-    reason="pip install mpi4py mpich: then mpiexec is found",
-)
 
 
 def over_mpi(count, *words):
