@@ -212,5 +212,5 @@ def duration(seconds: float) -> str:
     """A length of time in words, about as exact as an estimate."""
     for unit, count in ("hours", seconds / 3600), ("minutes", seconds / 60):
         if count >= 1.5:
-            return f"about {count:.1f} {unit}" if count < 10 else f"about {count:.0f} {unit}"
+            return f"about {count:.1f} {unit}" if count < 3 else f"about {count:.0f} {unit}"
     return f"about {max(2, round(seconds))} seconds"
