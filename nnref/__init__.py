@@ -12,11 +12,11 @@ layers/conv.py, in this order. What lies where, from the bottom up (imports run 
     measure, train            angles and sizes to look at; the training loop
     rules/, plots/            all rules by name; all figures
     questions/                mechanisms for open questions: Dale's law, late errors, and others
-    parallel/                 one training on many processes, many trainings side by side
+    parallel/                 many trainings side by side, one training on many processes
     runs/                     training in a folder that survives a kill, with a report
     tools/                    the demo, self-tests, gradient checks, the benchmark
     experiments/              replications of papers and experiments of our own
-    cli, __main__             the command line: python -m nnref
+    commands/, cli, __main__  the command line: python -m nnref
 """
 
 __version__ = "0.1.0"

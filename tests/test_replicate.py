@@ -54,7 +54,7 @@ def test_two_jobs_make_the_same_records_as_one_bit_for_bit(one_job, tmp_path):
 
 
 def test_an_interrupted_replication_says_how_to_go_on_and_goes_on(tmp_path):
-    command = [sys.executable, "-m", "nnref", *SMOKE, "--seeds", "9", "--jobs", "2"]
+    command = [sys.executable, "-m", "nnref", *SMOKE, "--seeds", "25", "--jobs", "2"]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path)], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -66,14 +66,14 @@ def test_an_interrupted_replication_says_how_to_go_on_and_goes_on(tmp_path):
         process.send_signal(signal.SIGINT)  # to this process alone: it tells its workers
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "of 36 trials finished; the same command continues\nnnref: interrupted\n" in err
+    assert "of 100 trials finished; the same command continues\nnnref: interrupted\n" in err
     assert "Traceback" not in err
     finished = len(list((tmp_path / "trials").glob("*.json")))
-    assert 0 < finished < 36
-    rest = nnref_command(*SMOKE, "--seeds", 9, "--out", tmp_path)
+    assert 0 < finished < 100
+    rest = nnref_command(*SMOKE, "--seeds", 25, "--out", tmp_path)
     assert rest.returncode == 0, rest.stderr
-    assert f" {finished} of 36 trials finished" in rest.stdout
-    assert len(records(tmp_path)) == 36
+    assert f" {finished} of 100 trials finished" in rest.stdout
+    assert len(records(tmp_path)) == 100
 
 
 def test_results_are_read_by_the_folder_they_were_written_to(one_job, tmp_path):

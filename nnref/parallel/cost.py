@@ -7,7 +7,7 @@ messages (Thakur, Rabenseifner & Gropp 2005), N ranks need for a buffer of n byt
     2 log2(N) latency + 2 (N - 1)/N n / bandwidth        seconds:
 
 every rank sends and receives nearly twice the buffer, however many ranks there are. Three more
-exchanges of a few bytes (images, loss, Ctrl-C) cost their latency alone.
+exchanges of a few bytes (images, loss, Ctrl-C) cost 2 log2(N) latencies each.
 """
 
 import math
@@ -30,7 +30,9 @@ def all_reduce_seconds(size: int, ranks: int, bits_per_s: float, latency_s=LATEN
 
 
 def efficiency(step_s: float, size: int, ranks: int, bits_per_s: float) -> float:
-    """Images per second of all ranks / `ranks` times those of one, each with the same batch.
+    """The images per second of all ranks, divided by `ranks` times those of one.
+
+    The batch of a rank is the same in both.
 
     step_s    seconds that a rank needs for a step on its own share of the batch
     """

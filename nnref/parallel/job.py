@@ -1,7 +1,7 @@
 """A job: a function of plain data, so that any process can compute it, and what it may ask and say.
 
-While it is computed it can say how much of it is done (`report_share`), and ask whether Ctrl-C was
-pressed (`stopping`): then it saves what it has and raises KeyboardInterrupt.
+While it is computed it can say how much of it is done (`report_share`), and ask whether it should
+stop (`stopping`): then it saves what it has and raises KeyboardInterrupt.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ REPORT_S = 1  # seconds between two reports of a job
 
 _report: Path | None = None  # where the job that runs in this process reports to
 _reported = 0.0  # when it did so last
-_stop = threading.Event()  # Ctrl-C was pressed
+_stop = threading.Event()  # after Ctrl-C, and in a worker after an error in another job
 _watched = False  # Ctrl-C sets _stop and does nothing else
 _hired = False  # this process is a worker
 
 
 class Job(NamedTuple):
-    """call(*arguments), all of them plain data; the result too.
+    """A task: call(*arguments), where arguments and result can be sent to another process.
 
     name       for messages
     report     the file into which the job writes how much of it is done (`report_share`)
@@ -42,11 +42,11 @@ class Job(NamedTuple):
 
 
 def computed(job: Job):
-    """The result of a job, in the process that computes it."""
+    """Compute a job in this process; return its result."""
     global _report
     _report = job.report
     if _hired:
-        _stop.clear()  # what an earlier Ctrl-C left; a new one is sent until it is heard
+        _stop.clear()  # forget an earlier request; a new one is repeated (jobs.carry_out)
     try:
         with threadpool_limits(1, user_api="blas"):  # nnref/fast has threads of its own
             result = job.call(*job.arguments)
@@ -69,7 +69,7 @@ def _can_be_sent(error: Exception) -> bool:
 
 
 def report_share(share: float):
-    """Write down which share of the present job is done, 0 to 1, unless that was just done."""
+    """Write down which share of the present job is done, 0 to 1, at most once a second."""
     global _reported
     if _report is not None and time.monotonic() - _reported > REPORT_S:
         _reported = time.monotonic()
@@ -86,7 +86,10 @@ def reported_share(report: Path) -> float:
 
 
 def stopping() -> bool:
-    """Whether Ctrl-C was pressed: then a job saves what it has and raises KeyboardInterrupt."""
+    """Whether the job should stop, after Ctrl-C or an error in another job.
+
+    It then saves what it has and raises KeyboardInterrupt.
+    """
     return _stop.is_set()
 
 
@@ -102,7 +105,10 @@ def working() -> bool:
 
 @contextlib.contextmanager
 def interruptible():
-    """Inside, the first Ctrl-C makes `stopping` true; a second one ends at once."""
+    """Inside, the first Ctrl-C makes `stopping` true; a second one raises KeyboardInterrupt.
+
+    Nothing changes inside another `interruptible`, or outside the main thread.
+    """
     global _watched
     if _watched or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,7 +1,7 @@
 """Compute many independent jobs side by side: `carry_out` gives every process a job at a time.
 
-It hands the results to the caller as they come, keeps a progress bar, and survives processes that
-die. job.py says what a job is, workers.py where the processes come from.
+It hands the results to the caller as they come and keeps a progress bar. job.py says what a job
+is, workers.py where the processes come from.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ POLL_S = 0.2  # seconds between two looks at Ctrl-C
 
 
 def carry_out(jobs: Iterable[Job], pool: Workers, finished: Callable, bar: "Bar"):
-    """Compute all jobs; call finished(job, result), which may return further jobs, for each.
+    """Compute all jobs. After each, call finished(job, result); it may return further jobs.
 
-    A job whose process dies, or that finds too little memory, is tried again, ATTEMPTS times in
-    all, while the others go on. Any other exception in a job ends all, and names the job. After it,
-    and after Ctrl-C, the running jobs save what they have; then the exception, or
-    KeyboardInterrupt, is raised.
+    A job whose process dies, or that finds too little memory, is tried ATTEMPTS times; if it fails
+    every time, the others finish, and InputError is raised. Any other exception is raised with the
+    name of its job, and KeyboardInterrupt after Ctrl-C, when the running jobs have saved what they
+    have (over MPI they are ended, and keep their last checkpoint).
     """
     waiting, running, deaths, lost, failure = list(jobs), {}, Counter(), [], None
     with interruptible(), bar.watching(running):

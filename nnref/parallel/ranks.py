@@ -167,8 +167,9 @@ def fit(ranks: World, model, optimizer, images, held_out=None, **options) -> lis
 class Together(train.Training):
     """A training on all ranks, of which this process is one.
 
-    Raises InputError, naming the layer, if ranks come to have different networks, and
-    FloatingPointError, on all after the same step, if the loss of one is not finite.
+    At the start and after each epoch, InputError, naming the layer, if the networks of two ranks
+    differ. FloatingPointError, on all ranks, if the loss of one is not finite: after that step on a
+    CPU, at the end of the epoch on a GPU.
     """
 
     ranks: World = field(default_factory=World)

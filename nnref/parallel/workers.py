@@ -1,6 +1,7 @@
 """The processes that compute jobs: this one, others on this machine, or those that MPI has started.
 
-On this machine each has one thread. MPI has started them, on any machines, where the command is
+Several processes on this machine have one thread each; a single one is this process, with all
+threads. MPI has started them, on any machines, where the command is
 `mpiexec -n N python -m mpi4py.futures -m nnref ...`.
 """
 
@@ -42,12 +43,12 @@ def workers(count: int | None = None, most: float = math.inf) -> "Workers":
 
 
 class Workers(Executor):
-    """Processes, `count` of them, that take a job each."""
+    """Processes that take up to `count` jobs at once."""
 
     count = 1
 
     def interrupt(self) -> bool:
-        """Tell them that Ctrl-C was pressed, as often as you like; false if they cannot be told."""
+        """Ask the running jobs to stop; call it again and again. False if they cannot be asked."""
         return True
 
 
@@ -177,7 +178,10 @@ def _end_with(parent):
 
 
 def _begin_over_mpi():
-    """`_begin` by the rank on its node; one rank of all hands out jobs and needs no GPU."""
+    """Prepare a worker of MPI; its GPU follows from its rank on its machine.
+
+    The first rank of all hands out jobs and needs no GPU.
+    """
     from mpi4py import MPI
 
     number = MPI.COMM_WORLD.rank
