@@ -15,7 +15,7 @@ def add_jobs(add):
         "--jobs",
         type=at_least(1),
         metavar="N",
-        help="trainings side by side, of one thread each if N > 1; default: a core, or GPU, for each",
+        help="trainings side by side, one thread each if N > 1; default: one for each core, or GPU",
     )
 
 
