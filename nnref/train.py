@@ -7,7 +7,7 @@ evaluate(model, images)                             measures loss and accuracy
 import math
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -144,8 +144,9 @@ class Training:
 
     def _batches(self, rest, epoch):
         """(x, labels, number of images) of every batch of the `rest` of an epoch's order."""
-        for x, labels in batches(self.train, self.batch_size, rest, (self.seed, epoch)):
-            yield x, labels, len(labels)
+        with closing(batches(self.train, self.batch_size, rest, (self.seed, epoch))) as ready:
+            for x, labels in ready:
+                yield x, labels, len(labels)
 
     def _step(self, x, labels, count):
         """One step at the scheduled learning rate, added to the progress."""

@@ -17,8 +17,16 @@ from nnref.tools import bench_jobs, bench_ranks
 def test_jobs_side_by_side_are_timed_against_one_after_the_other(monkeypatch, capsys):
     monkeypatch.setattr(bench_jobs, "ROUNDS", 2)
     monkeypatch.setattr(bench_jobs, "TRAINING_S", 0.1)
+    pools, Processes = [], bench_jobs.Processes
+
+    def noted(count, threads):
+        pools.append((count, threads))
+        return Processes(count, threads)
+
+    monkeypatch.setattr(bench_jobs, "Processes", noted)
     record = bench_jobs.run(["lenet"], 2, batch=8, width=0.5)
     (row,) = record["models"]
+    assert pools == [(2, 1), (1, 2)]  # processes, threads of each
     assert row["ratio_from"] <= row["ratio"] <= row["ratio_to"]
     assert row["ratio"] == record["ratio"] and record["start_s"] > 0
     assert (row["jobs"], row["batch"], row["steps"] % bench_jobs.BATCHES) == (2, 8, 0)

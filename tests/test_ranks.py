@@ -137,9 +137,9 @@ def test_ranks_learn_what_one_process_learns(rule, optimizer, vectors):
         assert_same(a, b)
     for size in (2, 3, 7):
         first, *others = on_threads(size, lambda rank: work(rank.fit))
-        for theirs in others:
-            assert theirs[1] == first[1]
-            for a, b in zip(first[0], theirs[0], strict=True):
+        for other in others:
+            assert other[1] == first[1]
+            for a, b in zip(first[0], other[0], strict=True):
                 assert_same(a, b)
         for a, b in zip(first[0], arrays, strict=True):
             assert_close(a, b, atol=1e-10)

@@ -91,9 +91,10 @@ def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: in
     changes no result. The last batch holds the remaining images (see `batch_starts`).
     """
     order = np.arange(len(data.labels)) if order is None else order
-    for x, labels in load(data, cut(order, batch_size), key, threads):
-        if len(labels):  # unless all are damaged
-            yield x, labels
+    with closing(load(data, cut(order, batch_size), key, threads)) as loaded:
+        for x, labels in loaded:
+            if len(labels):  # unless all are damaged
+                yield x, labels
 
 
 def cut(order, batch_size: int) -> list:

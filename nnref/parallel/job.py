@@ -64,7 +64,7 @@ def _can_be_sent(error: Exception) -> bool:
     """Whether another process can receive this exception."""
     try:
         return bool(pickle.loads(pickle.dumps(error)))
-    except Exception:
+    except Exception:  # whatever its own code raises: the caller then tells it in words
         return False
 
 

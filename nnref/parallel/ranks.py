@@ -63,12 +63,12 @@ class World:
     def same(self, facts: dict):
         """Raise InputError, on every rank, unless these facts are the same on all of them."""
         first, *others = self.gather(facts)
-        for rank, theirs in enumerate(others, 1):
-            for name in {**first, **theirs}:
-                if first.get(name) != theirs.get(name):
+        for rank, other in enumerate(others, 1):
+            for name in first | other:
+                if first.get(name) != other.get(name):
                     raise InputError(
                         f"{name}: expected the same on all ranks, found {first.get(name)} on "
-                        f"rank 0 and {theirs.get(name)} on rank {rank}"
+                        f"rank 0 and {other.get(name)} on rank {rank}"
                     )
 
 
