@@ -7,8 +7,8 @@ last_feedback    the rule of the last layer, if different (Xiao et al. often kee
 width            multiplies all numbers of channels and hidden units
 seed, dtype      of the initial weights; the rule changes neither the weights nor any other draw
 
-Beside these, mlp takes numbers of hidden units and an activation, and resnet18 a stem. Raises
-InputError for impossible values.
+Beside these, mlp takes numbers of hidden units and an activation, resnet20 its depth and the stride
+of its stem, and resnet18 a stem. Raises InputError for impossible values.
 
 "Xiao et al." are Xiao, Chen, Liao & Poggio 2018. A layer in front of a BatchNorm has no bias, since
 BatchNorm would subtract it again.
@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from nnref.errors import InputError
 from nnref.feedback import Backprop
-from nnref.init import he_normal, he_normal_out, pytorch_uniform, stream
+from nnref.init import glorot_uniform, he_normal, he_normal_out, pytorch_uniform, stream
 from nnref.layers import (
     BatchNorm,
     Conv2d,
@@ -135,19 +135,54 @@ def locally_connected(
     return _network(*layers, Linear(units, classes, **top))
 
 
-def resnet20(
+def lenet_biotorch(
     input_shape=(32, 32, 3), classes=10, *,
+    feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
+):  # fmt: skip
+    """The LeNet for CIFAR-10 of BioTorch, a library for PyTorch: 32-64-128, then 256-classes.
+
+    Kernels of 3 x 3 pixels without padding, a pool after the first two convolutions, the mean over
+    the image after the third; no BatchNorm. Initial weights are those of Glorot & Bengio 2010.
+    """
+    C_in = _image(input_shape, smallest=18)[2]
+    shared, top = _shared(feedback, last_feedback, seed, dtype, glorot_uniform)
+    few, more, most, units = _scaled(width, 32, 64, 128, 256)
+    return _network(
+        Conv2d(C_in, few, 3, **shared),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(few, more, 3, **shared),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(more, most, 3, **shared),
+        ReLU(),
+        GlobalAvgPool(),
+        Linear(most, units, **shared),
+        ReLU(),
+        Linear(units, classes, **top),
+    )
+
+
+def resnet20(
+    input_shape=(32, 32, 3), classes=10, *, blocks=3, stem_stride=1,
     feedback=Backprop(), last_feedback=None, width=1, seed=0, dtype="float32",
 ):  # fmt: skip
     """ResNet-20 for CIFAR-10: three stages of three blocks (He et al. 2015, section 4.2).
 
     Unlike He et al.'s, with 1 x 1 convolutions as shortcuts between stages (their option B), as
     in ResNet-18, so that a shortcut has a feedback matrix too.
+
+    blocks = 1 or 2 in each stage make it a ResNet-8 or ResNet-14. stem_stride = 2 halves the image
+    in the first convolution, which divides the work of all others by 4.
     """
+    for name, number in {"blocks": blocks, "stem_stride": stem_stride}.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise InputError(f"resnet20: expected {name} to be 1, 2, ..., found {number!r}")
     shared, top = _shared(feedback, last_feedback, seed, dtype, he_normal_out)
     channels = _scaled(width, 16, 32, 64)
-    stem = _conv_norm_relu(_image(input_shape)[2], channels[0], 3, padding=1, **shared)
-    return _resnet(stem, channels, 3, classes, shared, top)
+    C_in = _image(input_shape)[2]
+    stem = _conv_norm_relu(C_in, channels[0], 3, stride=stem_stride, padding=1, **shared)
+    return _resnet(stem, channels, blocks, classes, shared, top)
 
 
 def resnet18(

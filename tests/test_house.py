@@ -50,8 +50,9 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "tools tools.bench tools.summary tools.gradcheck runs.report runs.compare",
     "tools.demo tools.doctor tools.bench_jobs tools.bench_ranks runs.run",
     # the experiments
-    "experiments experiments.images experiments.trial experiments.plan experiments.record",
-    "experiments.result experiments.work",
+    "experiments experiments.images experiments.trial experiments.search experiments.record",
+    "experiments.plan experiments.result",
+    "experiments.work experiments.budget",
     "experiments.network experiments.ledger experiments.study",
     "experiments.papers experiments.questions",
     *(f"experiments.papers.{name}" for name in PAPERS),

@@ -1,5 +1,7 @@
 """The zoo: shapes, parameter counts, exact gradients of whole networks, one dtype throughout."""
 
+import math
+
 import numpy as np
 import pytest
 from oracles import assert_same, gradient_errors, normal, randomize
@@ -61,7 +63,15 @@ NETWORKS = {
         lambda: models.locally_connected((9, 8, 3), width=0.1, dtype="float64"),
         (2, 9, 8, 3),
     ),
+    "lenet-biotorch": (
+        lambda: models.lenet_biotorch((20, 18, 3), width=0.1, dtype="float64"),
+        (2, 20, 18, 3),
+    ),
     "resnet20": (lambda: models.resnet20((9, 8, 3), width=0.2, dtype="float64"), (3, 9, 8, 3)),
+    "resnet8": (
+        lambda: models.resnet20((9, 8, 3), blocks=1, stem_stride=2, width=0.2, dtype="float64"),
+        (3, 9, 8, 3),
+    ),
     "resnet18": (
         lambda: models.resnet18((40, 36, 3), classes=4, width=0.05, dtype="float64"),
         (3, 40, 36, 3),
@@ -159,6 +169,7 @@ ZOO = {
     "lenet": (models.lenet, (28, 28, 1)),
     "cifar_cnn": (models.cifar_cnn, (32, 32, 3)),
     "locally_connected": (models.locally_connected, (32, 32, 3)),
+    "lenet_biotorch": (models.lenet_biotorch, (32, 32, 3)),
     "resnet20": (models.resnet20, (32, 32, 3)),
     "resnet18": (models.resnet18, (64, 64, 3)),
     "alexnet": (models.alexnet, (64, 64, 3)),
@@ -241,6 +252,9 @@ def test_another_seed_draws_other_weights(name):
         (lambda: models.resnet20((32, 32)), "expected input_shape as (height, width, channels)"),
         (lambda: models.resnet18((-32, -32, 3)), "expected input_shape as"),
         (lambda: models.resnet20(width=float("inf")), "expected a width above 0, found inf"),
+        (lambda: models.resnet20(blocks=0), "resnet20: expected blocks to be 1, 2, ..., found 0"),
+        (lambda: models.resnet20(stem_stride=1.5), "expected stem_stride to be 1, 2, ..., found 1"),
+        (lambda: models.lenet_biotorch((17, 32, 3)), "expected images of at least 18 x 18 pixels"),
         (lambda: models.resnet20(width="2"), "expected a width above 0, found '2'"),
         (lambda: models.lenet(classes=0), "expected n_out to be a whole number of at least 1"),
     ],
@@ -272,6 +286,44 @@ def test_resnet_20_has_20_layers_and_its_number_of_parameters():
     for c_in, c in ((16, 32), (32, 64)):
         stages += [9 * c_in * c + 5 * 9 * c * c + 6 * 2 * c + c_in * c + 2 * c]
     assert count(model) == stem + sum(stages) + 65 * 10 == 272_474
+
+
+@pytest.mark.parametrize(("blocks", "deep"), [(1, 8), (2, 14), (3, 20)])
+def test_fewer_blocks_make_a_resnet_20_a_resnet_8_or_14(blocks, deep):
+    layers_deep = weight_layers(models.resnet20(blocks=blocks, width=0.1))
+    assert len(layers_deep) == deep + 2  # the shortcuts do not count
+    assert sum(getattr(layer, "k", 3) == 3 for layer in layers_deep) == deep
+
+
+def test_a_stem_of_stride_2_halves_the_image_for_all_that_follows(rng):
+    model = models.resnet20(blocks=1, stem_stride=2, width=0.25)
+    x = normal(rng, (2, 32, 32, 3), "float32")
+    sizes = []
+    for layer in model.layers:
+        x = layer.forward(x)
+        sizes.append(x.shape[1:-1])
+    assert sizes[0] == (16, 16)
+    assert list(dict.fromkeys(sizes)) == [(16, 16), (8, 8), (4, 4), ()]
+
+
+def test_biotorchs_lenet_has_32_64_128_kernels_without_padding_and_256_units(rng):
+    model = models.lenet_biotorch()
+    kinds = [type(layer).__name__ for layer in model.layers]
+    stage = ["Conv2d", "ReLU", "MaxPool2d"]
+    assert kinds == [
+        *stage, *stage, "Conv2d", "ReLU", "GlobalAvgPool", "Linear", "ReLU", "Linear",
+    ]  # fmt: skip
+    shapes = [layer.params["W"].shape for layer in weight_layers(model)]
+    assert shapes == [(27, 32), (288, 64), (576, 128), (128, 256), (256, 10)]
+    x, sizes = normal(rng, (1, 32, 32, 3), "float32"), []
+    for layer in model.layers:
+        x = layer.forward(x)
+        sizes += [x.shape[1]] if isinstance(layer, layers.Conv2d) else []
+    assert sizes == [30, 13, 4]
+    for layer in weight_layers(model):  # Glorot's uniform, over what a weight reads and feeds
+        W, k2 = layer.params["W"], getattr(layer, "k", 1) ** 2
+        bound = math.sqrt(6 / (W.shape[0] + k2 * W.shape[1]))
+        assert 0.95 * bound < abs(W).max() <= bound
 
 
 def test_alexnets_have_the_authors_channels_and_kernels():

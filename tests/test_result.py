@@ -6,6 +6,7 @@ import pytest
 
 from nnref.experiments.result import (
     NOT_MEASURED,
+    UNDECIDED,
     Claim,
     Number,
     Result,
@@ -34,6 +35,8 @@ def claim(conditions, guards=()):
         ([True, None], "not run yet"),
         ([False, None], "not run yet"),
         ([], "not run yet"),
+        ([True, UNDECIDED], "undecided"),
+        ([False, UNDECIDED], "undecided"),
     ],
 )
 def test_the_verdict_follows_from_the_conditions(found, verdict):
@@ -48,6 +51,16 @@ def test_a_guard_is_needed_for_reproduced_but_does_not_make_a_not_into_a_partly(
     assert verdict(True, False) == "partly"
     assert verdict(False, True) == "not"
     assert verdict(True, None) == "not run yet"
+
+
+@pytest.mark.parametrize("found", [True, False, UNDECIDED])
+def test_a_setting_that_is_too_short_does_not_test_a_claim(found):
+    def verdict(holds):
+        return Claim("", "", "", "", "", [("it", found)], [], [("BP is flat", holds)]).verdict
+
+    assert verdict(False) == verdict(UNDECIDED) == "not tested at this scale"
+    assert verdict(True) == claim([("it", found)]).verdict
+    assert verdict(None) == "not run yet"
 
 
 COMPARISONS = [
@@ -90,6 +103,7 @@ def test_what_is_taken_over_several_is_not_measured_if_one_of_them_is_not():
     assert every([True, True]) is True
     assert every([True, False]) is False
     assert every([False, None]) is None
+    assert every([True, UNDECIDED]) is UNDECIDED and every([False, UNDECIDED]) is False
     assert (equal([1], [1]), equal([1], [2]), equal([], []), equal([1], [])) == (
         True, False, None, None,
     )  # fmt: skip
@@ -100,8 +114,9 @@ def trial(rule, accuracy=None, **facts):
     return {"rule": rule} | outcome | facts
 
 
-def search(rule, lr):
-    return {"rule": rule, "search": True, "lr": lr, "test": None}
+def search(rule, lr, accuracy=0.5, seed=0):
+    history = [{"epoch": 1, "held_out_accuracy": accuracy}]
+    return {"rule": rule, "search": True, "lr": lr, "seed": seed, "history": history, "test": None}
 
 
 TRIALS = [
@@ -134,9 +149,72 @@ def test_a_star_marks_a_learning_rate_at_the_edge_of_those_that_were_tried():
     assert result.cell(rule="BP") == "25.0 ± 35.4*"
     assert result.cell(rule="FA") == "50.0 ± 35.4 "  # nothing was chosen
     assert result.cell(rule="KP") == "- "
-    for lr, edge in ((0.1, True), (0.2, False), (0.4, True)):
-        trials = [*TRIALS[:3], trial("BP", 0.5, lr=lr)]
-        assert Result({"trials": trials}).at_edge(rule="BP") is edge
+    for lr, mark in ((0.1, "*"), (0.2, ""), (0.4, "*")):
+        trials = [*TRIALS[:3], trial("BP", 0.5, lr=lr, data="mnist")]
+        assert Result({"trials": trials}).mark(rule="BP") == mark
+
+
+def test_a_mark_tells_of_a_search_in_which_no_rate_learned():
+    data = [{"name": "mnist, files", "classes": 5}]
+    for accuracy, mark in ((0.2, "!"), (0.4, "")):
+        trials = [search("BP", lr, accuracy) for lr in (0.1, 0.2, 0.4)]
+        trials.append(trial("BP", 0.5, lr=0.2, data="mnist"))
+        assert Result({"data": data, "trials": trials}).mark(rule="BP") == mark
+
+
+def test_shorter_trainings_are_points_of_a_curve_and_no_other_result():
+    trials = [
+        trial("BP", 0.8, seed=0, epochs=8),
+        trial("BP", 0.7, seed=1, epochs=8),
+        trial("BP", 0.6, seed=0, epochs=4, shorter=True),
+        trial("BP", 0.3, seed=0, epochs=1, shorter=True),
+        search("BP", 0.1),
+    ]
+    result = Result({"trials": trials})
+    assert result.accuracies(rule="BP") == [80, 70]
+    assert list(result.curve(rule="BP").items()) == [(1, 30), (4, 60), (8, 80)]
+
+
+def of_images(accuracy, images, **facts):
+    return {"rule": "SS", "test": {"accuracy": accuracy, "images": images}} | facts
+
+
+def test_one_seed_or_few_test_images_leave_an_accuracy_uncertain_by_its_binomial_error():
+    one = Result({"trials": [of_images(0.2, 10_000)]}).mean(rule="SS")
+    assert (one, one.error) == (20, pytest.approx(0.4))  # sqrt(0.2 * 0.8 / 10,000)
+    few = Result({"trials": [of_images(0.2, 400), of_images(0.2, 400, seed=1)]}).mean(rule="SS")
+    assert few.error == pytest.approx(2)
+    many = Result({"trials": [of_images(0.2, 10_000), of_images(0.2, 10_000, seed=1)]})
+    assert many.mean(rule="SS").error == 0
+    assert Result({"trials": [of_images(0.2, 10_000)]}).measured(rule="SS") == "20.0 ± 0.4 (1)"
+
+
+def test_a_threshold_within_the_error_leaves_a_condition_undecided():
+    a = Number(20, 0.4)
+    assert [a < 20.3, a <= 20.3, a > 20.3, a >= 20.3] == [UNDECIDED] * 4
+    assert (a < 20.5, a > 20.5, a < Number(20.5, 0.4)) == (True, False, UNDECIDED)
+    assert not UNDECIDED and repr(UNDECIDED) == "undecided"
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda a, b: a + b,
+        lambda a, b: a - b,
+        lambda a, b: a * b,
+        lambda a, b: a / b,
+        lambda a, b: 2 - a + b,
+        lambda a, b: 100 / a - b * 3,
+        lambda a, b: abs(-a) / (2 * b),
+    ],
+)
+def test_errors_are_passed_on_to_first_order(operation):
+    a, b, step = 3.0, 0.5, 1e-6
+    by_a = (operation(a + step, b) - operation(a - step, b)) / (2 * step)
+    by_b = (operation(a, b + step) - operation(a, b - step)) / (2 * step)
+    found = operation(Number(a, 0.01), Number(b, 0.02))
+    assert found == operation(a, b)
+    assert found.error == pytest.approx(math.hypot(0.01 * by_a, 0.02 * by_b), rel=1e-6)
 
 
 def test_a_number_is_given_with_the_count_of_its_seeds():

@@ -73,6 +73,17 @@ def test_a_folder_holds_one_tier(study):
         Study("paper", "full", study.out)
 
 
+def test_a_study_goes_on_from_its_result_alone(study, carry_out, monkeypatch):
+    part = Part(data="digits", search_images=40, search_epochs=1, epochs=2, seeds=2)
+    settings = [Setting({"rule": "BP"}, [0.05, 0.1, 0.2]), Setting({"rule": "SS"}, [0.1], [1])]
+    first = carry_out(part, settings)
+    for path in study.folder.iterdir():
+        path.unlink()
+    again = Study("paper", "smoke", study.out)
+    monkeypatch.setattr(work, "train_trial", pytest.fail)
+    assert rounded(again.carry_out(Here())["trials"]) == rounded(first["trials"])
+
+
 def test_other_facts_are_another_trial(tmp_path):
     trained(tmp_path, FACTS, parts)
     trained(tmp_path, FACTS | {"lr": 0.1}, lambda: parts(0.1))
@@ -85,7 +96,7 @@ def carry_out(study, monkeypatch):
 
     64 training images, 20 held out and 40 to test stand in place of those that a part asks for.
     """
-    drawn = Images(images(64), images(20, 1), images(40, 2), {"name": "made up"})
+    drawn = Images(images(64), images(20, 1), images(40, 2), {"name": "made up", "classes": 4})
     monkeypatch.setattr(work, "load", lambda *_: drawn)
 
     def make(_, facts, given):
@@ -103,20 +114,39 @@ def carry_out(study, monkeypatch):
     return carry_out
 
 
-def test_the_learning_rate_is_that_of_the_best_held_out_accuracy(study, carry_out):
+def test_the_learning_rate_is_chosen_by_short_trials_on_held_out_images(study, carry_out):
     part = Part(data="digits", search_images=40, search_epochs=2, epochs=3, seeds=2)
     setting = Setting({"rule": "BP"}, [1e-6, 0.05, 1e9])
     with np.errstate(all="ignore"):
         result = carry_out(part, [setting])
-    searches, trials = study.trials[:3], study.trials[3:]
-    assert ["diverged" in trial for trial in searches] == [False, False, True]
+    searches, trials = study.trials[:4], study.trials[4:]
+    assert [(t["lr"], t["seed"]) for t in searches] == [(1e-6, 0), (0.05, 0), (1e9, 0), (0.05, 1)]
+    assert ["diverged" in trial for trial in searches] == [False, False, True, False]
     assert all(trial["search"] and not trial.get("test") for trial in searches)
     assert not any("weight_angle_deg" in entry for t in searches for entry in t["history"])
     assert all("weight_angle_deg" in entry for t in trials for entry in t["history"])
-    assert [(t["images"], t["epochs"]) for t in searches] == [(40, 2)] * 3
+    assert [(t["images"], t["epochs"]) for t in searches] == [(40, 2)] * 4
     assert [(t["lr"], t["seed"], t["images"]) for t in trials] == [(0.05, 0, 64), (0.05, 1, 64)]
     assert all(trial["test"] and "search" not in trial for trial in trials)
-    assert result["data"] == [{"name": "made up"}] and len(result["trials"]) == 5
+    assert result["data"] == [{"name": "made up", "classes": 4}] and len(result["trials"]) == 6
+
+
+def test_a_search_goes_on_while_the_best_rate_is_at_an_edge(study, carry_out, capsys):
+    part = Part(data="digits", search_images=40, search_epochs=2, epochs=3)
+    result = carry_out(part, [Setting({"rule": "BP"}, [0.001, 0.01])])
+    tried = sorted(t["lr"] for t in result["trials"] if "search" in t and t["seed"] == 0)
+    (trial,) = (t for t in result["trials"] if "search" not in t)
+    assert tried[:2] == [0.001, 0.01] and 0.01 < trial["lr"] < tried[-1]
+    assert "at an edge" not in capsys.readouterr().out
+
+
+def test_shorter_trainings_of_seed_0_have_their_own_schedule_and_are_marked(study, carry_out):
+    part = Part(data="digits", epochs=4, seeds=2)
+    result = carry_out(part, [Setting({"rule": "BP"}, [0.05], shorter=(2, 1))])
+    found = [(t["epochs"], t["seed"], t.get("shorter")) for t in result["trials"]]
+    assert found == [(1, 0, True), (2, 0, True), (4, 0, None), (4, 1, None)]
+    assert all(trial["test"] for trial in result["trials"])
+    assert study.how_far() == "4 of 4 trials finished"
 
 
 def test_seed_0_may_train_for_longer_and_comes_last(study, carry_out):
@@ -204,7 +234,7 @@ def test_the_trials_of_a_setting_wait_for_its_own_search_alone(carry_out):
         def submit(self, call, job):
             facts = job.arguments[0].facts
             begun.append((facts["rule"], facts["lr"] if "search" in facts else "all"))
-            if begun[-1] == ("SS", 0.1):
+            if begun[-1] == ("SS", 0.1) and not self.slow:
                 self.slow = (Future(), call, job)
                 return self.slow[0]
             if begun[-1] == ("BP", "all") and self.slow:
@@ -215,38 +245,53 @@ def test_the_trials_of_a_setting_wait_for_its_own_search_alone(carry_out):
     part = Part(data="digits", search_images=40, search_epochs=1)
     settings = [Setting({"rule": rule}, [0.05, 0.1]) for rule in ("BP", "SS")]
     result = carry_out(part, settings, pool=SlowSearch())
-    assert begun[:4] == [("BP", 0.05), ("BP", 0.1), ("SS", 0.05), ("SS", 0.1)]
-    assert begun[4:] == [("BP", "all"), ("SS", "all")]
-    order = [(t["rule"], t["lr"] if "search" in t else "all") for t in result["trials"]]
-    assert order == begun  # and the result is in the order of the plan in any case
+    meanwhile = begun[begun.index(("SS", 0.1)) + 1 : begun.index(("BP", "all"))]
+    assert {rule for rule, _ in meanwhile} == {"BP"}  # its second seeds
+    assert begun[-1] == ("SS", "all")
+    order = [(t["rule"], "search" in t) for t in result["trials"]]
+    assert order[-2:] == [("BP", False), ("SS", False)]
+    assert order[:-2] == sorted(order[:-2])  # in the order of the plan in any case
+
+
+RATES = [0.01, 0.2, 1e6]  # the middle one is best
 
 
 def test_what_is_on_disk_tells_how_far_a_study_is(study, carry_out):
-    part = Part(data="digits", search_images=40, search_epochs=1, seeds=2)
-    settings = [Setting({"rule": "BP"}, [0.05, 0.1]), Setting({"rule": "SS"}, [0.05])]
-    carry_out(part, settings)
-    assert study.how_far() == "6 of 6 trials finished"
+    part = Part(data="digits", search_images=40, search_epochs=2, seeds=2)
+    settings = [Setting({"rule": "BP"}, RATES), Setting({"rule": "SS"}, [0.05])]
+    with np.errstate(all="ignore"):
+        carry_out(part, settings)
+    assert study.how_far() == "8 of 8 trials finished"  # a second seed in the search
     assert study.seconds_left() == []
-    found = {path: json.loads(path.read_text()) for path in study.folder.iterdir()}
-    search, other = ([p for p, t in found.items() if ("search" in t) == s] for s in (True, False))
-    other[0].unlink()
-    assert study.how_far() == "5 of 6 trials finished"
-    search[0].unlink()  # now the rate of BP is open, and so are its two trials
-    assert study.how_many_left() == (3 if found[other[0]]["rule"] == "BP" else 4)
+
+    def forget(**facts):
+        for path in study.folder.glob("*.json"):
+            trial = json.loads(path.read_text())
+            if all(trial.get(name) == value for name, value in facts.items()):
+                path.unlink()
+
+    forget(rule="SS", seed=1)
+    assert study.how_far() == "7 of 8 trials finished"
+    forget(rule="BP", seed=1, search=True)  # now the rate of BP is open, and so are its trials
+    assert study.how_far() == "4 of 8 trials finished"
+    forget(rule="BP", lr=0.2, search=True)  # and whether there are second seeds
+    assert study.how_far() == "3 of 8 trials finished"
 
 
 def test_an_estimate_is_epochs_times_what_an_epoch_takes(study, carry_out, monkeypatch):
     part = Part(data="digits", search_images=32, search_epochs=3, epochs=2, long=5, seeds=2)
-    settings = [Setting({"rule": "BP"}, [0.05, 0.1]), Setting({"rule": "SS"}, [0.05])]
-    carry_out(part, settings)
+    settings = [Setting({"rule": "BP"}, RATES), Setting({"rule": "SS"}, [0.05], shorter=[1])]
+    with np.errstate(all="ignore"):
+        carry_out(part, settings)
     for path in study.folder.iterdir():
         path.unlink()
     monkeypatch.setattr(studies, "epoch_seconds", lambda trial: 10.0)
     study.time(Here())
-    # BP: 2 rates, 3 epochs of half the images; both: 2 and 5 epochs of all of them
-    assert sum(study.seconds_left()) == pytest.approx(10 * (2 * 3 / 2 + 2 * (2 + 5)))
+    # BP: 3 rates and a second seed, 3 epochs of half the images; both: 2 and 5 epochs of all
+    # of them; SS: 1 epoch more
+    assert sum(study.seconds_left()) == pytest.approx(10 * (4 * 3 / 2 + 2 * (2 + 5) + 1))
     study._report(study.left()[0][1][0]).write_text("0.5")  # half of a search of 3 epochs
-    assert sum(study.seconds_left()) == pytest.approx(10 * (3 / 4 + 3 / 2 + 2 * 7))
+    assert sum(study.seconds_left()) == pytest.approx(10 * (3 / 4 + 3 * 3 / 2 + 2 * 7 + 1))
 
 
 def test_an_epoch_is_timed_from_its_first_steps():

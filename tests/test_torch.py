@@ -231,6 +231,28 @@ def resnet20(classes):
     return resnet(stem(3, 1, 16), (16, 32, 64), 3, classes)
 
 
+def resnet8(classes):
+    return resnet(stem(3, 2, 16), (16, 32, 64), 1, classes)
+
+
+def lenet_biotorch(classes):
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(64, 128, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, 256),
+        nn.ReLU(),
+        nn.Linear(256, classes),
+    )
+
+
 class ChannelsLast(nn.Module):
     """Before Flatten: nnref flattens images with their channels last."""
 
@@ -289,10 +311,26 @@ def as_ours(array, module):
             32,
         ),
         (models.resnet20, resnet20, 4, 32),
+        (
+            lambda *shape, **rest: models.resnet20(*shape, blocks=1, stem_stride=2, **rest),
+            resnet8,
+            4,
+            32,
+        ),
+        (models.lenet_biotorch, lenet_biotorch, 3, 32),
         (models.alexnet, lambda classes: alexnet(classes, 5, 2, 9), 4, 64),
         (models.alexnet, alexnet, 3, 224),
     ],
-    ids=["resnet18-64", "resnet18-224", "resnet18-cifar", "resnet20", "alexnet-64", "alexnet-224"],
+    ids=[
+        "resnet18-64",
+        "resnet18-224",
+        "resnet18-cifar",
+        "resnet20",
+        "resnet8",
+        "lenet-biotorch",
+        "alexnet-64",
+        "alexnet-224",
+    ],
 )
 def test_networks_of_the_zoo_equal_their_twins(make, make_twin, batch, size, rng):
     """As many parameters; the same weights give the same logits and the same gradients."""

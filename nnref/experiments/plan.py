@@ -1,8 +1,10 @@
 """The plan of an experiment: its parts, its settings, and the trials that they come to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from nnref.experiments import search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,71 +36,110 @@ class Setting(NamedTuple):
 
     facts: dict
     rates: Sequence = ()
+    shorter: Sequence = ()  # epochs of further trainings of seed 0, each with its own schedule
 
 
 class Place(NamedTuple):
-    """Where a trial stands in the result: of every part, first the searches, then seed by seed."""
+    """Where a trial stands in the result: of every part, stage by stage, then seed by seed."""
 
     part: int
-    stage: int  # 0: a search for a learning rate, 1: a trial
-    first: int  # of a search: its setting; of a trial: its seed
-    second: int  # of a search: its learning rate; of a trial: its setting
+    stage: int  # SEARCH, SHORTER or WHOLE
+    first: int  # of a search: its setting; of another trial: its number among those of its setting
+    second: int  # of a search: its number among those of its setting; of another trial: its setting
 
     @property
     def setting(self) -> tuple[int, int]:
         """(number of the part, number of the setting in it)."""
-        return self.part, self.second if self.stage else self.first
+        return self.part, self.first if self.stage == SEARCH else self.second
+
+
+SEARCH, SHORTER, WHOLE = range(3)  # stages
 
 
 @dataclass
 class Planned:
-    """A setting under way, with all of its trials."""
+    """A setting under way, with all of its trials.
+
+    `read(place, facts)` everywhere gives the record of a finished trial, None of another one.
+    """
 
     part: Part
     number: tuple[int, int]  # of the part and, in it, of the setting
     setting: Setting
     images: int  # to train on
     seeds: int
+    guess: float = 0.0  # the accuracy of a guess
     epoch_s: float = 1.0  # what an epoch takes
 
-    def searches(self) -> dict:
-        """{Place: facts} of the trials for the choice of a learning rate.
+    def trials(self, read: Callable) -> dict:
+        """{Place: facts} of all trials that are known by now: those of the search come first."""
+        found, lr = self.search(read)
+        return found if lr is None and self.setting.rates else found | self.at_rate(lr)
 
-        They are kept apart by "search": true; they measure no angles and are not tested.
+    def search(self, read: Callable) -> tuple[dict, float | None]:
+        """({Place: facts} of the trials for the choice of a rate, that rate or None).
+
+        None if it is not known yet, or if there are no rates. The trials are kept apart by
+        "search": true; they measure no angles and are not tested.
         """
-        part, (part_number, number) = self.part, self.number
-        few = {"images": min(part.search_images, self.images), "epochs": part.search_epochs}
-        same = self.setting.facts | few | {"seed": 0, "search": True}
-        rates = self.setting.rates if len(self.setting.rates) > 1 else ()
-        return {Place(part_number, 0, number, i): same | {"lr": lr} for i, lr in enumerate(rates)}
+        rates, found, accuracies = self.setting.rates, {}, {}
+        if len(rates) < 2:
+            return {}, next(iter(rates), None)
+        while tries := search.wanted(rates, accuracies):
+            for lr, seed in tries:
+                place = Place(self.number[0], SEARCH, self.number[1], len(found))
+                found[place] = facts = self._search_facts(lr, seed)
+                record = read(place, facts)
+                accuracies[lr, seed] = record and search.accuracy_of(record)
+            if None in accuracies.values():
+                return found, None
+        return found, search.chosen(accuracies)
 
-    def trials(self, lr: float | None) -> dict:
-        """{Place: facts} of the trials of all seeds, the longest last."""
-        found, (part_number, number) = {}, self.number
-        for i, seed in enumerate(sorted(range(self.seeds), key=self.part.epochs_of)):
-            facts = self.setting.facts | {"seed": seed}
-            if lr is not None:
-                facts |= {"images": self.images, "epochs": self.part.epochs_of(seed), "lr": lr}
-            found[Place(part_number, 1, i, number)] = facts
+    def _search_facts(self, lr, seed):
+        few = {
+            "images": min(self.part.search_images, self.images),
+            "epochs": self.part.search_epochs,
+        }
+        return self.setting.facts | few | {"seed": seed, "search": True, "lr": lr}
+
+    def at_rate(self, lr: float | None) -> dict:
+        """{Place: facts} of the shorter trainings, and of those of all seeds, the longest last."""
+        part, number = self.number
+        shorter = [(0, epochs) for epochs in self.setting.shorter]
+        whole = [(seed, self.part.epochs_of(seed)) for seed in range(self.seeds)]
+        found = {}
+        for stage, trials in (SHORTER, shorter), (WHOLE, whole):
+            for i, (seed, epochs) in enumerate(sorted(trials, key=lambda trial: trial[1])):
+                facts = self.setting.facts | {"seed": seed}
+                if lr is not None:
+                    facts |= {"images": self.images, "epochs": epochs, "lr": lr}
+                found[Place(part, stage, i, number)] = facts
         return found
 
-    @property
-    def count(self) -> int:
-        """The number of its trials."""
-        return len(self.searches()) + self.seeds
+    def left(self, read: Callable) -> list[dict]:
+        """The facts of all trials without a record; of those that no search has reached, a guess.
 
-    def chosen(self, read) -> float | None:
-        """The learning rate with the best held-out accuracy; the first of several, or the only one.
-
-        read(place, facts)    the record of a search
-        None if there is no learning rate.
+        At least one more seed is tried in a search; the first rate stands for the one it chooses.
         """
-        found = {}
-        for place, facts in self.searches().items():
-            trial = read(place, facts)
-            accuracy = trial["history"][-1].get("held_out_accuracy")
-            found[facts["lr"]] = -1 if "diverged" in trial else accuracy
-        return max(found, key=found.get) if found else next(iter(self.setting.rates), None)
+        found, lr = self.search(read)
+        open_search = lr is None and len(self.setting.rates) > 1
+        then = self.at_rate(self.setting.rates[0] if open_search else lr)
+        left = [facts for place, facts in (found | then).items() if not read(place, facts)]
+        if open_search and all(facts["seed"] == 0 for facts in found.values()):
+            left.append(self._search_facts(self.setting.rates[0], 1))
+        return left
+
+    def count(self, read: Callable) -> int:
+        """The number of all trials, as far as it is known."""
+        known = self.trials(read).items()
+        return sum(read(*trial) is not None for trial in known) + len(self.left(read))
+
+    def remarks(self, read: Callable) -> list[str]:
+        """What to say of a search that has ended."""
+        accuracies = {}
+        for place, facts in self.search(read)[0].items():
+            accuracies[facts["lr"], facts["seed"]] = search.accuracy_of(read(place, facts))
+        return search.remarks(accuracies, self.guess) if accuracies else []
 
     def seconds(self, facts: dict) -> float:
         """How long a trial of these facts takes."""

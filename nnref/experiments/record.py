@@ -10,6 +10,7 @@ from pathlib import Path
 from nnref.errors import InputError
 from nnref.files import read_json, write_whole
 
+MEASURED = ("history", "test", "seconds", "diverged", "fingerprint", "shorter")  # no facts
 LONG = 30  # epochs; after these, a result keeps every 10th in full
 
 
@@ -55,6 +56,20 @@ def read(path: Path) -> dict:
     return record
 
 
+def unpack(result: dict, folder: Path):
+    """Write the finished trainings of a result into files of their own, where these are missing.
+
+    So that a study can go on from its result alone.
+    """
+    for trial in result["trials"]:
+        if "fingerprint" in trial:  # not of measurements without training
+            facts = {name: value for name, value in trial.items() if name not in MEASURED}
+            path = file_of(folder, facts)
+            if not path.is_file():
+                record = {name: value for name, value in trial.items() if name != "shorter"}
+                write_whole(path, json.dumps(record).encode())
+
+
 def line_about(record: dict) -> str:
     """One line on a trial that has just finished."""
     last = record["history"][-1]
@@ -71,11 +86,10 @@ def line_about(record: dict) -> str:
 
 def title(facts: dict) -> str:
     """The facts of a trial in words, those of a search for a learning rate marked as such."""
-    left_out = ("history", "test", "seconds", "diverged", "search", "fingerprint")
     words = [
         f"{name} {value}" if isinstance(value, int | float) else str(value)
         for name, value in facts.items()
-        if name not in left_out
+        if name not in (*MEASURED, "search")
     ]
     return ", ".join(["search", *words] if "search" in facts else words)
 

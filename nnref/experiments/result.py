@@ -15,39 +15,81 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from nnref.experiments import search
 from nnref.experiments.images import TITLES
 
 
+class Undecided:
+    """Neither true nor false: the numbers that were compared are closer than their error."""
+
+    def __bool__(self):
+        return False
+
+    def __repr__(self):
+        return "undecided"
+
+
+UNDECIDED = Undecided()
+
+
 def _compared(comparison):
-    """A comparison of floats that is None if a NaN is involved."""
-    return lambda a, b: None if math.isnan(a - b) else comparison(float(a), float(b))
+    """A comparison of numbers: None if a NaN is involved, UNDECIDED within their error."""
+
+    def compare(a, b):
+        difference = a - b
+        if math.isnan(difference):
+            return None
+        undecided = math.fabs(difference) < difference.error
+        return UNDECIDED if undecided else comparison(float(a), float(b))
+
+    return compare
 
 
-def _calculated(operation):
-    """An operation on floats whose result is a Number."""
-    return lambda a, b: Number(operation(float(a), float(b)))
+def _calculated(operation, share):
+    """An operation on numbers; share(a, b) is the part of each one's error in the result's."""
+
+    def calculate(a, b):
+        first, second = float(a), float(b)
+        of_a, of_b = share(first, second)
+        error = math.hypot(of_a * a.error, of_b * getattr(b, "error", 0.0))
+        return Number(operation(first, second), error)
+
+    return calculate
 
 
 class Number(float):
-    """A number that may not have been measured: NaN, whose comparisons are None, not False.
+    """A measured number with its standard error, 0 where it does not matter.
 
-    So a condition on it is neither true nor false. `not`, `and`, max and min would take None for
-    False: `every` and `largest` do not.
+    NaN if it was not measured: comparisons of it are None, not False, so that a condition on it is
+    neither true nor false. `not`, `and`, max and min would take None for False: `every` and
+    `largest` do not.
     """
+
+    error = 0.0
+
+    def __new__(cls, value, error=0.0):
+        number = super().__new__(cls, value)
+        number.error = error
+        return number
 
     __lt__, __le__ = _compared(operator.lt), _compared(operator.le)
     __gt__, __ge__ = _compared(operator.gt), _compared(operator.ge)
-    __add__ = __radd__ = _calculated(operator.add)
-    __mul__ = __rmul__ = _calculated(operator.mul)
-    __sub__, __rsub__ = _calculated(operator.sub), _calculated(lambda a, b: b - a)
-    __truediv__ = _calculated(lambda a, b: a / b if b else math.nan)
-    __rtruediv__ = _calculated(lambda a, b: b / a if a else math.nan)
+    __add__ = __radd__ = _calculated(operator.add, lambda a, b: (1, 1))
+    __mul__ = __rmul__ = _calculated(operator.mul, lambda a, b: (b, a))
+    __sub__ = _calculated(operator.sub, lambda a, b: (1, 1))
+    __rsub__ = _calculated(lambda a, b: b - a, lambda a, b: (1, 1))
+    __truediv__ = _calculated(
+        lambda a, b: a / b if b else math.nan, lambda a, b: (1 / b, a / b**2) if b else (0, 0)
+    )
+    __rtruediv__ = _calculated(
+        lambda a, b: b / a if a else math.nan, lambda a, b: (b / a**2, 1 / a) if a else (0, 0)
+    )
 
     def __abs__(self):
-        return Number(abs(float(self)))
+        return Number(abs(float(self)), self.error)
 
     def __neg__(self):
-        return Number(-float(self))
+        return Number(-float(self), self.error)
 
 
 NOT_MEASURED = Number("nan")
@@ -70,15 +112,27 @@ def all_measured(*numbers) -> bool:
     return not any(map(math.isnan, numbers))
 
 
-def every(conditions) -> bool | None:
+def every(conditions) -> bool | Undecided | None:
     """Do all conditions hold? None if one of them could not be measured."""
     conditions = list(conditions)
-    return None if None in conditions else all(conditions)
+    if None in conditions or False in conditions:
+        return None if None in conditions else False
+    return UNDECIDED if UNDECIDED in conditions else True
 
 
 def equal(a: list, b: list) -> bool | None:
     """Are two lists of measurements the same, to the last digit? None if one of them is empty."""
     return a == b if a and b else None
+
+
+def beyond_spread(better: list, worse: list) -> bool | None:
+    """Is the mean of `better` above that of `worse`, by more than the standard deviations of both?
+
+    None with fewer than two seeds of either.
+    """
+    if min(len(better), len(worse)) < 2:
+        return None
+    return mean(better) - mean(worse) > stdev(better) + stdev(worse)
 
 
 class Result:
@@ -91,8 +145,14 @@ class Result:
         self.record = record or {"tier": "small", "data": [], "trials": []}
 
     def trials(self, **facts) -> list[dict]:
-        """The trials, those of a search for a learning rate left out."""
-        return [t for t in self._all(facts) if "search" not in t]
+        """The trials, without those of a search for a learning rate and shorter ones."""
+        return [t for t in self._all(facts) if "search" not in t and "shorter" not in t]
+
+    def curve(self, **facts) -> dict[int, Number]:
+        """Epochs -> test accuracy in % of seed 0, the shorter trainings included."""
+        trials = [t for t in self._all(facts | {"seed": 0}) if "search" not in t]
+        found = {t["epochs"]: _accuracy([t]) for t in sorted(trials, key=lambda t: t["epochs"])}
+        return {epochs: accuracy for epochs, accuracy in found.items() if not math.isnan(accuracy)}
 
     def finished(self, **facts) -> list[dict]:
         """The trials that were tested: they did not diverge."""
@@ -113,8 +173,7 @@ class Result:
 
     def accuracies(self, **facts) -> list[float]:
         """Test accuracies in %, one for each seed; a trial that diverged counts as 0."""
-        tested = [t for t in self.trials(**facts) if t.get("test") or "diverged" in t]
-        return [0.0 if "diverged" in t else 100 * t["test"]["accuracy"] for t in tested]
+        return _accuracies(self.trials(**facts))
 
     def errors(self, **facts) -> list[float]:
         """Test errors in %, one for each seed."""
@@ -122,21 +181,60 @@ class Result:
 
     def mean(self, **facts) -> Number:
         """The mean test accuracy in %; NOT_MEASURED (NaN) if there is no such trial."""
-        return average(self.accuracies(**facts))
+        return _accuracy(self.trials(**facts))
 
     def measured(self, **facts) -> str:
-        """Accuracies in words, as `measured` gives them."""
-        return measured(self.accuracies(**facts))
+        """Accuracies in words, as `measured` gives them; those of one seed with their error."""
+        values, error = self.accuracies(**facts), self.mean(**facts).error
+        if len(values) == 1 and error:
+            return f"{values[0]:.1f} ± {error:.1f} (1)"
+        return measured(values)
 
     def cell(self, **facts) -> str:
-        """Accuracies for a table, with a star if the learning rate was `at_edge`, else a blank."""
-        return spread(self.accuracies(**facts)) + ("*" if self.at_edge(**facts) else " ")
+        """Accuracies for a table, with the `mark` of their learning rate or a blank."""
+        return spread(self.accuracies(**facts)) + (self.mark(**facts) or " ")
 
-    def at_edge(self, **facts) -> bool:
-        """Was the smallest or largest learning rate chosen? A better one may lie outside then."""
-        tried = [t["lr"] for t in self._all(facts) if "search" in t]
-        trials = self.trials(**facts)
-        return bool(trials) and len(tried) > 1 and trials[0]["lr"] in (min(tried), max(tried))
+    def mark(self, **facts) -> str:
+        """What is wrong with the choice of a learning rate: "*", "!" (see MARKS), or nothing."""
+        trials, tried = self.trials(**facts), {}
+        for trial in self._all(facts):
+            if "search" in trial:
+                tried[trial["lr"], trial.get("seed", 0)] = search.accuracy_of(trial)
+        if not trials or len(tried) < 2:
+            return ""
+        if search.at_chance(tried, self._guess(trials[0])):
+            return "!"
+        return "*" if search.at_edge(tried, trials[0]["lr"]) else ""
+
+    def _guess(self, trial) -> float:
+        """The accuracy of a guess at the images of a trial; 0 if they are not known."""
+        name, known = trial.get("data", ""), self.record.get("data", ())
+        return next((1 / d["classes"] for d in known if d["name"].startswith(name)), 0.0)
+
+
+MARKS = (
+    "*: the smallest or largest learning rate that was tried",
+    "!: no learning rate was above chance in the search",
+)
+FEW = 1000  # test images: a single seed, or so few images, leave an accuracy uncertain
+
+
+def _accuracies(trials) -> list[float]:
+    """Test accuracies in %, 0 for a trial that diverged."""
+    tested = [t for t in trials if t.get("test") or "diverged" in t]
+    return [0.0 if "diverged" in t else 100 * t["test"]["accuracy"] for t in tested]
+
+
+def _accuracy(trials) -> Number:
+    """The mean of test accuracies in %, with the binomial error of few images or one seed."""
+    values = _accuracies(trials)
+    images = [t["test"].get("images") for t in trials if t.get("test")]
+    if not values or None in images or not images:
+        return average(values)
+    uncertain = len(values) == 1 or min(images) <= FEW
+    share = min(max(mean(values) / 100, 0), 1)
+    error = 100 * math.sqrt(share * (1 - share) / min(images)) if uncertain else 0.0
+    return Number(mean(values), error)
 
 
 def spread(values) -> str:
@@ -177,7 +275,7 @@ class Table:
 
     foot = (
         "test accuracy in %, mean ± standard deviation over the seeds",
-        "*: with the smallest or largest learning rate that was tried",
+        *MARKS,
     )
 
     def __init__(self, wide: int, cell: int):
@@ -211,6 +309,8 @@ class Claim:
                   before the result is known; None in place of the truth: not measured
     guards        the same, against a trivial result (that BP learns at all, say): they must hold
                   for "reproduced", but do not make a "not" into a "partly"
+    scale         the same, of the setting: where they do not hold, it is too short or too small to
+                  test the claim, whatever the conditions say
     """
 
     name: str  # short; tests and texts refer to the claim by it
@@ -218,28 +318,48 @@ class Claim:
     published: str  # its number and where it is from, or "none in print"
     setting: str  # what we ran
     ours: str  # mean ± standard deviation, and over how many seeds
-    conditions: Iterable[tuple[str, bool | None]]
-    guards: Iterable[tuple[str, bool | None]] = ()
+    conditions: Iterable[tuple[str, bool | Undecided | None]]
+    guards: Iterable[tuple[str, bool | Undecided | None]] = ()
+    scale: Iterable[tuple[str, bool | Undecided | None]] = ()
 
     def __post_init__(self):
         self.conditions, self.guards = list(self.conditions), list(self.guards)
+        self.scale = list(self.scale)
 
     @property
     def verdict(self) -> str:
-        """reproduced (all conditions hold), partly, not; not run yet (some were not measured)."""
-        found = [holds for _, holds in self.conditions]
-        guarded = [holds for _, holds in self.guards]
-        if not found or None in found + guarded:
+        """One of VERDICTS."""
+        found, guarded, scale = (
+            [holds for _, holds in answers]
+            for answers in (self.conditions, self.guards, self.scale)
+        )
+        if not found or None in found + guarded + scale:
             return "not run yet"
+        if not all(scale):
+            return "not tested at this scale"
+        if UNDECIDED in found + guarded:
+            return "undecided"
         return "reproduced" if all(found + guarded) else "partly" if any(found) else "not"
 
 
-def claim(text: str, setting, ours: Callable, published="none in print", guards=None):
+VERDICTS = {
+    "reproduced": "all conditions hold",
+    "partly": "some do",
+    "not": "none does",
+    "not tested at this scale": "the setting is too short or too small to test the claim",
+    "undecided": "a condition is closer to its threshold than the error of the measurement",
+    "not run yet": "some of it was not measured",
+}
+
+
+def claim(
+    text: str, setting, ours: Callable, published="none in print", guards=None, scale=None
+):  # fmt: skip
     """Make a claim of a generator of its conditions, whose name becomes the claim's.
 
-    setting   what we ran, in words; or a function from the result to these words
-    ours      ours(result) -> what we measured, in words
-    guards    guards(result) -> the guards; None: there are none
+    setting          what we ran, in words; or a function from the result to these words
+    ours             ours(result) -> what we measured, in words
+    guards, scale    guards(result) -> the guards; None: there are none
 
     The generator becomes a function from a Result to the Claim.
     """
@@ -249,8 +369,10 @@ def claim(text: str, setting, ours: Callable, published="none in print", guards=
 
         def made(result: Result) -> Claim:
             run = setting(result) if callable(setting) else setting
-            guarded = guards(result) if guards else ()
-            return Claim(name, text, published, run, ours(result), conditions(result), guarded)
+            guarded, scaled = (of(result) if of else () for of in (guards, scale))
+            return Claim(
+                name, text, published, run, ours(result), conditions(result), guarded, scaled
+            )
 
         return made
 

@@ -1,6 +1,7 @@
 """Carry out an experiment: all trials of its plan, side by side, each kept in a file of its own.
 
-Finished trials are read back; interrupted ones continue from their checkpoints.
+Finished trials are read back, from their files or from an earlier result; interrupted ones continue
+from their checkpoints.
 
 OUT/trials/NAME.json    a finished trial: its facts, and the measurements after every epoch
 OUT/trials/NAME.npz     the checkpoint of a trial that is under way
@@ -16,13 +17,14 @@ from nnref.backend import versions
 from nnref.errors import InputError
 from nnref.experiments import record as records
 from nnref.experiments.images import Sources
-from nnref.experiments.plan import Planned
+from nnref.experiments.plan import SEARCH, SHORTER, WHOLE, Planned
 from nnref.experiments.work import Trial, compute, epoch_seconds, images_of
 from nnref.files import make_folder, read_json, write_whole
 from nnref.parallel import jobs
 from nnref.parallel.job import Job, reported_share
 from nnref.parallel.workers import Workers
 
+STAGES = {SEARCH: {}, SHORTER: {"shorter": True}, WHOLE: {}}  # what a result adds to a record
 TIMED = 8  # settings of a part that are timed, at most
 
 
@@ -38,12 +40,17 @@ class Study:
         self.name, self.tier, self.out, self.sources = name, tier, out, sources
         self.seeds, self.command, self.folder = seeds, command, out / "trials"
         self.data, self.missing, self.planned, self.records = [], [], [], {}
+        self.begun = set()  # places
         make_folder(self.folder)
         for left_over in self.folder.glob(".*.tmp"):  # of a process that was killed
             left_over.unlink()
         earlier = out / f"{name}.json"
-        if earlier.is_file() and (found := read_json(earlier).get("tier")) != tier:
-            raise InputError(f"{earlier}: holds tier {found}; --tier {tier} needs another --out")
+        if earlier.is_file():
+            result = read_json(earlier)
+            if (found := result.get("tier")) != tier:
+                message = f"holds tier {found}; --tier {tier} needs another --out"
+                raise InputError(f"{earlier}: {message}")
+            records.unpack(result, self.folder)
 
     @property
     def trials(self) -> list[dict]:
@@ -65,25 +72,26 @@ class Study:
                 continue
             self.data += [images.facts] if images else []
             count, seeds = len(images.train.labels) if images else 0, self.seeds or part.seeds
+            guess = 1 / images.facts["classes"] if images else 0.0
             for i, setting in enumerate(experiment.plan(part)):
                 if len(setting.rates) > 1 and not part.held_out:
                     raise InputError(
                         f"{self.name}: expected held-out images to choose a rate by, found none"
                     )
-                self.planned.append(Planned(part, (number, i), setting, count, seeds))
+                self.planned.append(Planned(part, (number, i), setting, count, seeds, guess))
 
     def left(self) -> list[tuple[Planned, list[dict]]]:
         """Every setting, with the facts of those of its trials that have no record yet."""
-        return [(planned, self._left(planned)) for planned in self.planned]
+        return [(planned, planned.left(self._on_disk)) for planned in self.planned]
 
-    def _left(self, planned) -> list[dict]:
-        searches = planned.searches()
-        left = [facts for facts in searches.values() if not self._file(facts).is_file()]
-        if left:  # the learning rate is not known yet
-            return [*left, *planned.trials(planned.setting.rates[0]).values()]
-        lr = planned.chosen(lambda place, facts: records.read(self._file(facts)))
-        trials = planned.trials(lr).values()
-        return [facts for facts in trials if not self._file(facts).is_file()]
+    def _on_disk(self, place, facts) -> dict | None:
+        """The record of a trial, from its file."""
+        path = self._file(facts)
+        return records.read(path) if path.is_file() else None
+
+    def _in_memory(self, place, facts) -> dict | None:
+        """The record of a trial, if it has been read or computed."""
+        return self.records.get(place)
 
     def _file(self, facts) -> Path:
         return records.file_of(self.folder, facts)
@@ -122,7 +130,7 @@ class Study:
     def _first(planned) -> dict:
         """The facts of one of its trials."""
         rates = planned.setting.rates
-        return next(iter(planned.trials(rates[0] if rates else None).values()))
+        return next(iter(planned.at_rate(rates[0] if rates else None).values()))
 
     def seconds_left(self) -> list[float]:
         """How long each of the trials takes that has no record yet."""
@@ -137,8 +145,8 @@ class Study:
         return sum(len(left) for _, left in self.left())
 
     def how_far(self) -> str:
-        """How many of the trials have a record."""
-        count = sum(p.count for p in self.planned)
+        """How many of the trials have a record; a search may yet ask for more of them."""
+        count = sum(planned.count(self._on_disk) for planned in self.planned)
         return f"{count - self.how_many_left()} of {count} trials finished"
 
     def how_long(self, pool: Workers) -> str:
@@ -151,25 +159,25 @@ class Study:
         """Carry out all trials; return the result. `shown`: with a progress bar."""
         if not self.planned:
             self.plan()
-        count = sum(planned.count for planned in self.planned)
-        bar = jobs.Bar(self.name, count, sum(self.seconds_left()) or 1, shown)
-        first = [job for planned in self.planned for job in self._first_jobs(planned)]
-        jobs.carry_out(first, pool, self._finished, bar)
+        self.expected = {planned.number: planned.count(self._on_disk) for planned in self.planned}
+        count, seconds = sum(self.expected.values()), sum(self.seconds_left()) or 1
+        self.bar = jobs.Bar(self.name, count, seconds, shown)
+        first = [job for planned in self.planned for job in self._next_jobs(planned)]
+        jobs.carry_out(first, pool, self._finished, self.bar)
         return self.write()
 
-    def _first_jobs(self, planned) -> list[Job]:
-        """The jobs of a setting that wait for nothing."""
-        searches = planned.searches()
-        return self._jobs(planned, searches or planned.trials(planned.chosen(None)))
-
-    def _jobs(self, planned, trials: dict) -> list[Job]:
+    def _next_jobs(self, planned) -> list[Job]:
+        """The jobs of a setting that wait for nothing and have not begun."""
+        trials = planned.trials(self._in_memory)
+        new = {place: facts for place, facts in trials.items() if place not in self.begun}
+        self.begun |= new.keys()
         return [
             Job(
                 records.title(facts), compute, (self._trial(planned, facts),),
                 self._report(facts), place,
                 0.0 if self._file(facts).is_file() else planned.seconds(facts),
             )
-            for place, facts in trials.items()
+            for place, facts in new.items()
         ]  # fmt: skip
 
     def _trial(self, planned, facts) -> Trial:
@@ -183,13 +191,15 @@ class Study:
             self.write()
             jobs.say(f"{self.name}: {records.line_about(record)}")
         (planned,) = (p for p in self.planned if p.number == job.place.setting)
-        searches = planned.searches().keys()
-        if job.place not in searches or not searches <= self.records.keys():
-            return []
-        lr = planned.chosen(lambda place, facts: self.records[place])
-        if all("diverged" in self.records[place] for place in searches):
-            jobs.say(f"{self.name}: {job.name}: every learning rate diverged; {lr} is taken")
-        return self._jobs(planned, planned.trials(lr))
+        more = planned.count(self._in_memory) - self.expected[planned.number]
+        if more > 0:  # a search goes on for longer than expected
+            self.expected[planned.number] += more
+            self.bar.expect(more, more * planned.seconds(record))
+        following = self._next_jobs(planned)
+        if following and job.place.stage == SEARCH and following[0].place.stage != SEARCH:
+            for remark in planned.remarks(self._in_memory):
+                jobs.say(f"{self.name}: {job.name}: {remark}")
+        return following
 
     def write(self) -> dict:
         """Write the result so far as OUT/NAME.json; return it."""
@@ -201,7 +211,10 @@ class Study:
             "command": self.command,
             "data": self.data,
             "wall_s": round(sum(trial["seconds"] for trial in self.trials)),
-            "trials": [records.brief(trial) for trial in self.trials],
+            "trials": [
+                records.brief(self.records[place] | STAGES[place.stage])
+                for place in sorted(self.records)
+            ],
         }
         content = records.as_lines(records.rounded(result))
         write_whole(self.out / f"{self.name}.json", content.encode())

@@ -96,6 +96,11 @@ class Bar:
         layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} passed, {remaining} left"
         self.bar = tqdm(total=seconds, disable=not shown, bar_format=layout)
 
+    def expect(self, count: int, seconds: float):
+        """Add jobs that were not expected at the start."""
+        self.count += count
+        self.bar.total += seconds
+
     def begin(self, job: Job):
         """Note how much of a job is done already; that is no work of this session."""
         self.before[job.report] = reported_share(job.report)

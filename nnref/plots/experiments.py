@@ -147,6 +147,43 @@ def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
     return figure
 
 
+def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
+    """Accuracy against the length of a whole training; as a share of BP's; and in a rerun.
+
+    accuracies, shares    name of a setting -> {epochs: accuracy in %, or share of BP's}
+    half                  {epochs: BP's accuracy with half of them / with all}
+    rerun                 name of a setting -> {steps within one training: share of BP's}
+    """
+    figure = Figure(figsize=(3 * WIDE, 4.6), layout="constrained")
+    accuracy, share, other = figure.subplots(1, 3)
+    for axes, lines in ((accuracy, accuracies), (share, shares), (other, rerun)):
+        for name, points in lines.items():
+            color, style = STYLES[name]
+            x, y = list(points), list(points.values())
+            axes.plot(x, y, style, color=color, marker="o", ms=4)
+        axes.set_xscale("log", base=2)
+        bare_axes(axes)
+    share.plot(list(half), list(half.values()), ":", color=COLORS["backprop"], marker="x")
+    lengths = sorted({epochs for points in accuracies.values() for epochs in points})
+    for axes in (accuracy, share):
+        axes.set_xticks(lengths, [str(n) for n in lengths])
+        axes.set_xlabel("epochs of a training, each with its own schedule")
+    steps = [500, 1000, 2000, 4000]
+    other.set_xticks(steps, [f"{n:,}" for n in steps])
+    other.set_xlabel("steps within one training")
+    accuracy.set(title="accuracy", ylabel="test accuracy (%)")
+    share.set(title="as a share of BP's", ylabel="test accuracy / that of BP", ylim=(0.3, 1.02))
+    other.set(title="the code of Xiao et al., rerun", ylim=(0.3, 1.02))
+    handles = [
+        Line2D([], [], color=STYLES[name][0], ls=STYLES[name][1], marker="o", ms=4, label=name)
+        for name in accuracies
+    ]
+    twice = "BP after half the epochs / BP after all"
+    handles.append(Line2D([], [], color=COLORS["backprop"], ls=":", marker="x", label=twice))
+    _below(figure, handles)
+    return figure
+
+
 def dots(groups: dict, label: str, marks: dict | None = None) -> Figure:
     """A panel for each group: for every row the values under every setting, side by side.
 

@@ -25,6 +25,8 @@ MODELS = {
     "lenet": models.lenet,
     "cifar-cnn": models.cifar_cnn,
     "locally-connected": models.locally_connected,
+    "lenet-biotorch": models.lenet_biotorch,
+    "resnet8": partial(models.resnet20, blocks=1, stem_stride=2),
     "resnet20": models.resnet20,
     "resnet18": models.resnet18,
     "resnet18-cifar": partial(models.resnet18, stem="cifar"),

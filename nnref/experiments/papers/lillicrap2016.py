@@ -174,7 +174,7 @@ def table(result: Result) -> str:
     lines.append(f"\n{'MNIST, 784-1000-10, test error':<34}{'':>13}{'learning rate':>15}")
     for rule in RULES:
         facts = {"task": "mnist", "rule": rule}
-        rate = f"{next(iter(result.values('lr', **facts)), '-')}{'*' * result.at_edge(**facts)}"
+        rate = f"{next(iter(result.values('lr', **facts)), '-')}{result.mark(**facts)}"
         lines.append(f"{rule:<34}{spread(result.errors(**facts)):>13}{rate:>15}")
     lines.append("mean ± standard deviation over the seeds; error in %, angles in °")
     return "\n".join([*lines, "*: the smallest or largest learning rate that was tried"])

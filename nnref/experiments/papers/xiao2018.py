@@ -1,21 +1,42 @@
 """Xiao, Chen, Liao & Poggio 2018: SS learns large tasks nearly as BP does, FA hardly does.
 
 Xiao et al.    ResNet-18 and AlexNet on ImageNet, 50 epochs (recalled) of SGD, momentum 0.9, weight
-               decay 1e-4, batch 256, 224 pixels, learning rate 0.1, divided by 10 every 10 epochs
-here           an MLP on MNIST, a ResNet on CIFAR-10, ResNet-18 and AlexNet on classes of
+               decay 1e-4, batch 256, 224 pixels, learning rate 0.1, divided by 10 every 10 epochs;
+               BP in the last layer unless they say otherwise
+here           an MLP on MNIST, small networks on CIFAR-10, ResNet-18 and AlexNet on classes of
                Tiny-ImageNet, scaled down, with smaller batches; every setting chooses its own
                learning rate, which falls along a cosine
+
+A training must be long enough to tell a rule that fails from one that is slow. The length of every
+part was chosen by BP alone, before another rule was trained: the shortest at which half of it costs
+BP at most 3 % of its accuracy (budget.flat). CIFAR-10 also has a budget curve: trainings of other
+lengths, each from the start.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 from nnref import models, plots
+from nnref.experiments import budget
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import Claim, Result, Table, as_text, average, every, listed, spread
+from nnref.experiments.result import (
+    MARKS,
+    NOT_MEASURED,
+    Claim,
+    Result,
+    Table,
+    as_text,
+    average,
+    beyond_spread,
+    every,
+    largest,
+    listed,
+    spread,
+)
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.optim import SGD, cosine, step_decay
 
@@ -26,8 +47,11 @@ PAPER = (
 )
 SETTINGS = "BP", "SS", "SS, BP last", "FA", "FA, BP last", "last layer only"  # the baseline
 ASYMMETRIC = SETTINGS[1:5]
+CURVE = "BP", "SS", "SS, BP last", "FA"  # of the budget curve
 MODELS = {  # name -> (title, function that builds it)
     "mlp": ("MLP", partial(models.mlp, [500, 300])),
+    "resnet8": ("ResNet-8", partial(models.resnet20, blocks=1, stem_stride=2)),
+    "lenet": ("LeNet", models.lenet_biotorch),
     "resnet20": ("ResNet-20", models.resnet20),
     "resnet18": ("ResNet-18", models.resnet18),
     "resnet18-cifar": ("ResNet-18", partial(models.resnet18, stem="cifar")),
@@ -42,6 +66,13 @@ class ModelsPart(Part):
     models: dict  # name of a model -> learning rates to choose from, for every setting by itself
     width: float = 1  # times the numbers of units and kernels
     schedule: Callable = cosine  # (learning rate, epochs) -> from epoch to learning rate
+    curve: tuple = ()  # the other lengths, in epochs, of a budget curve
+
+    def shorter(self, setting: str) -> tuple:
+        """The lengths of further trainings: of BP, half the length shows whether it is long."""
+        if self.curve and setting in CURVE:
+            return self.curve
+        return (self.epochs // 2,) if setting == "BP" and self.epochs > 1 else ()
 
 
 RESNET_AND_ALEXNET = {  # the models of Xiao et al.
@@ -59,17 +90,21 @@ SMOKE = [
     ),
     ModelsPart(data="digits", take=50, models={"alexnet": [0.02]}, width=0.04, batch_size=16),
 ]  # fmt: skip
+CIFAR10 = ModelsPart(
+    data="cifar10", models={"resnet8": [0.03, 0.1, 0.3]}, curve=(1, 2, 4, 8, 16, 32),
+    search_images=15_000, search_epochs=4, epochs=64, batch_size=100, seeds=3,
+)  # fmt: skip
+TINY = ModelsPart(
+    data="tiny-imagenet", models={"alexnet": RESNET_AND_ALEXNET["alexnet"]}, width=0.25,
+    search_images=10_000, search_epochs=3, epochs=32, batch_size=64, seeds=3,
+)  # fmt: skip
 SMALL = [
     MNIST,
-    ModelsPart(
-        data="cifar10", take=22_500, models={"resnet20": [0.02, 0.06, 0.2, 0.6]}, width=0.5,
-        search_images=5_000, search_epochs=2, epochs=6, batch_size=100,
-    ),
-    ModelsPart(
-        data="tiny-imagenet", classes=20, models=RESNET_AND_ALEXNET, width=0.25,
-        search_images=10_000, search_epochs=3, epochs=8, batch_size=64,
-    ),
-]  # fmt: skip
+    CIFAR10,
+    TINY,
+    replace(CIFAR10, models={"lenet": [0.01, 0.03, 0.1]}, curve=()),
+    replace(TINY, models={"resnet18": RESNET_AND_ALEXNET["resnet18"]}),
+]
 FULL = [
     replace(MNIST, epochs=20),
     ModelsPart(  # as published: the learning rate is divided by 10 every 10 epochs
@@ -89,7 +124,7 @@ def plan(part: ModelsPart):
     for model, rates in part.models.items():
         for setting in SETTINGS:
             facts = {"data": part.data, "model": model, "width": part.width, "setting": setting}
-            yield Setting(facts, rates)
+            yield Setting(facts, rates, part.shorter(setting))
 
 
 def parts(part: ModelsPart, facts: dict, images) -> Parts:
@@ -104,6 +139,14 @@ def parts(part: ModelsPart, facts: dict, images) -> Parts:
     return Parts(training, images.test, look=watch_layers)
 
 
+RERUN = {  # of Xiao et al.'s code on CIFAR-10, one seed: steps -> BP's test accuracy in %, shares
+    392: (51.6, 0.75, 0.89, 0.39), 588: (59.7, 0.80, 0.82, 0.33), 784: (68.1, 0.79, 0.87, 0.37),
+    980: (71.7, 0.75, 0.85, 0.44), 1176: (76.3, 0.82, 0.85, 0.43), 1372: (78.7, 0.81, 0.88, 0.35),
+    1568: (76.3, 0.92, 0.91, 0.44), 1764: (80.8, 0.90, 0.94, 0.41), 1960: (80.9, 0.93, 0.93, 0.39),
+    2156: (86.7, 0.94, 0.96, 0.55), 2940: (88.0, 0.95, 0.96, 0.56), 4900: (88.9, 0.95, 0.97, 0.57),
+}  # fmt: skip
+
+
 def tasks(result: Result) -> list[dict]:
     """Data and model of all that was trained to the end, easiest first."""
     pairs = dict.fromkeys((trial["data"], trial["model"]) for trial in result.trials())
@@ -111,9 +154,9 @@ def tasks(result: Result) -> list[dict]:
 
 
 def table(result: Result) -> str:
-    """Test accuracies under every setting, and the learning rate that each chose."""
+    """Test accuracies under every setting, the learning rate that each chose; the budget curve."""
     table = Table(22, 13)
-    table.foot = (Table.foot[0], "*: the smallest or largest learning rate that was tried")
+    table.foot = (Table.foot[0], *MARKS)
     for task in tasks(result):
         headline = "{data}, {model} of width {width}, {images} images, {epochs} epochs"
         table.lines.append(headline.format(**result.trials(**task)[0]))
@@ -122,17 +165,26 @@ def table(result: Result) -> str:
             facts = task | {"setting": setting}
             trials, top1 = result.trials(**facts), spread(result.accuracies(**facts))
             top5 = spread([100 * t["test"]["top5"] if "test" in t else 0.0 for t in trials])
-            rate, star = trials[0]["lr"] if trials else "-", "*" if result.at_edge(**facts) else ""
-            table.row(f"{setting:<17}{len(trials):>5}", [top1, top5, f"{rate:>15}{star}"])
+            rate = trials[0]["lr"] if trials else "-"
+            cells = [top1, top5, f"{rate:>15}{result.mark(**facts)}"]
+            table.row(f"{setting:<17}{len(trials):>5}", cells)
         data = next(d for d in result.record["data"] if d["name"].startswith(task["data"]))
         table.row("a guess", [f"{top / data['classes']:.1f}" for top in (100, 500)])
+        curves = {setting: result.curve(**task, setting=setting) for setting in CURVE}
+        lengths = list(curves["BP"])
+        if len(lengths) > 1:
+            table.row("seed 0, epochs", lengths)
+            for setting, curve in curves.items():
+                cells = [as_text(curve.get(n, NOT_MEASURED)) for n in lengths]
+                table.row(setting, cells)
     return table.text()
 
 
 def figures(result: Result) -> dict:
-    """Error curves, delta angles, the claim in one plot, weight angles."""
+    """Error curves, delta angles, the claim in one plot, weight angles, the budget curve."""
     draw = plots.experiments
-    errors, deltas, shares, weights = {}, {}, {"SS": [], "FA": [], "last layer only": []}, {}
+    errors, deltas, weights = {}, {}, {}
+    shares = {"SS": [], "SS, BP last": [], "FA": [], "last layer only": []}
     for task in tasks(result):
         title = title_of(**task)
         trials = {s: result.trials(**task, setting=s) for s in SETTINGS}
@@ -151,7 +203,18 @@ def figures(result: Result) -> dict:
         "deltas": draw.by_depth(deltas, "angle of delta and BP's (degrees)"),
         "claim": draw.relative(titles, shares, "test accuracy / that of BP"),
     }
-    return drawn | ({"weights": draw.weights_over_time(weights)} if weights else {})
+    if weights:
+        drawn["weights"] = draw.weights_over_time(weights)
+    curves = {setting: result.curve(**cifar(result), setting=setting) for setting in CURVE}
+    if len(curves["SS"]) > 1:
+        rerun = zip(CURVE[1:], range(1, 4), strict=True)
+        drawn["budget"] = draw.budgets(
+            curves,
+            {s: budget.shares(curves[s], curves["BP"]) for s in CURVE[1:]},
+            budget.half_budget(curves["BP"]),
+            {s: {steps: row[i] for steps, row in RERUN.items()} for s, i in rerun},
+        )
+    return drawn
 
 
 def title_of(data: str, model: str) -> str:
@@ -166,31 +229,41 @@ def _error_curve(trial):
 def shares_of_bp(result: Result, task: dict, setting: str) -> list[float]:
     """Accuracy as a share of BP's mean accuracy, for every seed."""
     bp = result.mean(**task, setting="BP")
-    return [a / bp for a in result.accuracies(**task, setting=setting)] if bp > 0 else []
+    return [float(a / bp) for a in result.accuracies(**task, setting=setting)] if bp > 0 else []
 
 
 DIGITS = {"data": "mnist", "model": "mlp"}
+LENET = {"data": "cifar10", "model": "lenet"}
 RESNET = {"data": "tiny-imagenet", "model": "resnet18"}
 ALEXNET = {"data": "tiny-imagenet", "model": "alexnet"}
-SHOWN = ("BP", "SS", "FA", "last layer only")
+FOUR = ("BP", "SS", "FA", "last layer only")
 
 
 def cifar(result):
-    """The task of CIFAR-10, with the published network where that was trained."""
+    """The residual network on CIFAR-10: the published one where that was trained."""
     published = result.trials(model="resnet18-cifar")
-    return {"data": "cifar10", "model": "resnet18-cifar" if published else "resnet20"}
+    return {"data": "cifar10", "model": "resnet18-cifar" if published else "resnet8"}
 
 
-def setting_of(result, task):
-    """Our setting, in words."""
+def setting_of(result, *tasks):
+    """Our settings, in words."""
     detail = ", width {width}, {images:,} images, {epochs} epochs"
-    trials = result.trials(**task)
-    return title_of(**task) + (detail.format(**trials[0]) if trials else "")
+    trials = [result.trials(**task) for task in tasks]
+    each = [
+        title_of(**task) + (detail.format(**found[0]) if found else "")
+        for task, found in zip(tasks, trials, strict=True)
+    ]
+    return "; ".join(each)
 
 
-def ours(result, task, settings=SHOWN):
+def ours(result, task, settings=FOUR):
     """Our accuracies under some settings, in words."""
     return ", ".join(f"{s} {result.measured(**task, setting=s)}" for s in settings) + " %"
+
+
+def share(result, task, setting):
+    """The mean accuracy as a share of BP's."""
+    return result.mean(**task, setting=setting) / result.mean(**task, setting="BP")
 
 
 def bp_learns(result, task):
@@ -199,17 +272,24 @@ def bp_learns(result, task):
     yield "BP at least 10 points above the last layer alone", bp >= last + 10
 
 
+def long_enough(result, *tasks):
+    """The condition on the length of every training."""
+    for task in tasks:
+        for words, holds in budget.flat(result, **task, setting="BP"):
+            yield f"{title_of(**task)}: {words}", holds
+
+
 def _listed(numbers, form):
     return ", ".join(as_text(number, form) for number in numbers)
 
 
 def _scales(result):
     three = DIGITS, cifar(result), RESNET
-    ss, fa = ([average(shares_of_bp(result, task, s)) for task in three] for s in ("SS", "FA"))
+    ss, fa = ([share(result, task, s) for task in three] for s in ("SS", "FA"))
     return Claim(
         name="scales", text="SS scales to large tasks, FA does not",
-        published="top-1 accuracy as a share of BP's, ResNet-18 on ImageNet: SS 0.97, FA 0.15 "
-        "(recalled)",
+        published="top-1 accuracy as a share of BP's, ResNet-18 on ImageNet: SS 0.93, FA 0.21 "
+        "(BioTorch's benchmark; Xiao et al.: 0.97, 0.15, recalled)",
         setting="MLP on MNIST, ResNet on CIFAR-10, ResNet-18 on Tiny-ImageNet",
         ours=f"share of BP's accuracy: SS {_listed(ss, '.2f')}; FA {_listed(fa, '.2f')}",
         conditions=[
@@ -217,6 +297,7 @@ def _scales(result):
             ("FA falls from task to task", every([fa[0] > fa[1], fa[1] > fa[2]])),
             ("FA at most 0.45 on Tiny-ImageNet", fa[2] <= 0.45),
         ],
+        scale=long_enough(result, *three),
     )  # fmt: skip
 
 
@@ -232,7 +313,7 @@ def _on_cifar(result):
             ("SS at most 6 points below BP", bp - ss <= 6),
             ("FA at least 20 points below BP", bp - fa >= 20),
         ],
-        guards=bp_learns(result, task),
+        guards=bp_learns(result, task), scale=long_enough(result, task),
     )  # fmt: skip
 
 
@@ -247,6 +328,7 @@ def _last_layer(result):
             ("SS moves by at most 2 points", abs(ss - ss_last) <= 2),
             ("FA gains at least 2 points", fa_last - fa >= 2),
         ],
+        scale=long_enough(result, task),
     )  # fmt: skip
 
 
@@ -256,13 +338,13 @@ def on_imagenet(result, task, errors):
     return Claim(
         name=f"ImageNet, {task['model']}",
         text=f"{MODELS[task['model']][0]} learns ImageNet under SS nearly as under BP",
-        published=f"top-1 error {errors} % (recalled)",
+        published=f"top-1 error {errors}",
         setting=setting_of(result, task), ours=f"top-1 accuracy {ours(result, task)}",
         conditions=[
             ("SS at least 0.85 of BP", ss >= 0.85 * bp),
             ("FA at most 0.45 of BP", fa <= 0.45 * bp),
         ],
-        guards=bp_learns(result, task),
+        guards=bp_learns(result, task), scale=long_enough(result, task),
     )  # fmt: skip
 
 
@@ -277,16 +359,101 @@ def _weights(result):
         setting=setting_of(result, ALEXNET),
         ours=f"change in degrees, bottom to top: {_listed(changes, '+.1f') if trials else '-'}",
         conditions=[
-            ("it falls in each of the last three", every(change < 0 for change in changes[-3:])),
-            ("it rises in each of the others", every(change > 0 for change in changes[:-3])),
+            ("it falls by 1 degree or more in each of the last three",
+             every(change <= -1 for change in changes[-3:])),
+            ("it rises by 1 degree or more in each of the others",
+             every(change >= 1 for change in changes[:-3])),
+        ],
+        scale=long_enough(result, ALEXNET),
+    )  # fmt: skip
+
+
+def headline(result, task, name, bounds, least):
+    """Our own expectation for one task: what SS keeps of BP's accuracy, and FA does not.
+
+    bounds    shares of BP's accuracy: SS with BP last, SS at least; FA at most
+    least     what BP must reach, in %, for the task to be one
+    """
+    last, ss, fa = (share(result, task, s) for s in ("SS, BP last", "SS", "FA"))
+    words = f"SS, BP last {as_text(last, '.3f')}, SS {as_text(ss, '.3f')}, FA {as_text(fa, '.3f')}"
+    return Claim(
+        name=name,
+        text=f"{title_of(**task)}: what each rule keeps of BP's accuracy, and their order",
+        published="none in print at this size", setting=setting_of(result, task),
+        ours=f"share of BP's accuracy: {words}; {ours(result, task, SETTINGS)}",
+        conditions=[
+            (f"SS with BP in the last layer at least {bounds[0]} of BP", last >= bounds[0]),
+            (f"SS at least {bounds[1]}", ss >= bounds[1]),
+            (f"FA at most {bounds[2]}", fa <= bounds[2]),
+            ("BP > SS, BP last > SS > FA, BP last > FA, each beyond the spread of its seeds",
+             every(_in_order(result, task))),
+        ],
+        guards=[(f"BP at least {least} %", result.mean(**task, setting="BP") >= least)],
+        scale=long_enough(result, task),
+    )  # fmt: skip
+
+
+def _in_order(result, task):
+    """Is every setting above the next one, beyond the spread of the seeds?"""
+    order = "BP", "SS, BP last", "SS", "FA, BP last", "FA"
+    accuracies = [result.accuracies(**task, setting=setting) for setting in order]
+    return [beyond_spread(better, worse) for better, worse in pairwise(accuracies)]
+
+
+def _biotorch(result):
+    bp, ss, fa = (result.mean(**LENET, setting=s) for s in ("BP", "SS", "FA"))
+    return Claim(
+        name="LeNet", text="A LeNet without BatchNorm learns CIFAR-10 under SS nearly as under BP",
+        published="test error BP 14.2, SS 16.2, FA 46.7 % (BioTorch's benchmark, 250 epochs)",
+        setting=setting_of(result, LENET), ours=ours(result, LENET),
+        conditions=[
+            ("SS at least 0.95 of BP", ss >= 0.95 * bp),
+            ("FA at most 0.75 of BP", fa <= 0.75 * bp),
+        ],
+        guards=bp_learns(result, LENET),
+        scale=[
+            *long_enough(result, LENET),
+            ("BP's error at most 1.5 times the published one", 100 - bp <= 1.5 * 14.2),
         ],
     )  # fmt: skip
 
 
-# the numbers of the paper are of ImageNet, those of CIFAR-10 of a rerun of its code
+def _budget(result):
+    task = cifar(result)
+    bp, ss, last, fa = (result.curve(**task, setting=setting) for setting in CURVE)
+    shift, rising = budget.mean_shift(ss, bp), list(budget.shares(ss, bp).values())
+    middle = len(rising) // 2
+    of_fa = largest(budget.shares(fa, bp).values())
+    return Claim(
+        name="budget",
+        text="SS learns more slowly than BP, so that it comes closer to BP with a longer training; "
+        "FA does not come close",
+        published="the same in a rerun of Xiao et al.'s code: SS has 0.75 to 0.82 of BP's accuracy "
+        "between steps 392 and 1,372, 0.94 and more from 2,156 on, FA at most 0.57",
+        setting=f"{title_of(**task)}, {_listed(bp, 'd')} epochs, each with its own schedule",
+        ours=f"SS takes {as_text(shift, '.2f')} times as many epochs (SS, BP last "
+        f"{as_text(budget.mean_shift(last, bp), '.2f')}); share of BP's accuracy: SS "
+        f"{_listed(rising, '.2f')}; FA at most {as_text(of_fa, '.2f')}",
+        conditions=[
+            ("SS takes 1.3 to 3 times as many epochs (geometric mean)",
+             every([shift >= 1.3, shift <= 3])),
+            ("SS has a larger share in the longer half of the budgets than in the shorter half",
+             average(rising[middle:]) > average(rising[:middle])),
+            ("FA below 0.8 at every budget", of_fa < 0.8),
+        ],
+    )  # fmt: skip
+
+
+# the numbers of the paper are of ImageNet, those of CIFAR-10 of a rerun of its code; the bounds of
+# `headline` and of `_budget` were written before the trainings that they judge
 claims = listed(
     _scales, _on_cifar, _last_layer,
-    partial(on_imagenet, task=RESNET, errors="BP 36.14, SS 37.91, FA 90.52"),
-    partial(on_imagenet, task=ALEXNET, errors="BP 49.15, SS 47.57, FA 88.08"),
-    _weights,
+    partial(on_imagenet, task=RESNET, errors="BP 30.39, SS 34.97, FA 85.25 % (BioTorch's "
+            "benchmark; Xiao et al.: 36.14, 37.91, 90.52, recalled)"),
+    partial(on_imagenet, task=ALEXNET, errors="BP 49.15, SS 47.57, FA 88.08 % (recalled)"),
+    _weights, _biotorch, _budget,
+    lambda result: headline(result, cifar(result), "share, CIFAR-10", (0.95, 0.93, 0.70), 75),
+    partial(headline, task=LENET, name="share, LeNet", bounds=(0.95, 0.93, 0.70), least=75),
+    partial(headline, task=ALEXNET, name="share, AlexNet", bounds=(0.90, 0.85, 0.55), least=30),
+    partial(headline, task=RESNET, name="share, ResNet-18", bounds=(0.90, 0.85, 0.55), least=30),
 )  # fmt: skip

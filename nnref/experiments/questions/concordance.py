@@ -222,8 +222,8 @@ def gaps(result):
 
 
 @claim(
-    "With the interneuron, p has the effect of 1 - p without it (another draw of the synapses that "
-    "agree)",
+    "A check, true by construction up to the draw of the synapses that agree: with the "
+    "interneuron, p has the effect of 1 - p without it",
     SETTING,
     gaps,
 )

@@ -1,0 +1,101 @@
+"""The choice of a learning rate, on held-out images, from short trainings.
+
+All rates of a grid are tried with seed 0. While the best of them lies at an edge, the grid grows
+there. The best rate and those that come close are tried with seed 1, and the one with the best mean
+of both is taken. A rate at which a seed collapses is refused.
+
+`found` is everywhere {(rate, seed): held-out accuracy, 0 to 1}, DIVERGED where training diverged.
+"""
+
+from collections.abc import Sequence
+from statistics import mean
+
+DIVERGED = -1.0  # below every accuracy
+GROWTHS = 6  # rates that are added to a grid, at most
+TIE = 0.01  # accuracies this close may be in the other order with another seed
+COLLAPSE = 0.5  # a seed collapses if it has less than this share of the other one's accuracy
+CHANCE = 1.5  # at chance: less than this many times the accuracy of a guess
+
+
+def accuracy_of(record: dict) -> float:
+    """The held-out accuracy at the end of a trial, DIVERGED if it did."""
+    if "diverged" in record:
+        return DIVERGED
+    return record["history"][-1]["held_out_accuracy"]
+
+
+def wanted(rates: Sequence[float], found: dict) -> list[tuple[float, int]]:
+    """The (rate, seed) to try next, after the grid `rates`; none: the rate can be chosen."""
+    missing = [(lr, 0) for lr in rates if (lr, 0) not in found]
+    if missing:
+        return missing
+    if seconds := [(lr, 1) for lr in _candidates(found) if (lr, 1) not in found]:
+        return seconds
+    tried = sorted({lr for lr, _ in found})
+    room = len(tried) < len(rates) + GROWTHS
+    return [(_beyond(tried, chosen(found)), 0)] if room and at_edge(found, chosen(found)) else []
+
+
+def chosen(found: dict) -> float:
+    """The rate with the best mean accuracy, of those that are not refused."""
+    tried = [lr for lr in _candidates(found) if (lr, 1) in found]
+    if not tried:  # all diverged
+        return _best(found)
+    standing = [lr for lr in tried if not collapsed(found, lr)] or tried
+    return max(standing, key=lambda lr: mean([found[lr, 0], found[lr, 1]]))
+
+
+def remarks(found: dict, guess: float) -> list[str]:
+    """What a reader should know of a search that has ended."""
+    if at_chance(found, guess):
+        return [f"every learning rate is at chance; {chosen(found):g} is taken"]
+    tried = sorted(lr for lr, seed in found if seed == 1)
+    refused = [f"{lr:g} is refused: a seed collapses" for lr in tried if collapsed(found, lr)]
+    return refused + ["the best rate is at an edge"] * at_edge(found, chosen(found))
+
+
+def at_edge(found: dict, lr: float) -> bool:
+    """Is this the smallest or the largest rate that was tried? A better one may lie outside."""
+    tried = [rate for rate, _ in found]
+    return lr in (min(tried), max(tried))
+
+
+def at_chance(found: dict, guess: float) -> bool:
+    """Has no rate learned anything? `guess` is the accuracy of a guess."""
+    return max(found.values()) < CHANCE * guess
+
+
+def collapsed(found: dict, lr: float) -> bool:
+    """Has one of the two seeds of a rate diverged, or far less accuracy than the other?"""
+    low, high = sorted([found[lr, 0], found[lr, 1]])
+    return low < COLLAPSE * high
+
+
+def _best(found):
+    """The rate with the best accuracy of seed 0; of several, the one that came first."""
+    first = {lr: accuracy for (lr, seed), accuracy in found.items() if seed == 0}
+    return max(first, key=first.get)
+
+
+def _beyond(tried, best):
+    """The next rate outside of the sorted grid, on the side of the best one."""
+    near = tried[1] if best == tried[0] else tried[-2]
+    return float(f"{best * best / near:.2g}")
+
+
+def _candidates(found):
+    """The rates that may be chosen: the best, and those close to it.
+
+    If all of these collapse, then the best of the others, with those close to that, and so on.
+    """
+    first = {lr: accuracy for (lr, seed), accuracy in found.items() if seed == 0}
+    found_so_far = []
+    while first:
+        top = max(first.values())
+        group = [lr for lr in first if first[lr] >= max(top - TIE, 0.0)]
+        found_so_far += group
+        if not all((lr, 1) in found and collapsed(found, lr) for lr in group):
+            break
+        first = {lr: accuracy for lr, accuracy in first.items() if lr not in group}
+        first = {lr: accuracy for lr, accuracy in first.items() if accuracy != DIVERGED}
+    return found_so_far

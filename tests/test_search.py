@@ -1,0 +1,100 @@
+"""The choice of a learning rate: what is tried, in which order, and which rate is taken."""
+
+import math
+
+import pytest
+
+from nnref.experiments import search
+from nnref.experiments.search import DIVERGED, chosen, wanted
+
+GUESS = 0.1
+
+
+def carried_out(rates, accuracy_of) -> tuple[float, list]:
+    """(the chosen rate, all (rate, seed) in the order tried), given accuracy_of(rate, seed)."""
+    found = {}
+    while tries := wanted(rates, found):
+        assert not found.keys() & set(tries)  # nothing is tried twice
+        found |= {trial: accuracy_of(*trial) for trial in tries}
+    return chosen(found), list(found)
+
+
+def table(accuracies: dict):
+    """accuracy_of from {rate: accuracy, or (of seed 0, of seed 1)}; every other rate diverges."""
+
+    def accuracy_of(lr, seed):
+        value = accuracies.get(lr, DIVERGED)
+        return value[seed] if isinstance(value, tuple) else value
+
+    return accuracy_of
+
+
+def test_the_best_rate_inside_the_grid_is_tried_with_a_second_seed_and_taken():
+    lr, tried = carried_out([0.01, 0.1, 1.0], table({0.01: 0.3, 0.1: 0.6, 1.0: 0.4}))
+    assert lr == 0.1
+    assert tried == [(0.01, 0), (0.1, 0), (1.0, 0), (0.1, 1)]
+
+
+@pytest.mark.parametrize("factor", [1, -1])
+def test_while_the_best_is_at_an_edge_the_grid_grows_there(factor):
+    best = 10.0 ** (factor * 2)  # two rates beyond the grid of 0.1, 1, 10
+
+    def accuracy_of(lr, seed):
+        return 0.8 - 0.1 * abs(math.log10(lr / best))
+
+    lr, tried = carried_out([0.1, 1.0, 10.0], accuracy_of)
+    assert lr == pytest.approx(best)
+    outermost = max(tried)[0] if factor > 0 else min(tried)[0]
+    assert outermost == pytest.approx(best * 10.0**factor)  # one beyond the best, and no more
+
+
+def test_a_grid_does_not_grow_without_end():
+    lr, tried = carried_out([0.1, 0.2], lambda lr, seed: 1 - 0.5 / (1 + lr))
+    assert len({rate for rate, _ in tried}) == 2 + search.GROWTHS
+    assert lr == max(tried)[0] and search.at_edge(dict.fromkeys(tried, 0), lr)
+
+
+def test_a_near_tie_is_decided_by_the_mean_of_two_seeds():
+    accuracies = {0.01: 0.3, 0.1: (0.600, 0.50), 0.2: (0.595, 0.58), 0.4: 0.57, 1.0: 0.2}
+    lr, tried = carried_out([0.01, 0.1, 0.2, 0.4, 1.0], table(accuracies))
+    assert lr == 0.2
+    assert tried[5:] == [(0.1, 1), (0.2, 1)]  # 0.4 is too far from the best
+
+
+@pytest.mark.parametrize("second", [0.17, DIVERGED])
+def test_a_rate_at_which_a_seed_collapses_is_refused(second):
+    accuracies = {0.01: 0.6, 0.1: 0.7, 1.0: (0.87, second), 10.0: 0.1}
+    lr, tried = carried_out([0.01, 0.1, 1.0, 10.0], table(accuracies))
+    assert lr == 0.1
+    assert tried[4:] == [(1.0, 1), (0.1, 1)]
+
+
+def test_if_every_rate_collapses_the_best_mean_is_taken():
+    lr, _ = carried_out([0.1, 0.2, 0.4], table({0.1: (0.5, 0.1), 0.2: (0.6, 0.2), 0.4: (0.4, 0.1)}))
+    assert lr == 0.2
+
+
+@pytest.mark.parametrize("accuracy", [DIVERGED, 0.1, 0.149])
+def test_a_search_at_chance_says_so(accuracy):
+    lr, tried = carried_out([0.1, 0.2], lambda lr, seed: accuracy)
+    found = dict.fromkeys(tried, accuracy)
+    assert search.remarks(found, GUESS) == [f"every learning rate is at chance; {lr:g} is taken"]
+    assert search.remarks(dict.fromkeys(tried, 0.16), GUESS) != search.remarks(found, GUESS)
+
+
+def test_a_grid_of_which_every_rate_diverges_grows_downward():
+    lr, tried = carried_out([10.0, 100.0], table({1.0: 0.3, 0.1: 0.6, 0.01: 0.5}))
+    assert lr == 0.1 and min(tried)[0] == 0.01
+
+
+def test_a_reader_is_told_of_refused_rates_and_of_an_edge():
+    found = {(0.1, 0): 0.3, (0.2, 0): 0.5, (0.4, 0): 0.6, (0.4, 1): 0.1, (0.2, 1): 0.5}
+    assert search.remarks(found, GUESS) == ["0.4 is refused: a seed collapses"]
+    assert search.remarks({(0.1, 0): 0.3, (0.1, 1): 0.3}, GUESS) == ["the best rate is at an edge"]
+
+
+def test_a_rate_that_is_added_keeps_the_step_of_the_grid():
+    _, tried = carried_out([0.02, 0.1, 0.5], table({0.02: 0.2, 0.1: 0.3, 0.5: 0.6}))
+    assert tried[-1] == (2.5, 0)
+    _, tried = carried_out([0.003, 0.01, 0.03], table({0.003: 0.6, 0.01: 0.3, 0.03: 0.2}))
+    assert tried[-1] == (0.0009, 0)
