@@ -172,6 +172,25 @@ def test_weights_are_drawn_of_networks_with_convolutions():
     assert [list(line.get_ydata()) for line in kurtosis.lines] == [[3, 6], [4, 8]]
 
 
+def test_the_budget_curve_is_drawn_with_its_shares_and_those_of_the_rerun():
+    bp, ss = {1: 50.0, 2: 60.0, 4: 80.0}, {1: 40.0, 2: 45.0, 4: 72.0}
+    trials = [
+        trial(*CIFAR, name, accuracy, epochs=epochs, history=history(accuracy),
+              **({"shorter": True} if epochs < 4 else {}))
+        for name, curve in (("BP", bp), ("SS", ss))
+        for epochs, accuracy in curve.items()
+    ]  # fmt: skip
+    result = Result({"data": [{"name": "cifar10", "classes": 10}], "trials": trials})
+    accuracy, share, legend, rerun = xiao2018.figures(result)["budget"].axes
+    assert lines(accuracy, "SS")[0] == points([(1, 40), (2, 45), (4, 72)])
+    assert lines(share, "SS")[0] == points([(1, 0.8), (2, 0.75), (4, 0.9)])
+    assert lines(share, "BP")[0] == points([(2, 50 / 60), (4, 60 / 80)])  # with half the epochs
+    assert (392, 0.75) in lines(rerun, "SS")[0] and (4900, 0.57) in lines(rerun, "FA")[0]
+    assert [text.get_text() for text in legend.get_legend().get_texts()][:4] == list(xiao2018.CURVE)
+    assert all(axes.get_xscale() == "log" for axes in (accuracy, share, rerun))
+    assert "seed 0, epochs" in xiao2018.table(result)
+
+
 def test_nothing_is_drawn_of_nothing():
     assert xiao2018.figures(Result(None)) == {}
 

@@ -5,6 +5,7 @@ A file has three parts; how, where and in which order trials run is left to stud
 The plan    PAPER             one sentence: the paper and its claim, or the question
             TIERS             of smoke, small and full: a list of plan.Part
             plan(part)        yields a plan.Setting: the facts of a setting, its learning rates
+                              (search.py chooses among them)
 The maker   parts(part, facts, images) -> trial.Parts     model, optimizer, data, schedule
             measure(part, facts, images) -> record        of settings without a learning rate
 The reading table(result), figures(result), claims(result)    of a result.Result

@@ -154,8 +154,9 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
     half                  {epochs: BP's accuracy with half of them / with all}
     rerun                 name of a setting -> {steps within one training: share of BP's}
     """
-    figure = Figure(figsize=(3 * WIDE, 4.6), layout="constrained")
-    accuracy, share, other = figure.subplots(1, 3)
+    figure = Figure(figsize=(2 * WIDE + 0.4, 8), layout="constrained")
+    (accuracy, share), (empty, other) = figure.subplots(2, 2)
+    empty.set_axis_off()
     for axes, lines in ((accuracy, accuracies), (share, shares), (other, rerun)):
         for name, points in lines.items():
             color, style = STYLES[name]
@@ -172,15 +173,17 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
     other.set_xticks(steps, [f"{n:,}" for n in steps])
     other.set_xlabel("steps within one training")
     accuracy.set(title="accuracy", ylabel="test accuracy (%)")
-    share.set(title="as a share of BP's", ylabel="test accuracy / that of BP", ylim=(0.3, 1.02))
-    other.set(title="the code of Xiao et al., rerun", ylim=(0.3, 1.02))
+    share.set(title="as a share of BP's")
+    other.set(title="the same in a rerun of Xiao et al.'s code")
+    for axes in (share, other):
+        axes.set(ylabel="test accuracy / that of BP", ylim=(0.3, 1.02))
     handles = [
         Line2D([], [], color=STYLES[name][0], ls=STYLES[name][1], marker="o", ms=4, label=name)
         for name in accuracies
     ]
-    twice = "BP after half the epochs / BP after all"
-    handles.append(Line2D([], [], color=COLORS["backprop"], ls=":", marker="x", label=twice))
-    _below(figure, handles)
+    half_label = "BP after half the epochs,\nas a share of BP after all"
+    handles.append(Line2D([], [], color=COLORS["backprop"], ls=":", marker="x", label=half_label))
+    empty.legend(handles=handles, loc="center", frameon=False)
     return figure
 
 
