@@ -12,7 +12,7 @@ def result(curve: dict, rule="BP", seeds=1) -> Result:
     """Accuracies in % after trainings of some epochs; the longest has all seeds."""
     trials = [
         {"rule": rule, "epochs": epochs, "seed": seed, "test": {"accuracy": accuracy / 100}}
-        | ({} if epochs == max(curve) else {"shorter": True})
+        | ({} if epochs == max(curve) else {"curve": True})
         for epochs, accuracy in curve.items()
         for seed in range(seeds if epochs == max(curve) else 1)
     ]

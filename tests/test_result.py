@@ -162,12 +162,12 @@ def test_a_mark_tells_of_a_search_in_which_no_rate_learned():
         assert Result({"data": data, "trials": trials}).mark(rule="BP") == mark
 
 
-def test_shorter_trainings_are_points_of_a_curve_and_no_other_result():
+def test_trainings_of_other_lengths_are_points_of_a_curve_and_no_other_result():
     trials = [
         trial("BP", 0.8, seed=0, epochs=8),
         trial("BP", 0.7, seed=1, epochs=8),
-        trial("BP", 0.6, seed=0, epochs=4, shorter=True),
-        trial("BP", 0.3, seed=0, epochs=1, shorter=True),
+        trial("BP", 0.6, seed=0, epochs=4, curve=True),
+        trial("BP", 0.3, seed=0, epochs=1, curve=True),
         search("BP", 0.1),
     ]
     result = Result({"trials": trials})

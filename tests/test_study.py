@@ -140,13 +140,15 @@ def test_a_search_goes_on_while_the_best_rate_is_at_an_edge(study, carry_out, ca
     assert "at an edge" not in capsys.readouterr().out
 
 
-def test_shorter_trainings_of_seed_0_have_their_own_schedule_and_are_marked(study, carry_out):
+def test_trainings_of_other_lengths_have_their_own_schedule_and_are_marked(study, carry_out):
     part = Part(data="digits", epochs=4, seeds=2)
-    result = carry_out(part, [Setting({"rule": "BP"}, [0.05], shorter=(2, 1))])
-    found = [(t["epochs"], t["seed"], t.get("shorter")) for t in result["trials"]]
-    assert found == [(1, 0, True), (2, 0, True), (4, 0, None), (4, 1, None)]
+    result = carry_out(part, [Setting({"rule": "BP"}, [0.05], curve=(6, 2, 1))])
+    found = [(t["epochs"], t["seed"], t.get("curve")) for t in result["trials"]]
+    assert found == [
+        (1, 0, True), (2, 0, True), (4, 0, None), (4, 1, None), (6, 0, True),
+    ]  # fmt: skip
     assert all(trial["test"] for trial in result["trials"])
-    assert study.how_far() == "4 of 4 trials finished"
+    assert study.how_far() == "5 of 5 trials finished"
 
 
 def test_seed_0_may_train_for_longer_and_comes_last(study, carry_out):
@@ -280,7 +282,7 @@ def test_what_is_on_disk_tells_how_far_a_study_is(study, carry_out):
 
 def test_an_estimate_is_epochs_times_what_an_epoch_takes(study, carry_out, monkeypatch):
     part = Part(data="digits", search_images=32, search_epochs=3, epochs=2, long=5, seeds=2)
-    settings = [Setting({"rule": "BP"}, RATES), Setting({"rule": "SS"}, [0.05], shorter=[1])]
+    settings = [Setting({"rule": "BP"}, RATES), Setting({"rule": "SS"}, [0.05], curve=[1])]
     with np.errstate(all="ignore"):
         carry_out(part, settings)
     for path in study.folder.iterdir():

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from nnref.experiments.result import NOT_MEASURED, Number, Result
+from nnref.experiments.result import NOT_MEASURED, Number, Result, largest
 
 FLAT = 0.97  # of its accuracy BP must keep with half the budget
 
@@ -17,11 +17,10 @@ def flat(result: Result, **facts) -> Iterator:
     """A condition on the scale of a setting: BP must have learned most of what it can.
 
     Where it has not, a rule that learns more slowly falls behind for lack of time alone. `facts`
-    are those of BP's trainings, one of which is half as long as the longest.
+    are those of BP's trainings; seed 0 has one with half the epochs.
     """
-    curve = result.curve(**facts)
-    longest = max(curve, default=0)
-    half, whole = (curve.get(n, NOT_MEASURED) for n in (longest // 2, longest))
+    curve, epochs = result.curve(**facts), largest(result.values("epochs", **facts))
+    half, whole = (curve.get(n, NOT_MEASURED) for n in (epochs // 2, epochs))
     yield "half the epochs cost BP at most 3 % of its accuracy", half >= FLAT * whole
 
 

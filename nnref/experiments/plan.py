@@ -36,14 +36,14 @@ class Setting(NamedTuple):
 
     facts: dict
     rates: Sequence = ()
-    shorter: Sequence = ()  # epochs of further trainings of seed 0, each with its own schedule
+    curve: Sequence = ()  # epochs of further trainings of seed 0, each with its own schedule
 
 
 class Place(NamedTuple):
     """Where a trial stands in the result: of every part, stage by stage, then seed by seed."""
 
     part: int
-    stage: int  # SEARCH, SHORTER or WHOLE
+    stage: int
     first: int  # of a search: its setting; of another trial: its number among those of its setting
     second: int  # of a search: its number among those of its setting; of another trial: its setting
 
@@ -52,8 +52,13 @@ class Place(NamedTuple):
         """(number of the part, number of the setting in it)."""
         return self.part, self.first if self.stage == SEARCH else self.second
 
+    @property
+    def mark(self) -> dict:
+        """What a result adds to the record."""
+        return {"curve": True} if self.stage in (SHORTER, LONGER) else {}
 
-SEARCH, SHORTER, WHOLE = range(3)  # stages
+
+SEARCH, SHORTER, WHOLE, LONGER = range(4)  # stages: a search; a point of a budget curve; a trial
 
 
 @dataclass
@@ -103,13 +108,18 @@ class Planned:
         return self.setting.facts | few | {"seed": seed, "search": True, "lr": lr}
 
     def at_rate(self, lr: float | None) -> dict:
-        """{Place: facts} of the shorter trainings, and of those of all seeds, the longest last."""
+        """{Place: facts} of the trainings of all seeds and those of other lengths."""
         part, number = self.number
-        shorter = [(0, epochs) for epochs in self.setting.shorter]
+        curve, least = sorted(self.setting.curve), self.part.epochs
         whole = [(seed, self.part.epochs_of(seed)) for seed in range(self.seeds)]
+        stages = {
+            SHORTER: [(0, epochs) for epochs in curve if epochs < least],
+            WHOLE: sorted(whole, key=lambda trial: trial[1]),
+            LONGER: [(0, epochs) for epochs in curve if epochs > least],
+        }
         found = {}
-        for stage, trials in (SHORTER, shorter), (WHOLE, whole):
-            for i, (seed, epochs) in enumerate(sorted(trials, key=lambda trial: trial[1])):
+        for stage, trials in stages.items():
+            for i, (seed, epochs) in enumerate(trials):
                 facts = self.setting.facts | {"seed": seed}
                 if lr is not None:
                     facts |= {"images": self.images, "epochs": epochs, "lr": lr}

@@ -10,7 +10,7 @@ from pathlib import Path
 from nnref.errors import InputError
 from nnref.files import read_json, write_whole
 
-MEASURED = ("history", "test", "seconds", "diverged", "fingerprint", "shorter")  # no facts
+MEASURED = ("history", "test", "seconds", "diverged", "fingerprint", "curve")  # no facts
 LONG = 30  # epochs; after these, a result keeps every 10th in full
 
 
@@ -66,7 +66,7 @@ def unpack(result: dict, folder: Path):
             facts = {name: value for name, value in trial.items() if name not in MEASURED}
             path = file_of(folder, facts)
             if not path.is_file():
-                record = {name: value for name, value in trial.items() if name != "shorter"}
+                record = {name: value for name, value in trial.items() if name != "curve"}
                 write_whole(path, json.dumps(record).encode())
 
 

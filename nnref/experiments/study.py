@@ -17,14 +17,13 @@ from nnref.backend import versions
 from nnref.errors import InputError
 from nnref.experiments import record as records
 from nnref.experiments.images import Sources
-from nnref.experiments.plan import SEARCH, SHORTER, WHOLE, Planned
+from nnref.experiments.plan import SEARCH, Planned
 from nnref.experiments.work import Trial, compute, epoch_seconds, images_of
 from nnref.files import make_folder, read_json, write_whole
 from nnref.parallel import jobs
 from nnref.parallel.job import Job, reported_share
 from nnref.parallel.workers import Workers
 
-STAGES = {SEARCH: {}, SHORTER: {"shorter": True}, WHOLE: {}}  # what a result adds to a record
 TIMED = 8  # settings of a part that are timed, at most
 
 
@@ -212,8 +211,7 @@ class Study:
             "data": self.data,
             "wall_s": round(sum(trial["seconds"] for trial in self.trials)),
             "trials": [
-                records.brief(self.records[place] | STAGES[place.stage])
-                for place in sorted(self.records)
+                records.brief(self.records[place] | place.mark) for place in sorted(self.records)
             ],
         }
         content = records.as_lines(records.rounded(result))

@@ -68,11 +68,10 @@ class ModelsPart(Part):
     schedule: Callable = cosine  # (learning rate, epochs) -> from epoch to learning rate
     curve: tuple = ()  # the other lengths, in epochs, of a budget curve
 
-    def shorter(self, setting: str) -> tuple:
-        """The lengths of further trainings: of BP, half the length shows whether it is long."""
-        if self.curve and setting in CURVE:
-            return self.curve
-        return (self.epochs // 2,) if setting == "BP" and self.epochs > 1 else ()
+    def lengths(self, setting: str) -> set:
+        """The lengths of further trainings; that of BP with half the epochs is for budget.flat."""
+        curve = self.curve if setting in CURVE else ()
+        return {*curve, self.epochs // 2} - {0} if setting == "BP" else set(curve)
 
 
 RESNET_AND_ALEXNET = {  # the models of Xiao et al.
@@ -91,8 +90,8 @@ SMOKE = [
     ModelsPart(data="digits", take=50, models={"alexnet": [0.02]}, width=0.04, batch_size=16),
 ]  # fmt: skip
 CIFAR10 = ModelsPart(
-    data="cifar10", models={"resnet8": [0.03, 0.1, 0.3]}, curve=(1, 2, 4, 8, 16, 32),
-    search_images=15_000, search_epochs=4, epochs=64, batch_size=100, seeds=3,
+    data="cifar10", models={"resnet8": [0.03, 0.1, 0.3]}, curve=(1, 2, 4, 8, 16, 32, 64),
+    search_images=15_000, search_epochs=4, epochs=40, batch_size=100, seeds=3,
 )  # fmt: skip
 TINY = ModelsPart(
     data="tiny-imagenet", models={"alexnet": RESNET_AND_ALEXNET["alexnet"]}, width=0.25,
@@ -124,7 +123,7 @@ def plan(part: ModelsPart):
     for model, rates in part.models.items():
         for setting in SETTINGS:
             facts = {"data": part.data, "model": model, "width": part.width, "setting": setting}
-            yield Setting(facts, rates, part.shorter(setting))
+            yield Setting(facts, rates, sorted(part.lengths(setting)))
 
 
 def parts(part: ModelsPart, facts: dict, images) -> Parts:
