@@ -165,7 +165,8 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
         axes.set_xscale("log", base=2)
         bare_axes(axes)
     share.plot(list(half), list(half.values()), ":", color=COLORS["backprop"], marker="x")
-    lengths = sorted({epochs for points in accuracies.values() for epochs in points})
+    longest = max(epochs for points in accuracies.values() for epochs in points)
+    lengths = [2**n for n in range(longest.bit_length())]
     for axes in (accuracy, share):
         axes.set_xticks(lengths, [str(n) for n in lengths])
         axes.set_xlabel("epochs of a training, each with its own schedule")
