@@ -33,7 +33,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "data data.imageset data.transforms data.notices",
     "data.files data.files.fetch data.files.stores",
     "data.files.decode data.files.idx data.files.lists data.files.manifest data.cifar10",
-    "data.files.cache data.mnist",
+    "data.files.cache data.files.layout data.mnist",
     "data.files.cut_mnist_subset data.imagefolder data.catalog",
     "train parallel parallel.job parallel.cost",
     "parallel.workers",
