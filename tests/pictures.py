@@ -40,10 +40,13 @@ def class_folders(classes=("cat", "dog"), train=3, val=2, images=""):
 
 
 def write_folder(path: Path, tree):
-    """Write these files into a folder."""
+    """Write these files, and folders if a name ends with a slash, into a folder."""
     for name, content in content_of(tree).items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
+        if name.endswith("/"):
+            (path / name).mkdir()
+        else:
+            (path / name).write_bytes(content)
     return path
 
 
@@ -61,6 +64,8 @@ def tar_bytes(tree, mode="w"):
     with tarfile.open(fileobj=content, mode=mode) as archive:
         for name, value in content_of(tree).items():
             member = tarfile.TarInfo(name)
+            if name.endswith(("/", "\\")):
+                member.type = tarfile.DIRTYPE
             member.size = len(value)
             archive.addfile(member, io.BytesIO(value))
     return content.getvalue()

@@ -1,16 +1,22 @@
 """The cache of decoded images: equal to decoding, keyed by content, whole or not there."""
 
 import os
+import re
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pictures import class_folders, picture, write_folder
 
-from nnref.data.files import cache, decode
+from nnref.data.files import cache, decode, fetch
 from nnref.data.files.decode import ImageFiles
 from nnref.data.files.stores import open_store
+from nnref.data.notices import Notice
 from nnref.errors import InputError
+
+CACHE_FOLDER = cache.cache_folder  # before a fixture hides it
 
 
 @pytest.fixture
@@ -85,14 +91,16 @@ def test_a_cache_that_is_there_serves_although_the_disk_is_full(folder, monkeypa
     assert cache.decoded(files) is not files
     (folder / "train/cat/0.png").write_bytes(picture(size=(9, 7), seed=99))
     files = files_of(folder)
-    assert cache.decoded(files) is files  # a new one would not fit
+    with pytest.warns(Notice, match="No space left on device"):
+        assert cache.decoded(files) is files  # a new one would not fit
 
 
 def test_skipping_holds_for_files_that_cannot_be_read(folder, monkeypatch):
     monkeypatch.setattr(decode, "MOST_BAD", 0.2)
     files = files_of(folder, on_bad="skip")
     (folder / "train/dog/1.png").unlink()
-    images = cache.decoded(files)
+    with pytest.warns(Notice, match=r"dog/1.png: cannot be read: .*; skipped"):
+        images = cache.decoded(files)
     assert [i for i in range(6) if images[i] is None] == [4]
     assert "cannot be read" in images.bad["train/dog/1.png"]
 
@@ -120,21 +128,82 @@ def test_an_interrupted_run_leaves_no_cache_and_the_next_one_makes_it(folder, mo
     np.testing.assert_array_equal(images[5], files_of(folder)[5])
 
 
-@pytest.mark.parametrize("damage", ["cut-pixels", "cut-shapes", "no-shapes", "empty"])
-def test_a_damaged_cache_is_made_anew(damage, folder):
+def pixels_of(images):
+    return [None if image is None else np.array(image) for image in images]
+
+
+def assert_same_images(images, files):
+    for ours, theirs in zip(pixels_of(images), pixels_of(files), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def with_shapes(change):
+    """A damage that changes the heights and widths."""
+    return lambda place: np.save(place / "shapes.npy", change(np.load(place / "shapes.npy")))
+
+
+def merged(shapes):
+    """The second image's pixels are the first one's, and it is taken for a damaged file."""
+    return np.array([[1, shapes[:2].prod(axis=1).sum()], [0, 0], *shapes[2:]])
+
+
+DAMAGES = {
+    "cut pixels": lambda place: os.truncate(place / "pixels.rgb", 100),
+    "no pixels": lambda place: (place / "pixels.rgb").unlink(),
+    "empty pixels": lambda place: (place / "pixels.rgb").write_bytes(b""),
+    "cut shapes": lambda place: os.truncate(place / "shapes.npy", 10),
+    "no shapes": lambda place: (place / "shapes.npy").unlink(),
+    "empty shapes": lambda place: (place / "shapes.npy").write_bytes(b""),
+    "a pickle": lambda place: np.save(place / "shapes.npy", np.array([{}]), allow_pickle=True),
+    "a zip": lambda place: np.savez((place / "shapes.npy").open("wb"), a=1),
+    "no sums": lambda place: (place / "sums.txt").unlink(),
+    "endless sums": lambda place: os.truncate(place / "sums.txt", 2**40),
+    "negative": with_shapes(lambda shapes: -shapes),
+    "floats": with_shapes(lambda shapes: shapes * 1.0),
+    "none": with_shapes(lambda shapes: shapes[:0]),
+    "fewer": with_shapes(lambda shapes: shapes[:-1]),
+    "of one number": with_shapes(lambda shapes: shapes.sum()),
+    "huge": with_shapes(lambda shapes: shapes + 2**40),
+    "exchanged": with_shapes(lambda shapes: shapes[::-1].copy()),
+    "swapped": with_shapes(lambda shapes: shapes[:, ::-1].copy()),
+    "merged": with_shapes(merged),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_cache_never_gives_other_pixels_and_is_made_anew(damage, folder):
     cache.decoded(files_of(folder))
     place = cache.cache_folder() / caches()[0]
-    if damage == "cut-pixels":
-        os.truncate(place / "pixels.rgb", 100)
-    elif damage == "cut-shapes":
-        os.truncate(place / "shapes.npy", 10)
-    elif damage == "no-shapes":
-        (place / "shapes.npy").unlink()
-    else:
-        for name in ("shapes.npy", "pixels.rgb"):
-            (place / name).write_bytes(b"")
+    damage(place)
     files = files_of(folder)
-    np.testing.assert_array_equal(cache.decoded(files)[3], files[3])
+    with pytest.warns(Notice, match=f"{place}: this cache of .* is damaged") as said:
+        assert_same_images(cache.decoded(files), files)
+    assert all("\n" not in str(one.message) for one in said)
+    assert_sound_again(folder)
+
+
+def assert_sound_again(folder):
+    """At the next start the cache is whole, made anew if need be, and nothing is said."""
+    files = files_of(folder)
+    with warnings.catch_warnings(action="error", category=Notice):
+        for _ in range(2):
+            images = cache.decoded(files)
+            assert_same_images(images, files)
+    assert isinstance(images, cache.DecodedImages)
+
+
+def test_whichever_byte_is_changed_the_pixels_are_those_of_the_files(folder, rng):
+    files = files_of(folder)
+    cache.decoded(files)
+    place = cache.cache_folder() / caches()[0]
+    for name in ("pixels.rgb", "shapes.npy", "sums.txt"):
+        for position in rng.integers((place / name).stat().st_size, size=20):
+            content = bytearray((place / name).read_bytes())
+            content[position] ^= 1 << rng.integers(8)
+            (place / name).write_bytes(content)
+            with pytest.warns(Notice, match="its checksums differ"):
+                assert_same_images(cache.decoded(files), files)
+    assert_sound_again(folder)
 
 
 def test_leftovers_of_killed_runs_are_swept_away_after_a_day(folder):
@@ -166,18 +235,74 @@ def test_a_skipped_image_is_skipped_from_the_cache_and_still_counted(folder, mon
     (folder / "train/dog/1.png").write_bytes(b"no picture")
     for _ in range(2):
         files = files_of(folder, on_bad="skip")
-        images = cache.decoded(files)
+        with pytest.warns(Notice, match=r"dog/1.png: not a readable image: .*; skipped"):
+            images = cache.decoded(files)
         assert [i for i in range(6) if images[i] is None] == [4]
         assert list(images.bad) == ["train/dog/1.png"]
     with pytest.raises(InputError, match=r"train/dog/1.png: not a readable image"):
         cache.decoded(files_of(folder))  # stop, although the cache is there
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(folder, monkeypatch):
+def a_file_in_its_place(monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "file")
+
+
+def no_such_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "cache_folder", lambda: Path("/dev/null/cache"))
+
+
+def a_disk_that_fills_up(monkeypatch, tmp_path):
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="the cache cannot be written: No space left on device"):
-        cache.decoded(files_of(folder))
-    assert caches() == []
+
+
+def a_full_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+
+
+def no_home(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "cache_folder", CACHE_FOLDER)
+    monkeypatch.setattr(fetch.pooch, "os_cache", homeless)
+
+
+def homeless(name):
+    raise RuntimeError("could not determine the home directory")
+
+
+def a_file_in_the_caches_place(monkeypatch, tmp_path):
+    key = cache._key(files_of(tmp_path / "set"))
+    cache.cache_folder().mkdir(parents=True)
+    (cache.cache_folder() / key).write_bytes(b"")
+
+
+def last_of(said):
+    """The text of the last notice."""
+    return str(said[-1].message)
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason"),
+    [
+        (a_file_in_its_place, "file cannot be written to: "),
+        (no_such_disk, "/dev/null/cache cannot be written to: Not a directory"),
+        (a_disk_that_fills_up, "cannot be written to: No space left on device"),
+        (a_full_disk, "cannot be written to: No space left on device"),
+        (no_home, "this user has no home folder: set HOME or XDG_CACHE_HOME"),
+        (a_file_in_the_caches_place, "cannot be written to: "),
+    ],
+    ids=lambda value: getattr(value, "__name__", "reason"),
+)
+def test_a_cache_that_cannot_be_written_is_done_without(
+    obstacle, reason, folder, tmp_path, monkeypatch
+):
+    obstacle(monkeypatch, tmp_path)
+    files = files_of(folder)
+    with pytest.warns(Notice) as said:
+        assert cache.decoded(files) is files
+    assert re.search("again in every epoch, as there can be no cache: .*" + reason, last_of(said))
+    assert files[5].shape == (7, 11, 3)
+    if obstacle is a_disk_that_fills_up:
+        assert caches() == []  # nothing half-written

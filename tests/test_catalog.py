@@ -78,6 +78,18 @@ def test_the_list_says_what_is_here_and_what_is_not(shop):
     assert "none yet" in text  # no images decoded
 
 
+def test_the_list_goes_on_past_what_cannot_be_measured(shop, tmp_path):
+    catalog.fetch_by_name("pets")
+    (catalog.data_folder("pets") / "link").symlink_to(tmp_path / "nowhere")
+    assert "here: " + str(catalog.data_folder("pets")) in catalog.describe()
+
+
+def test_the_data_folder_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of/me")
+    monkeypatch.setenv("NNREF_DATA", "~/data")
+    assert str(catalog.data_folder("pets")) == "/home/of/me/data/pets"
+
+
 def test_verify_holds_fetched_files_to_their_published_hash(shop):
     catalog.fetch_by_name("pets")
     folder = catalog.data_folder("pets")

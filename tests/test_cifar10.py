@@ -109,9 +109,33 @@ def test_files_of_another_size_or_balance_are_refused(folder, records):
         cifar10.load(folder)
 
 
-def test_an_empty_folder_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"cifar-10-binary.tar.gz: cannot be read: No such file"):
+def test_an_empty_folder_is_one_line_that_says_what_is_expected(tmp_path):
+    with pytest.raises(InputError) as caught:
         cifar10.load(tmp_path)
+    expected = f"{tmp_path}: expected CIFAR-10's binary version, cifar-10-binary.tar.gz (from https"
+    assert str(caught.value).startswith(expected)
+    assert str(caught.value).endswith("or its .bin files, found neither")
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar-10-python.tar.gz", "cifar-10-batches-py/data_batch_1", "data_batch_1"]
+)
+def test_the_python_version_is_called_by_its_name(name, tmp_path):
+    """Other libraries download it."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"(dp1")
+    with pytest.raises(InputError, match=r"found the Python version, a pickle, which nnref never"):
+        cifar10.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar-10-binary.tar.gz", "data_batch_3.bin"])
+def test_no_file_is_read_without_bound(name, folder, monkeypatch):
+    if "tar" in name:
+        (folder / "test_batch.bin").unlink()
+    with (folder / name).open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(InputError, match=f"{name}: expected at most 268,435,456 bytes, found 1,"):
+        cifar10.load(folder)
 
 
 def test_a_label_above_nine_is_refused(folder, records):

@@ -114,8 +114,11 @@ def test_images_of_several_shapes_need_a_transform():
         def __getitem__(self, i):
             return np.zeros((2 + i % 2, 2, 3), np.uint8)
 
-    with pytest.raises(InputError, match=r"^batches: expected images of the same shape, found"):
+    with pytest.raises(
+        InputError, match=r"^batches: expected images of the same shape, found"
+    ) as e:
         gather(ImageSet(Ragged(4), np.arange(4)))
+    assert "--size 64" in str(e.value) and "size=64" in str(e.value)  # for both kinds of users
 
 
 def test_reading_ahead_is_bounded_and_stops_with_its_reader():

@@ -1,5 +1,6 @@
 """Manifests: what has changed since the hashes were written."""
 
+import os
 import shutil
 import subprocess
 
@@ -56,6 +57,34 @@ def test_sha256sum_reads_it_too(folder):
     assert subprocess.run(command, cwd=folder).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "rewritten",
+    [
+        lambda text: text.replace(b"  ", b" *"),  # sha256sum --binary
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text[:-1],
+    ],
+    ids=["binary", "line-ends", "byte-order-mark", "no-last-end"],
+)
+def test_manifests_are_read_as_other_tools_write_them(rewritten, folder):
+    manifest.verify(folder)
+    path = folder / "SHA256SUMS"
+    path.write_bytes(rewritten(path.read_bytes()))
+    assert manifest.verify(folder) == (10, [])
+
+
+def test_neither_a_manifest_nor_a_file_is_waited_for_or_read_without_bound(folder, monkeypatch):
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(InputError, match="pipe: expected a file, found a folder, a pipe or a dev"):
+        manifest.verify(folder)
+    (folder / "pipe").unlink()
+    manifest.verify(folder)
+    monkeypatch.setattr(manifest, "LARGEST", 100)
+    with pytest.raises(InputError, match="SHA256SUMS: expected at most 100 bytes, found"):
+        manifest.verify(folder)
+
+
 def test_links_are_followed_as_they_are_in_loading(folder, tmp_path):
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/train").symlink_to(folder / "train")
@@ -79,6 +108,6 @@ def test_names_of_more_than_one_line_and_empty_folders_are_refused(tmp_path):
 def test_nothing_there_or_a_manifest_that_is_none(folder, tmp_path):
     with pytest.raises(InputError, match="gone: expected a file or a folder, found nothing"):
         manifest.verify(tmp_path / "gone")
-    (folder / "SHA256SUMS").write_text("what is this\n")
+    (folder / "SHA256SUMS").write_text("what is  this\n")
     with pytest.raises(InputError, match="SHA256SUMS: not a manifest"):
         manifest.verify(folder)

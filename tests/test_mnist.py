@@ -181,6 +181,23 @@ def test_a_missing_file_is_one_line_that_names_folder_and_file(folder):
     assert str(caught.value) == expected
 
 
+def test_copies_with_a_dot_in_their_names_are_read(folder):
+    expected = mnist.load(folder)
+    for name in NAMES:
+        content = gzip.decompress((folder / f"{name}.gz").read_bytes())
+        (folder / f"{name}.gz").unlink()
+        (folder / name.replace("-idx", ".idx")).write_bytes(content)
+    for part, other in zip(mnist.load(folder), expected, strict=True):
+        np.testing.assert_array_equal(part.images, other.images)
+
+
+def test_a_file_that_unpacks_without_end_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(idx, "LARGEST_FILE", 20_000)
+    (folder / f"{NAMES[0]}.gz").write_bytes(gzip.compress(bytes(20_001)))
+    with pytest.raises(InputError, match=f"{NAMES[0]}.gz: expected at most 20,000 bytes in it"):
+        mnist.load(folder)
+
+
 def test_a_damaged_shipped_file_is_noticed(tmp_path, monkeypatch):
     for path in mnist.SUBSET_FOLDER.glob("*.gz"):
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from oracles import assert_same
 from pictures import class_folders, picture, write_folder
+from PIL import Image
 
 from nnref.backend import xp
-from nnref.data.imageset import ImageSet, split
+from nnref.data import imagefolder
+from nnref.data.imageset import ImageSet, choose, split
 from nnref.errors import InputError
 from nnref.parallel import job
 from nnref.runs import checkpoint, compare, run
@@ -234,6 +236,61 @@ def test_other_settings_or_data_are_refused_by_name(halfway, monkeypatch):
     monkeypatch.setattr(run, "data_hash", lambda *_: "0" * 64)
     with pytest.raises(InputError, match=r"data of SHA-256 [0-9a-f]{64}, found other data"):
         run.resume(halfway, {})
+
+
+def change_one_pixel(path):
+    """Write the picture anew with another first pixel; its name and shape stay."""
+    with Image.open(path) as image:
+        pixels = np.array(image)
+    pixels[0, 0] ^= 255
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_run_does_not_go_on_with_other_pictures(part, pets, tmp_path, monkeypatch):
+    settings = Settings(data=pets, size=12, model="mlp", width=0.05, batch_size=4, epochs=2)
+    stopped_at(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        run.start(tmp_path / "a", settings)
+    change_one_pixel(tmp_path / "pets" / part / "dog" / "1.png")
+    with pytest.raises(InputError, match=r"data of SHA-256 [0-9a-f]{64}, found other data"):
+        run.resume(tmp_path / "a", {})
+
+
+def as_arrays(data):
+    return data._replace(images=np.stack([data.images[i] for i in range(len(data.labels))]))
+
+
+def a_few(data):
+    return choose(data, np.arange(0, len(data.labels), 2))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(
+    "held", [lambda data: data, as_arrays, a_few], ids=["all", "arrays", "few"]
+)
+def test_the_data_hash_covers_images_and_labels_however_they_are_held(
+    held, cached, pets, tmp_path, monkeypatch
+):
+    def found(change_labels=0):
+        train, test = imagefolder.load(tmp_path / "pets", cache=cached)
+        train = held(train)
+        return run.data_hash(train._replace(labels=train.labels + change_labels), held(test))
+
+    first = found()
+    assert found() == first
+    assert found(change_labels=1) != first
+    change_one_pixel(tmp_path / "pets/val/cat/0.png")
+    second = found()
+    change_one_pixel(tmp_path / "pets/train/cat/0.png")
+    assert len({first, second, found()}) == 3
+
+
+def test_the_data_hash_depends_on_which_images_were_chosen(pets, tmp_path):
+    train, _ = imagefolder.load(tmp_path / "pets", cache=False)
+    alike = train._replace(labels=0 * train.labels)
+    chosen = [[0, 1], [1, 0], [0, 2]]
+    assert len({run.data_hash(choose(alike, np.array(indices))) for indices in chosen}) == 3
 
 
 def test_a_changed_config_is_refused_by_name(halfway):

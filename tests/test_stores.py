@@ -10,6 +10,7 @@ import pytest
 from pictures import content_of, tar_bytes, write_folder, write_tar, write_zip
 
 from nnref.data.files import stores
+from nnref.data.notices import Notice
 from nnref.errors import InputError
 
 TREE = {"train/cat/1.png": 1, "train/dog/2.png": 2, "words.txt": b"cat\ta cat\n"}
@@ -45,6 +46,109 @@ def test_threads_may_read_at_the_same_time(kind, tmp_path):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda name: f"./{name}",
+        lambda name: name.replace("/", "\\"),
+        lambda name: name.replace("/", "//"),
+        lambda name: f".\\{name}".replace("/", "\\"),
+        lambda name: name.replace("/", "/./"),
+    ],
+    ids=["dot", "backslash", "double", "dot-backslash", "inner-dot"],
+)
+def test_names_are_the_same_however_a_tool_spells_them(spelled, write, tmp_path):
+    tree = {spelled(name): content for name, content in content_of(TREE).items()}
+    tree |= {spelled("./"): b"", spelled("train/"): b"", spelled("train/owl/"): b""}
+    store = stores.open_store(write(tmp_path / "set", tree))
+    assert store.names == sorted(TREE)
+    assert {"train", "train/owl"} <= {*store.folders}
+    assert [store.read(name) for name in sorted(TREE)] == [
+        content_of(TREE)[n] for n in sorted(TREE)
+    ]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_folders_without_a_file_are_listed(kind, tmp_path):
+    write = {"folder": write_folder, "zip": write_zip, "tar": write_tar}[kind]
+    store = stores.open_store(write(tmp_path / "set", TREE | {"train/owl/": b"", "val/": b""}))
+    assert {"train/owl", "val"} <= {*store.folders}
+    assert store.names == sorted(TREE)
+
+
+def zip_with_raw_names(path, raw):
+    """A .zip whose names are these bytes, without the mark that says that they are UTF-8."""
+    stand_ins = {f"{i}".rjust(len(name), "x"): name for i, name in enumerate(raw)}
+    write_zip(path, dict.fromkeys(stand_ins, b"content"))
+    content = path.read_bytes()
+    for stand_in, name in stand_ins.items():
+        content = content.replace(stand_in.encode(), name)
+    path.write_bytes(content)
+    return path
+
+
+def test_names_in_utf_8_without_the_mark_are_read_as_they_are_meant(tmp_path, recwarn):
+    names = ["train/café/1.png", "train/狗/2.png"]
+    store = stores.open_store(zip_with_raw_names(tmp_path / "a.zip", [n.encode() for n in names]))
+    assert store.names == names
+    assert [store.read(name) for name in names] == [b"content"] * 2
+    assert not [warning for warning in recwarn if warning.category is Notice]
+
+
+def test_names_in_another_encoding_are_said_to_be_misread(tmp_path):
+    path = zip_with_raw_names(tmp_path / "a.zip", ["train/狗/1.png".encode("gbk")])
+    with pytest.warns(Notice, match=r"a.zip: its names are not in UTF-8, so some may be misread"):
+        store = stores.open_store(path)
+    assert store.read(store.names[0]) == b"content"
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_compressed_tars_are_read_bounded_and_noticed_if_cut(mode, tmp_path, monkeypatch):
+    path = write_tar(tmp_path / "set", TREE, mode)
+    store = stores.open_store(path)
+    assert [store.read(name) for name in store.names] == [content_of(TREE)[n] for n in sorted(TREE)]
+    monkeypatch.setattr(stores, "LARGEST_TGZ", 1000)
+    with pytest.raises(InputError, match=r"set: expected at most 1,000 bytes in it"):
+        stores.open_store(path)
+    monkeypatch.undo()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"set: cannot be read as a .tar archive"):
+        stores.open_store(path)
+
+
+@pytest.mark.parametrize("name", ["PK.png", "BZ/1.png", "BZ2.png"])
+def test_a_tar_whose_first_name_begins_as_another_archive_is_a_tar(name, tmp_path):
+    assert stores.open_store(write_tar(tmp_path / "set", {name: 1})).names == [name]
+
+
+def test_headers_of_a_tar_are_bounded(tmp_path, monkeypatch):
+    member = tarfile.TarInfo("train/cat/1.png")
+    member.pax_headers = {"comment": "x" * 3000}
+    with tarfile.open(tmp_path / "set.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+    assert stores.open_store(tmp_path / "set.tar").names == ["train/cat/1.png"]
+    monkeypatch.setattr(stores, "LARGEST_HEADER", 2000)
+    with pytest.raises(InputError, match=r"set.tar: expected headers of at most 2,000 bytes"):
+        stores.open_store(tmp_path / "set.tar")
+
+
+def test_what_is_no_file_is_listed_and_refused_when_it_is_read(tmp_path):
+    """A pipe would be waited for, a device may never end, a link may lead nowhere."""
+    folder = write_folder(tmp_path / "set", TREE)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    store = stores.open_store(folder)
+    assert {"pipe.png", "zero.png", "gone.png"} < {*store.names}
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(InputError, match=f"{name}: expected a file, found a folder, a pipe"):
+            store.read(name)
+    with pytest.raises(InputError, match=r"gone.png: cannot be read: No such file"):
+        store.read("gone.png")
+    assert store.size("gone.png") == 0
 
 
 def test_a_tar_of_tars_reads_as_folders(tmp_path):
@@ -122,19 +226,6 @@ def test_a_zip_that_unpacks_to_more_than_it_says_is_refused(tmp_path):
     path.write_bytes(content.replace((2**20).to_bytes(4, "little"), (10).to_bytes(4, "little")))
     with pytest.raises(InputError, match=r"train/cat/1.png: cannot be read"):
         stores.open_store(path).read("train/cat/1.png")
-
-
-def test_a_tgz_is_read_too_and_bounded(tmp_path, monkeypatch):
-    path = write_tar(tmp_path / "set.tgz", TREE, "w:gz")
-    store = stores.open_store(path)
-    assert [store.read(name) for name in store.names] == [content_of(TREE)[n] for n in sorted(TREE)]
-    monkeypatch.setattr(stores, "LARGEST_TGZ", 1000)
-    with pytest.raises(InputError, match=r"set.tgz: expected at most 1,000 bytes in it"):
-        stores.open_store(path)
-    monkeypatch.undo()
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"set.tgz: cannot be read as a .tar archive"):
-        stores.open_store(path)
 
 
 def test_a_damaged_header_does_not_pass_for_the_end(tmp_path):

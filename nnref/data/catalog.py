@@ -1,5 +1,6 @@
 """The data sets that nnref knows by name: `python -m nnref data list | fetch | verify`."""
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -167,5 +168,7 @@ def _size(folder) -> str:
     """The size of all files of a folder, in MB; empty if there are none or no folder."""
     total = 0
     for place, _, names in os.walk(folder):
-        total += sum(os.stat(os.path.join(place, name)).st_size for name in names)
+        for name in names:
+            with contextlib.suppress(OSError):  # a link to nothing, or removed meanwhile
+                total += os.stat(os.path.join(place, name)).st_size
     return f"{total / 1e6:,.1f} MB" if total else ""

@@ -14,6 +14,7 @@ import tarfile
 import numpy as np
 
 from nnref.data.files.fetch import data_folder, fetch
+from nnref.data.files.stores import read_file
 from nnref.data.imageset import ImageSet
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
@@ -21,6 +22,7 @@ from nnref.files import user_path
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE = "cifar-10-binary.tar.gz"
+PYTHON = ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1")  # other tools fetch it
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
 TEST = ["test_batch.bin"]
@@ -45,17 +47,26 @@ def load(data_dir=None) -> tuple[ImageSet, ImageSet]:
     )
     if loose is None and data_dir is None and not (folder / ARCHIVE).is_file():
         fetch([URL], f"sha256:{SHA256}", folder)
+    if loose is None and not (folder / ARCHIVE).is_file():
+        raise InputError(_missing(folder))
     contents = _read_archive(folder / ARCHIVE) if loose is None else _read_loose(loose)
     train, test = (_parse(contents, names, folder) for names in (TRAIN, TEST))
     return train._replace(transform=PadCropFlip(4)), test
 
 
+def _missing(folder) -> str:
+    """What to say of a folder without the binary version; the Python version is often there."""
+    python = any((folder / name).exists() for name in PYTHON)
+    found = "the Python version, a pickle, which nnref never loads" if python else "neither"
+    return (
+        f"{folder}: expected CIFAR-10's binary version, {ARCHIVE} (from {URL}) or its .bin files, "
+        f"found {found}"
+    )
+
+
 def _read_archive(path) -> dict[str, bytes]:
     """The six files of the archive by name; nothing is unpacked to disk."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_file(path)
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         raise InputError(f"{path}: not CIFAR-10's: expected sha256 {SHA256}, found {found}")
@@ -66,10 +77,7 @@ def _read_archive(path) -> dict[str, bytes]:
 
 def _read_loose(folder) -> dict[str, bytes]:
     """The six files of a folder by name."""
-    try:
-        return {name: (folder / name).read_bytes() for name in TRAIN + TEST}
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    return {name: read_file(folder / name) for name in TRAIN + TEST}
 
 
 def _parse(contents, names, folder) -> ImageSet:

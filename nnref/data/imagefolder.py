@@ -2,7 +2,8 @@
 
     train/CLASS/*.jpg    and    val/CLASS/*.jpg    (or test/ in place of val/)
 
-in a folder, a .zip or a .tar, which may hold further folders around these. Known variants:
+in a folder, a .zip or a .tar, which may hold further folders around these. What is found there and
+not used is counted in one line (files/layout.py). Known variants:
 Tiny-ImageNet-200 as published (images a folder deeper, val in one folder with a list), Imagenette,
 and ILSVRC2012 as folders, as its tar of tars, or as Kaggle's tree. Terms: ImageNet and its subsets
 are for research and education only; do not pass them on.
@@ -11,8 +12,9 @@ are for research and education only; do not pass them on.
 import numpy as np
 
 from nnref.data.files.cache import decoded
-from nnref.data.files.decode import SUFFIXES, ImageFiles
-from nnref.data.files.lists import class_names, labels_by_file
+from nnref.data.files.decode import ImageFiles
+from nnref.data.files.layout import find_images
+from nnref.data.files.lists import class_names
 from nnref.data.files.stores import open_store
 from nnref.data.imageset import ImageSet
 from nnref.data.transforms import Normalize, PadCropFlip, RandomResizedCropFlip, ResizeCenterCrop
@@ -42,15 +44,12 @@ def load(
     or damaged files, and for classes that do not exist.
     """
     store = open_store(user_path(path))
-    parts = find_images(store)
-    if not parts["train"]:
-        raise InputError(f"{store}: expected images as train/CLASS/NAME.jpg, found none")
+    found, held_out = find_images(store)
     readable = class_names(store)
-    chosen = _choose(sorted(parts["train"]), readable, classes, seed, store)
-    held_out = parts["val"] or parts["test"]
+    chosen = _choose(sorted(found), readable, classes, seed, store)
     if held_out:
-        _check_classes(parts["train"], held_out, store)
-    files = {name: _draw(parts["train"][name], per_class, seed, name, store) for name in chosen}
+        _check_classes(found, held_out, store)
+    files = {name: _draw(found[name], per_class, seed, name, store) for name in chosen}
     train = _image_set(store, files, readable, on_bad, cache)
     train = train._replace(
         transform=PadCropFlip(4) if size is None else RandomResizedCropFlip(size)
@@ -60,27 +59,6 @@ def load(
     files = {name: held_out[name] for name in chosen}
     test = _image_set(store, files, readable, on_bad, cache)
     return train, test if size is None else test._replace(transform=ResizeCenterCrop(size))
-
-
-def find_images(store) -> dict[str, dict[str, list[str]]]:
-    """The image files of a store: {"train": {class: [name, ...]}, "val": ..., "test": ...}."""
-    parts = {"train": {}, "val": {}, "test": {}}
-    flat = None  # class by file name, read when first needed
-    for name in store.names:
-        *folders, file = name.split("/")
-        part = next((folder for folder in folders if folder in parts), None)
-        hidden = any(step.startswith(".") for step in (file, *folders))
-        if part is None or hidden or not file.lower().endswith(SUFFIXES):
-            continue
-        below = folders[folders.index(part) + 1 :]
-        if below in ([], ["images"]):  # the class may be in a list, not a folder's name
-            flat = labels_by_file(store) if flat is None else flat
-            below = [flat[file]] if file in flat else below
-        if below:
-            parts[part].setdefault(below[0], []).append(name)
-        elif part == "val":
-            raise InputError(f"{store}/{name}: expected its class in a folder or list, found none")
-    return parts
 
 
 def _check_classes(train, held_out, store):
@@ -139,5 +117,5 @@ def _image_set(store, files, readable, on_bad, cache) -> ImageSet:
     """The image set of {class: [file, ...]}, labels in this order; `on_bad` as in `load`."""
     labels = np.repeat(np.arange(len(files)), [len(names) for names in files.values()])
     images = ImageFiles(store, [name for names in files.values() for name in names], on_bad)
-    names = [readable.get(folder, folder).split(",")[0] for folder in files]
+    names = [readable[name].split(",")[0] if name in readable else name for name in files]
     return ImageSet(decoded(images) if cache else images, labels, names, normalize=IMAGENET)

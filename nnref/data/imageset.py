@@ -1,5 +1,6 @@
 """Sets of labeled images, and the batches of them, which threads prepare ahead of training."""
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,8 @@ class ImageSet(NamedTuple):
     """Images and labels, both on the host, and how to turn an image into a network's input.
 
     images       an array (N, H, W, C), or an object whose images[i] is an array (H, W, C), read
-                 from a file on demand, say, or None for a damaged image, which is skipped
+                 from a file on demand, say, or None for a damaged image, which is skipped; a run
+                 in a folder asks such an object for its `fingerprint`, a hash, before it resumes
     labels       (N,), integers from 0
     names        the classes, in the order of their labels
     transform    crops and flips one image: transform(image, rng) (transforms.py); None: no change
@@ -82,6 +84,12 @@ class _Some:
     def __getitem__(self, i):
         return self.images[self.indices[i]]
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of which images of which set these are."""
+        chosen = np.ascontiguousarray(self.indices, np.int64).tobytes()
+        return hashlib.sha256(self.images.fingerprint.encode() + chosen).hexdigest()
+
 
 def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: int | None = None):
     """Yield batches (x on the device, labels on the host), in this `order` of indices or as stored.
@@ -132,7 +140,7 @@ def collect(data: ImageSet, key, chosen):
     if len(shapes) > 1:
         raise InputError(
             f"batches: expected images of the same shape, found {shapes[0]} and {shapes[-1]}; "
-            "use a transform such as ResizeCenterCrop(64)"
+            "crop them to one: --size 64 in the shell, imagefolder.load(..., size=64) in Python"
         )
     labels = data.labels[
         [i for i, image in zip(chosen, prepared, strict=True) if image is not None]

@@ -99,5 +99,9 @@ def _load_pair(part, folder, hashes, dtype) -> ImageSet:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file `name`, or `name`.gz, in this folder; None if there is neither."""
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    """The file `name`, or `name`.gz, in this folder; None if there is neither.
+
+    Some copies of it are called train-images.idx3-ubyte, with a dot.
+    """
+    names = name, f"{name}.gz", name.replace("-idx", ".idx")
+    return next((folder / name for name in names if (folder / name).is_file()), None)

@@ -246,13 +246,15 @@ class _Parts:
 
 
 def data_hash(*parts: ImageSet) -> str:
-    """SHA-256 of all labels, and of all images that lie in memory or in the cache."""
+    """SHA-256 of all labels and images: of their arrays, or of their files (decode.py says how)."""
     found = hashlib.sha256()
     for part in parts:
         found.update(np.ascontiguousarray(part.labels).data)
         if isinstance(part.images, np.ndarray):
             for image in part.images:
                 found.update(np.ascontiguousarray(image).data)
+        else:
+            found.update(part.images.fingerprint.encode())
     return found.hexdigest()
 
 

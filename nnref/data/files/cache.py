@@ -7,47 +7,54 @@ cache under the final name. It holds
 
     pixels.rgb    one byte per value, all images one after the other, row by row
     shapes.npy    (N, 2): height and width of each; 0 x 0 for a damaged one
+    sums.txt      checksums of these two files, which are held to them whenever the cache is opened
+
+It only saves time: a damaged one is made anew, and where none can be written there is none.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+import zlib
 from pathlib import Path
 
 import numpy as np
 import PIL
-import pooch
 from tqdm import tqdm
 
 from nnref.backend import cores
+from nnref.data.files import decode
 from nnref.data.files.decode import ImageFiles
+from nnref.data.files.fetch import user_cache
+from nnref.data.files.stores import read_file
 from nnref.data.imageset import ahead
+from nnref.data.notices import notice
 from nnref.errors import InputError
-from nnref.files import make_folder
 
+VERSION = 2  # of what a cache holds, and of how `decode` makes it from the files
 LARGEST = 8 * 2**30  # bytes of pixels; a larger set is decoded anew in every epoch
 SAMPLE = 32  # images that are decoded to estimate the size of a cache
 
 
 def cache_folder() -> Path:
     """The folder of all caches, inside the user's cache folder."""
-    return Path(pooch.os_cache("nnref")) / "decoded"
+    return user_cache() / "decoded"
 
 
 class DecodedImages:
     """The images of a cache: images[i] is uint8 (H, W, 3), or None where the file was damaged."""
 
     def __init__(self, folder: Path, files: ImageFiles):
-        self.bad = files.bad
+        if read_file(folder / "sums.txt", 100) != _sums(folder):
+            raise ValueError("its checksums differ")
+        self.bad, self.fingerprint = files.bad, files.fingerprint
         self.pixels = np.memmap(folder / "pixels.rgb", np.uint8, mode="r")
         self.shapes = np.load(folder / "shapes.npy", allow_pickle=False)
         self.ends = np.cumsum(3 * self.shapes.prod(axis=1))
-        if len(self.pixels) != self.ends[-1]:
-            raise ValueError("its pixels do not fit its shapes")
 
     def __len__(self):
         return len(self.shapes)
@@ -59,83 +66,98 @@ class DecodedImages:
 
 
 def decoded(files: ImageFiles):
-    """These images from their cache, made if missing; `files` itself if it would be too large.
+    """These images from their cache, made if missing; `files` itself where there can be none.
 
-    `files.on_bad` applies to damaged images. Raises InputError if the cache cannot be written.
+    There is none of a set that would be too large (LARGEST) and, as a notice says, where no cache
+    can be written. `files.on_bad` applies to damaged images.
     """
-    if sum(map(files.store.size, files.names)) > LARGEST:
+    if sum(files.sizes) > decode.LARGEST:
         return files  # pixels take more than files, so there is no need to read any
-    folder = cache_folder() / _key(files)
-    images = _open(folder, files)
-    if images is None:
-        if not _fits(files):
-            return files
-        _build(files, folder)
-        return _open(folder, files)
+    try:
+        folder = cache_folder()
+    except InputError as error:
+        return _without(files, error)
+    folder = folder / _key(files)
+    try:
+        images = _open(folder, files)
+        if images is None:
+            return _make(folder, files)
+    except OSError as error:
+        return _without(files, f"{folder.parent} cannot be written to: {error.strerror}")
     for i in np.flatnonzero(images.shapes[:, 0] == 0):
         files[i]  # stop at it or count it, as when the cache was made
     return images
 
 
-def _open(folder, files):
-    """The images of the cache in `folder`; if incomplete, remove the folder and return None."""
+def _without(files, problem) -> ImageFiles:
+    """`files` itself, since there can be no cache: say so."""
+    notice(f"images are decoded again in every epoch, as there can be no cache: {problem}")
+    return files
+
+
+def _open(folder, files) -> DecodedImages | None:
+    """The images of the cache in `folder`; None if there is none, or it was damaged and removed."""
+    if not os.path.lexists(folder):
+        return None
     try:
         return DecodedImages(folder, files)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError) as error:
+        notice(f"{folder}: this cache of decoded images is damaged, so it is made anew: {error}")
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
 
-def _fits(files) -> bool:
-    """Whether a new cache would fit its limit and the disk, estimated from a sample."""
-    make_folder(cache_folder())
+def _make(folder, files):
+    """Make the cache in `folder`, and open it; `files` itself if it would be too large."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    expected = _expected_size(files)
+    if expected > LARGEST:
+        return files
+    if expected > 0.8 * shutil.disk_usage(folder.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    _build(files, folder)
+    images = _open(folder, files)
+    return _without(files, f"{folder} cannot be replaced") if images is None else images
+
+
+def _expected_size(files) -> float:
+    """The bytes of all pixels, estimated from a sample."""
     picked = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
     sizes = [image.size for image in (files[i] for i in picked) if image is not None]
-    expected = np.mean(sizes or [0]) * len(files)
-    return expected < min(LARGEST, 0.8 * shutil.disk_usage(cache_folder()).free)
+    return np.mean(sizes or [0]) * len(files)
 
 
 def _key(files) -> str:
-    """A hash of the contents of all files, in their order, and of the decoder's version."""
+    """The name of the cache of these files, as this version decodes them."""
+    made_by = f"{VERSION}, Pillow {PIL.__version__}, {files.fingerprint}"
+    return hashlib.sha256(made_by.encode()).hexdigest()[:32]
 
-    def digest(name):
-        try:
-            return hashlib.sha256(files.store.read(name)).digest()
-        except InputError as error:
-            if files.on_bad == "stop":
-                raise
-            return str(error).encode()
 
-    whole = hashlib.sha256(f"Pillow {PIL.__version__}".encode())
-    with ThreadPoolExecutor(cores()) as pool:
-        for content in pool.map(digest, files.names):
-            whole.update(content)
-    return whole.hexdigest()[:32]
+def _sums(folder) -> bytes:
+    """The content of sums.txt, as it should be: a line for the pixels, one for the shapes."""
+    lines = b""
+    for name in ("pixels.rgb", "shapes.npy"):
+        found = 0
+        with (folder / name).open("rb") as file:
+            while block := file.read(2**20):
+                found = zlib.crc32(block, found)
+        lines += b"%08x %s\n" % (found, name.encode())
+    return lines
 
 
 def _build(files, folder):
     """Decode all images in threads into a temporary folder, then rename it."""
     _sweep(folder.parent)
-    try:
-        with tempfile.TemporaryDirectory(".partial", dir=folder.parent) as partial:
-            shapes = _write_pixels(files, Path(partial, "pixels.rgb"))
-            np.save(Path(partial, "shapes.npy"), shapes)
-            _rename(Path(partial), folder)
-    except OSError as error:
-        raise InputError(f"{folder}: the cache cannot be written: {error.strerror}") from None
-
-
-def _rename(partial, folder):
-    """Rename a complete cache, unless another process has made the same cache before."""
-    try:
-        whole = partial / "whole"
+    with tempfile.TemporaryDirectory(".partial", dir=folder.parent) as partial:
+        whole = Path(partial, "whole")
         whole.mkdir()
-        for name in ("pixels.rgb", "shapes.npy"):
-            (partial / name).rename(whole / name)
-        whole.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
+        np.save(whole / "shapes.npy", _write_pixels(files, whole / "pixels.rgb"))
+        (whole / "sums.txt").write_bytes(_sums(whole))
+        try:
+            whole.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process has made the same cache before
+                raise
 
 
 def _write_pixels(files, path) -> np.ndarray:

@@ -3,25 +3,39 @@
 Among ImageNet's JPEGs are gray ones, CMYK ones, and a PNG.
 """
 
+import contextlib
+import hashlib
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
+from nnref.backend import cores
+from nnref.data.notices import notice
 from nnref.errors import InputError
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+SUFFIXES = (  # all that Pillow knows for these formats, but for .pfm, which holds no bytes
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif",
+    ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
 MOST_PIXELS = 50_000_000  # ImageNet's largest image has fewer; a decompression bomb has more
 MOST_BAD = 0.01  # of a data set
+LARGEST = 8 * 2**30  # bytes of files; a larger set takes too long to be read before training
+TURNING = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # may say how to turn it
+# texts and color profiles in a .png: 64 MiB in place of 1, which programs do exceed
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def decode(content: bytes, where: str) -> np.ndarray:
     """Decode the bytes of an image file to RGB, uint8 (H, W, 3); `where` names it in errors.
 
     Gray, CMYK and palette images become RGB, transparency is dropped, 16-bit gray loses its lower
-    byte. Raises InputError for anything that is not a whole image of at most MOST_PIXELS.
+    byte. The image is turned as its EXIF orientation says; of several in one file, it is the first.
+    Raises InputError for anything that is not a whole image of at most MOST_PIXELS.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -30,9 +44,15 @@ def decode(content: bytes, where: str) -> np.ndarray:
                     f"{where}: expected at most {MOST_PIXELS:,} pixels, "
                     f"found {image.width} x {image.height}"
                 )
-            if image.mode.startswith("I;16"):
+            image.load()
+            if TURNING & image.info.keys():
+                with contextlib.suppress(Exception):  # damaged EXIF: the pixels are all there
+                    ImageOps.exif_transpose(image, in_place=True)
+            if image.mode.startswith("I;16") or (image.mode == "I" and image.format != "TIFF"):
                 gray = (np.asarray(image) >> 8).astype(np.uint8)
                 return np.repeat(gray[:, :, None], 3, axis=2)
+            if image.mode in ("I", "F"):  # Pillow would cut them off at 255
+                raise InputError(f"{where}: expected 8 or 16 bits of gray, found 32")
             if image.mode == "P":  # a palette may hold transparency, which only RGBA can express
                 image = image.convert("RGBA")
             return np.asarray(image.convert("RGB"))
@@ -70,6 +90,36 @@ class ImageFiles:
                 raise
             self._note(name, str(error))
 
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The bytes of each file."""
+        return [self.store.size(name) for name in self.names]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all files in their order: of what they hold; above LARGEST, of names and sizes.
+
+        The same on every machine and for every state of the cache.
+        """
+        whole = hashlib.sha256()
+        if sum(self.sizes) > LARGEST:
+            for name, size in zip(self.names, self.sizes, strict=True):
+                whole.update(f"{size} {name}\n".encode(errors="surrogateescape"))
+            return whole.hexdigest()
+        with ThreadPoolExecutor(cores()) as pool:
+            for content in pool.map(self._hash, self.names):
+                whole.update(content)
+        return whole.hexdigest()
+
+    def _hash(self, name) -> bytes:
+        """The hash of one file."""
+        try:
+            return hashlib.sha256(self.store.read(name)).digest()
+        except InputError:
+            if self.on_bad == "stop":
+                raise
+            return b"cannot be read"
+
     def _note(self, name, reason):
         """Count and list a damaged image; several threads may call this at the same time."""
         with self.lock:
@@ -79,3 +129,5 @@ class ImageFiles:
                     f"{self.store}: {len(self.bad)} of {len(self.names)} images are damaged, more "
                     f"than {MOST_BAD:.0%}; the last one: {reason}"
                 )
+            if len(self.bad) == 1:
+                notice(f"{reason}; skipped, as are others like it (images.bad lists them)")

@@ -8,12 +8,14 @@ Described at http://yann.lecun.com/exdb/mnist/; files are usually gzipped.
 """
 
 import gzip
+import io
 import zlib
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from nnref.data.files.stores import LARGEST_FILE, read_file
 from nnref.errors import InputError
 
 MAGIC = {3: 2051, 1: 2049}  # by number of dimensions
@@ -21,12 +23,18 @@ MEANING = {2051: "images", 2049: "labels"}
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, unpacked if it is gzipped; InputError naming the file if damaged."""
+    """The content of a file, unpacked if it is gzipped; InputError if damaged or too large."""
+    content = read_file(path)
+    if content[:2] != b"\x1f\x8b":
+        return content
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        with gzip.open(io.BytesIO(content)) as file:
+            content = file.read(LARGEST_FILE + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read or unpacked: {error}") from None
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"{path}: expected at most {LARGEST_FILE:,} bytes in it")
+    return content
 
 
 def parse(content: bytes, ndim: int, path: Path) -> np.ndarray:

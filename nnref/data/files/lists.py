@@ -4,17 +4,22 @@ ImageNet names its classes by WordNet's numbers (wnids such as n01443537), and k
 some images in a list instead of in folders. Three formats of each list are in use.
 """
 
+import codecs
 import csv
+import gzip
 import io
 import tarfile
 
 from nnref.data.files.stores import LARGEST_FILE
+from nnref.data.notices import notice
 from nnref.errors import InputError
 
+LARGEST_LIST = 16 * 2**20  # bytes; ImageNet's largest has 3 MB
 NAME_LISTS = ("words.txt", "classes.txt", "LOC_synset_mapping.txt")  # each line: wnid, names
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet: file, wnid and box, separated by tabs
 SOLUTION = "LOC_val_solution.csv"  # ILSVRC2012 at Kaggle: ImageId, and "wnid box wnid box ..."
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"  # ILSVRC2012 itself: class numbers, and their wnids
+LISTS = (*NAME_LISTS, ANNOTATIONS, SOLUTION, DEVKIT)
 
 IMAGENETTE = {  # comes without a list; https://github.com/fastai/imagenette
     "n01440764": "tench",
@@ -31,12 +36,21 @@ IMAGENETTE = {  # comes without a list; https://github.com/fastai/imagenette
 
 
 def class_names(store) -> dict[str, str]:
-    """Class (its folder's name) -> readable names, separated by commas, where a list has them."""
+    """Class (its folder's name) -> readable names, separated by commas, where a list has them.
+
+    The folders' names are enough, so a list that cannot be read is only named in a notice.
+    """
     path = _find(store, *NAME_LISTS)
     if path is None:
         return IMAGENETTE
-    lines = [line.split(maxsplit=1) for line in _text(store, path).splitlines()]
-    return {line[0]: line[1] for line in lines if len(line) == 2}
+    try:
+        text = _text(store, path)
+    except InputError as error:
+        notice(f"{error}; the folders' names are used instead of it")
+        return {}
+    lines = [line.split("\t" if "\t" in line else None, 1) for line in text.splitlines()]
+    pairs = [[word.strip() for word in line] for line in lines if len(line) == 2]
+    return {folder: names for folder, names in pairs if names}
 
 
 def labels_by_file(store) -> dict[str, str]:
@@ -57,12 +71,16 @@ def labels_by_file(store) -> dict[str, str]:
 def _annotations(store, path):
     """Tiny-ImageNet's list."""
     rows = [line.split("\t") for line in _text(store, path).splitlines() if line]
+    if any(len(row) < 2 for row in rows):
+        raise ValueError("expected a file, a tab and its class in every line")
     return {row[0]: row[1] for row in rows}
 
 
 def _solution(store, path):
     """Kaggle's list, which leaves out the suffix .JPEG."""
     rows = csv.DictReader(io.StringIO(_text(store, path)))
+    if not {"ImageId", "PredictionString"} <= set(rows.fieldnames or ()):
+        raise ValueError("expected columns ImageId and PredictionString, separated by a comma")
     return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in rows}
 
 
@@ -75,10 +93,10 @@ def _devkit(store, path):
         from scipy.io import loadmat
     except ImportError:
         raise InputError(f"{store}/{path}: needs SciPy to be read: pip install scipy") from None
-    with tarfile.open(fileobj=io.BytesIO(store.read(path))) as archive:
+    with gzip.open(io.BytesIO(store.read(path))) as file:
+        unpacked = _bounded(file.read(LARGEST_FILE + 1), LARGEST_FILE, store, path)
+    with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
         files = {member.name.rsplit("/", 1)[-1]: member for member in archive if member.isreg()}
-        if max(member.size for member in files.values()) > LARGEST_FILE:
-            raise InputError(f"{store}/{path}: holds a file of more than {LARGEST_FILE:,} bytes")
         truth = archive.extractfile(files["ILSVRC2012_validation_ground_truth.txt"]).read()
         meta = loadmat(archive.extractfile(files["meta.mat"]), squeeze_me=True)
     wnids = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in meta["synsets"]}
@@ -95,8 +113,31 @@ def _find(store, *wanted) -> str | None:
 
 
 def _text(store, path) -> str:
-    """The content of a list; InputError if it is not text."""
+    """The content of a list as text, in whichever encoding its tool wrote it."""
+    content = _bounded(store.read(path), LARGEST_LIST, store, path)
+    encoding = _encoding(content)
     try:
-        return store.read(path).decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{store}/{path}: expected UTF-8 text: {error}") from None
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = "Latin-1"  # there, every byte is a character
+        text = content.decode(encoding)
+    if "\0" in text:
+        raise InputError(f"{store}/{path}: expected text, found other bytes")
+    if encoding == "Latin-1":
+        notice(f"{store}/{path}: expected UTF-8; read as Latin-1, so some names may be misread")
+    return text
+
+
+def _encoding(content) -> str:
+    """UTF-16 if a byte order mark or a first letter of two bytes says so, else UTF-8."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"  # without the mark, as the other two
+    letter = content[:2].find(0)
+    return {0: "utf-16-be", 1: "utf-16-le"}.get(letter, "utf-8-sig")
+
+
+def _bounded(content, largest, store, path) -> bytes:
+    """The content of a list; InputError if it is too large."""
+    if len(content) > largest:
+        raise InputError(f"{store}/{path}: expected a list of at most {largest:,} bytes")
+    return content

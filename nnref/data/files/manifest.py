@@ -5,17 +5,20 @@ The manifest is a text file that `sha256sum --check` reads too: a hash and a nam
 """
 
 import hashlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
 from nnref.backend import cores
-from nnref.data.files.stores import Folder
+from nnref.data.files.stores import MOST_FILES, Folder, read_file
 from nnref.errors import InputError
 from nnref.files import check_writable, write_whole
 
 NAME = "SHA256SUMS"
+LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)", re.DOTALL)  # the * is that of `sha256sum -b`
+LARGEST = 300 * MOST_FILES  # bytes
 
 
 def manifest_path(path: Path) -> Path:
@@ -50,6 +53,8 @@ def verify(path: Path) -> tuple[int, list[str]]:
 def file_hash(path: Path, algorithm: str = "sha256") -> str:
     """The hash of one file; InputError if it cannot be read."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path}: expected a file, found a folder, a pipe or a device")
         with path.open("rb") as file:
             return hashlib.file_digest(file, algorithm).hexdigest()
     except OSError as error:
@@ -71,8 +76,9 @@ def _hashes(path) -> dict[str, str]:
 
 def _read(manifest) -> dict[str, str]:
     """Name -> hash, read from the manifest."""
-    try:
-        lines = manifest.read_text(errors="surrogateescape").removesuffix("\n").split("\n")
-        return {name: value for value, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{manifest}: not a manifest (hash, two spaces, name): {error}") from None
+    text = read_file(manifest, LARGEST).decode("utf-8-sig", errors="surrogateescape")
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    found = [LINE.fullmatch(line) for line in lines]
+    if None in found:
+        raise InputError(f"{manifest}: not a manifest (a SHA-256, two spaces, a name in each line)")
+    return {line[2]: line[1] for line in found}

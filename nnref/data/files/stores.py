@@ -1,13 +1,15 @@
 """Read image files from a folder, a .zip or a .tar; archives are read in place, never unpacked.
 
 A store lists the `names` of its files, with / between folders, and `read`s one of them. So no
-archive can write to the disk. An archive with a link, a device, a path that leaves its folder, or
-too many files is refused.
+archive can write to the disk. It lists `folders` too, at least those that hold no file. An archive
+with a link, a device, a path that leaves its folder, or too many files is refused.
 """
 
+import bz2
 import gzip
 import io
 import itertools
+import lzma
 import os
 import stat
 import tarfile
@@ -16,19 +18,37 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from nnref.data.notices import notice
 from nnref.errors import InputError
 
 MOST_FILES = 3_000_000  # twice ImageNet
-LARGEST_FILE = 256 * 2**20  # bytes, of one image or list
+LARGEST_FILE = 256 * 2**20  # bytes, of one image
 LARGEST_TGZ = 2 * 2**30  # bytes, unzipped
+LARGEST_HEADER = 64 * 2**20  # bytes, of what a .tar says about one file
 DEEPEST = 8  # folders in folders
+
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the first bytes of a .zip, and of an empty one
+UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+
+
+def read_file(path: str | Path, largest: int = LARGEST_FILE) -> bytes:
+    """The content of a file; InputError if it cannot be read, is too large, or is a device."""
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device may never end
+            raise InputError(f"{path}: expected a file, found a folder, a pipe or a device")
+        _check_size(path, found.st_size, largest)
+        with open(path, "rb") as file:
+            return file.read(found.st_size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 class Folder:
     """The files of a folder; links are followed, since the user made them."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.folders = path, []
         try:
             self.names = sorted(itertools.islice(self._walk(path, ""), MOST_FILES + 1))
         except OSError as error:
@@ -38,26 +58,22 @@ class Folder:
     def _walk(self, folder, prefix):
         """Yield the names of the files below `folder`, with `prefix` before each."""
         for entry in os.scandir(folder):
-            if entry.is_file():
+            if not entry.is_dir():  # a link to nothing counts too: `read` says what is wrong
                 yield prefix + entry.name
-            elif entry.is_dir():
-                if prefix.count("/") == DEEPEST:
-                    raise InputError(f"{entry.path}: expected at most {DEEPEST} folders in folders")
-                yield from self._walk(entry.path, f"{prefix}{entry.name}/")
+                continue
+            if prefix.count("/") == DEEPEST:
+                raise InputError(f"{entry.path}: expected at most {DEEPEST} folders in folders")
+            self.folders.append(prefix + entry.name)
+            yield from self._walk(entry.path, f"{prefix}{entry.name}/")
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
-        path = self.path / name
-        try:
-            _check_size(self, name, path.stat().st_size)
-            return path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        return read_file(os.path.join(self.path, name), LARGEST_FILE)  # a Path would take longer
 
     def size(self, name: str) -> int:
         """Bytes of one file; 0 if that is unknown, and then `read` raises InputError."""
         try:
-            return (self.path / name).stat().st_size
+            return os.stat(os.path.join(self.path, name)).st_size
         except OSError:
             return 0
 
@@ -69,9 +85,9 @@ class Zip:
     """The files in a .zip archive."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.folders = path, []
         try:
-            self.archive = zipfile.ZipFile(path)
+            self.archive = _open_zip(path)
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: cannot be read as a .zip archive: {error}") from None
         members = self.archive.infolist()
@@ -79,14 +95,16 @@ class Zip:
         self.members = {}
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archive does not say
-            _check_member(self, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-            if not member.is_dir():
-                self.members[member.filename] = member
+            name = _inside(self, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+            if member.filename.endswith(("/", "\\")):
+                self.folders.append(name)
+            else:
+                self.members[name] = member
         self.names = sorted(self.members)
 
     def read(self, name: str) -> bytes:
         """The content of one file, checked against the checksum in the archive."""
-        _check_size(self, name, self.size(name))
+        _check_size(f"{self}/{name}", self.size(name), LARGEST_FILE)
         try:
             with self.archive.open(self.members[name]) as file:
                 return file.read(self.size(name) + 1)  # one byte more, in case its size is wrong
@@ -104,20 +122,24 @@ class Zip:
 class Tar:
     """The files in a .tar archive; a .tar in it counts as a folder (ILSVRC2012 is a tar of tars).
 
-    A .tar.gz or .tgz can only be read from its beginning, so it is unzipped into memory.
+    A .tar.gz, .tar.bz2 or .tar.xz can only be read from its beginning, so it is unpacked into
+    memory.
     """
 
     def __init__(self, path: Path):
-        self.path, self.lock = path, threading.Lock()
+        self.path, self.lock, self.folders = path, threading.Lock(), []
         self.places = {}  # name -> (first byte, number of bytes)
+        damaged = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
         try:
             self.file = path.open("rb")
-            if self.file.read(2) == b"\x1f\x8b":
-                self.file = io.BytesIO(_unzip(path))
+            begins = self.file.read(6)
+            for magic, unpack in UNPACKERS.items():
+                if begins.startswith(magic):
+                    self.file = io.BytesIO(_unpacked(path, unpack))
             self._index(0, self.file.seek(0, os.SEEK_END), "")
         except InputError:
             raise
-        except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
+        except damaged as error:
             raise InputError(f"{path}: cannot be read as a .tar archive: {error}") from None
         self.names = sorted(self.places)
 
@@ -125,19 +147,22 @@ class Tar:
         """Record the position of every file of the archive in bytes start to end."""
         self.file.seek(start)
         inner = []
-        with tarfile.TarFile(fileobj=self.file) as archive:
+        with tarfile.TarFile(fileobj=_Headers(self.file, self)) as archive:
             for member in archive:
-                name = prefix + member.name.removeprefix("./")
                 plain = member.isreg() and not member.issparse()
-                _check_member(self, name, plain or member.isdir())
+                name = prefix + _inside(self, member.name, plain or member.isdir())
                 first, last = member.offset_data, member.offset_data + member.size
                 if not first <= last <= end:
                     raise InputError(f"{self}: {name!r} does not end inside the archive")
                 if plain and name.endswith(".tar") and not prefix:
                     inner.append((first, last, name.removesuffix(".tar") + "/"))
+                    self.folders.append(name.removesuffix(".tar"))
                 elif plain:
                     self.places[name] = first, member.size
+                else:
+                    self.folders.append(name)
                 _check_count(self, self.places)
+                _check_count(self, self.folders)
             # a damaged header looks like the end, but the end is a block of zeros
             self.file.seek(archive.offset)
             if self.file.read(512) != bytes(512):
@@ -148,7 +173,7 @@ class Tar:
     def read(self, name: str) -> bytes:
         """The content of one file."""
         start, size = self.places[name]
-        _check_size(self, name, size)
+        _check_size(f"{self}/{name}", size, LARGEST_FILE)
         with self.lock:  # threads share one position in the file
             self.file.seek(start)
             content = self.file.read(size)
@@ -172,6 +197,7 @@ class Mounted:
         self.names = sorted(
             prefix + name for prefix, store in stores.items() for name in store.names
         )
+        self.folders = [prefix + name for prefix, store in stores.items() for name in store.folders]
 
     def _place(self, name):
         """The store that holds `name`, and the file's name in it."""
@@ -220,25 +246,55 @@ def _open_folder(path):
 def _begins_as_zip(path) -> bool:
     """Whether this is a .zip, by its first bytes, since a .tar may end with a .zip."""
     with path.open("rb") as file:
-        return file.read(2) == b"PK"
+        return file.read(4) in ZIP
 
 
-def _unzip(path) -> bytes:
-    """The content of a .tar.gz; InputError if it is too large for memory."""
-    with gzip.open(path) as file:
+def _open_zip(path) -> zipfile.ZipFile:
+    """The archive, its names read as UTF-8, which many tools write without saying so."""
+    try:
+        return zipfile.ZipFile(path, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        notice(f"{path}: its names are not in UTF-8, so some may be misread")
+        return zipfile.ZipFile(path)
+
+
+class _Headers:
+    """The file of a .tar as `tarfile` reads it: its headers alone, and none that is very large."""
+
+    def __init__(self, file, store):
+        self.file, self.store = file, store
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size):
+        """The next bytes of the file."""
+        if size > LARGEST_HEADER:
+            raise InputError(
+                f"{self.store}: expected headers of at most {LARGEST_HEADER:,} bytes, "
+                f"found {size:,}"
+            )
+        return self.file.read(size)
+
+
+def _unpacked(path, unpack) -> bytes:
+    """The content of a compressed .tar; InputError if it is too large for memory."""
+    with unpack(path) as file:
         content = file.read(LARGEST_TGZ + 1)
     if len(content) > LARGEST_TGZ:
-        raise InputError(f"{path}: expected at most {LARGEST_TGZ:,} bytes in it: gunzip it first")
+        raise InputError(f"{path}: expected at most {LARGEST_TGZ:,} bytes in it: unpack it first")
     return content
 
 
-def _check_member(store, name, allowed):
-    """Raise InputError unless a member is a file or folder with a path inside the archive."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":":
+def _inside(store, name, allowed) -> str:
+    """The path of a member, / between folders and no ./ before them, as every tool means it.
+
+    Raises InputError unless it is a file or folder, with a path inside the archive.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or name[1:2] == ":":
         raise InputError(f"{store}: expected paths inside the archive, found {name!r}")
     if not allowed:
         raise InputError(f"{store}: expected only files and folders, {name!r} is neither")
+    return str(path)
 
 
 def _check_count(store, members):
@@ -247,7 +303,7 @@ def _check_count(store, members):
         raise InputError(f"{store}: expected at most {MOST_FILES:,} files, found more")
 
 
-def _check_size(store, name, size):
+def _check_size(path, size, largest):
     """Raise InputError if a file is too large to be read."""
-    if size > LARGEST_FILE:
-        raise InputError(f"{store}/{name}: expected at most {LARGEST_FILE:,} bytes, found {size:,}")
+    if size > largest:
+        raise InputError(f"{path}: expected at most {largest:,} bytes, found {size:,}")
