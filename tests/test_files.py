@@ -61,5 +61,9 @@ def test_json_that_cannot_be_read_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"a\.json: cannot be read: No such file"):
         read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_bytes(b"{\xff")
-    with pytest.raises(InputError, match=r"a\.json: damaged: "):
+    with pytest.raises(InputError, match=r"a\.json: cannot be read: it is not text"):
         read_json(tmp_path / "a.json")
+    for text in ("{", "[" * 5000, "9" * 5000):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(InputError, match=r"a\.json: damaged: "):
+            read_json(tmp_path / "a.json")

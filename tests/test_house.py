@@ -35,7 +35,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "data.files.decode data.files.lists data.files.manifest data.mnist data.cifar10",
     "data.files.cache data.files.cut_mnist_subset",
     "data.imagefolder data.catalog",
-    "train parallel parallel.job parallel.cost",
+    "train parallel parallel.job parallel.cost parallel.interrupts",
     "parallel.workers",
     "parallel.jobs",
     # mechanisms of the open questions
@@ -58,7 +58,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     *(f"experiments.papers.{name}" for name in PAPERS),
     "experiments.questions.one_synapse",
     *(f"experiments.questions.{name}" for name in QUESTIONS),
-    "commands commands.options",
+    "commands commands.options commands.terminal",
     "commands.compare",
     *(f"commands.{name}" for name in COMMANDS if name != "compare"),
     "cli",
