@@ -21,6 +21,7 @@ from nnref.backend import describe, xp
 from nnref.cli import COMMANDS
 from nnref.data import mnist
 from nnref.rules.known import RULES
+from nnref.runs.settings import whole
 
 ROOT = Path(nnref.__file__).parent.parent
 
@@ -135,6 +136,7 @@ def test_a_figure_of_all_rules_is_drawn(tmp_path, monkeypatch, digits):
 
 
 HELP = "(try python -m nnref demo --help)"
+COUNT = whole(1)[0]
 
 
 @pytest.mark.parametrize(
@@ -142,11 +144,11 @@ HELP = "(try python -m nnref demo --help)"
     [
         (
             ["--epochs", "0"],
-            f"argument --epochs: expected a whole number of at least 1, found '0' {HELP}",
+            f"argument --epochs: expected {COUNT}, found '0' {HELP}",
         ),
         (
             ["--epochs", "many"],
-            f"argument --epochs: expected a whole number of at least 1, found 'many' {HELP}",
+            f"argument --epochs: expected {COUNT}, found 'many' {HELP}",
         ),
         (
             ["demo", "--seed", "-1"],
@@ -312,11 +314,15 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--lr", "-1"], "--lr: expected a number above 0, found -1.0"),
         (["--lr", "nan"], "--lr: expected a number above 0, found nan"),
         (["--lr", "fast"], "--lr: expected a number above 0, found 'fast'"),
-        (["--epochs", "1.5"], "--epochs: expected a whole number of at least 1, found '1.5'"),
+        (
+            ["--epochs", "1.5"],
+            f"--epochs: expected {COUNT}, found '1.5'",
+        ),
         (["--val", "1"], "--val: expected a number from 0 to below 1, found 1.0"),
         (["--schedule", "step:0"], "--schedule: expected constant, cosine, or step:EPOCHS"),
         (["--optimizer", "adam", "--momentum", "0.5"], "--momentum: only for --optimizer sgd"),
-        (["--val", "0.99999"], "--val: expected to leave images to train on, found 0.99999"),
+        (["--val", "0.99999"], "--val: expected to leave --batch-size 32 images to train on"),
+        (["--val", "0.9999"], "to train on, found 0.9999, which leaves 1"),
         (["--batch-size", "20000"], "--batch-size: expected at most the 9000 images to train on"),
         (["--resume", "."], ".: expected the folder of a run, found no config.toml in it"),
         (["--resume", "a", "--out", "b"], "--resume: expected no --out or --seeds, found one"),

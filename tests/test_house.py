@@ -46,9 +46,10 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     # what draws, what trains in a folder, what checks
     "plots plots.style",
     "plots.demo plots.runs plots.experiments plots.tutorials",
-    "runs runs.checkpoint runs.score runs.settings",
+    "runs runs.checkpoint runs.record runs.score runs.settings",
     "tools tools.bench tools.summary tools.gradcheck runs.report runs.compare",
     "tools.demo tools.doctor tools.bench_jobs tools.bench_ranks runs.run",
+    "runs.seeds",
     # the experiments
     "experiments experiments.images experiments.trial experiments.search experiments.record",
     "experiments.plan experiments.result",

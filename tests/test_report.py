@@ -44,7 +44,13 @@ def record(epochs=3, layers=3, classes=3):
         history.append({"epoch": epoch} | results | measured)
     return {
         "command": "python -m nnref train --model lenet --out runs/a",
-        "settings": {"data": "digits", "model": "lenet", "feedback": "backprop", "size": None},
+        "settings": {
+            "data": "digits",
+            "model": "lenet",
+            "feedback": "backprop",
+            "size": None,
+            "lr": 0.05,
+        },
         "versions": {"nnref": "0.1.0", "blas": ["one", "two"]},
         "data": {
             "train": 9000,

@@ -114,7 +114,7 @@ def test_a_folder_holds_everything(tmp_path, drawn):
     folder = tmp_path / "a"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "checkpoints", "config.toml", "figures", "history.csv", "log.jsonl", "report.html",
+        ".lock", "checkpoints", "config.toml", "figures", "history.csv", "log.jsonl", "report.html",
         "result.json", "run.json",
     }  # fmt: skip
     with open(folder / "history.csv") as file:

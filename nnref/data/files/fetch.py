@@ -6,12 +6,21 @@ from pathlib import Path
 import pooch
 
 from nnref.errors import InputError
-from nnref.files import check_writable, make_folder
+from nnref.files import check_writable, make_folder, user_path
 
 
 def data_folder(name: str) -> Path:
     """The folder of the data set `name`: under $NNREF_DATA, else under the user's cache folder."""
-    return Path(os.environ.get("NNREF_DATA") or pooch.os_cache("nnref")) / name
+    given = os.environ.get("NNREF_DATA")
+    return (user_path(given) if given else user_cache()) / name
+
+
+def user_cache() -> Path:
+    """nnref's folder in the user's cache; InputError for a user without a home."""
+    try:
+        return Path(pooch.os_cache("nnref"))
+    except RuntimeError as error:
+        raise InputError(f"no home folder: {error}") from None
 
 
 def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
