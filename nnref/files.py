@@ -60,7 +60,7 @@ def owned(folder: Path):
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: expected no other process that writes here") from None
+            raise InputError(f"{folder}: another process is writing in it") from None
         except OSError:
             pass  # a disk without locks
         yield
@@ -83,8 +83,9 @@ def read_text(path: Path, most: int = LARGEST) -> str:
 def read_json(path: Path, shape=object):
     """The content of a JSON file; InputError that names the file unless it has this shape.
 
-    A shape is a type, {name: shape} for an object with at least these names, or [shape] for a list
-    of at least one entry. A name that may be missing has a type with None in it.
+    A shape is a type, {name: shape} for an object with at least these names, [shape] for a list of
+    at least one entry, [shape, ...] for a list that may be empty. A name that may be missing has a
+    type with None in it.
     """
     text = read_text(path)
     try:
@@ -99,17 +100,19 @@ def read_json(path: Path, shape=object):
 def _misfit(content, shape, place) -> str:
     """Where content does not have this shape, and what is there; empty if it has."""
     kind = type(shape) if isinstance(shape, dict | list) else shape
-    if not isinstance(content, kind) or (isinstance(shape, list) and not content):
-        return f"expected {place} to be {KINDS.get(kind, 'a number')}, found {content!r:.60}"
     parts = []
+    if not isinstance(content, kind):
+        return f"expected {place} to be {KINDS.get(kind, 'a number')}, found {content!r:.60}"
     if isinstance(shape, dict):
         parts = [(content.get(name), inner, name) for name, inner in shape.items()]
     elif isinstance(shape, list):
+        if not content and ... not in shape:
+            return f"expected entries in {place}, found none"
         parts = [(item, shape[0], f"an entry of {place}") for item in content]
     return next(filter(None, (_misfit(*part) for part in parts)), "")
 
 
-KINDS = {dict: "an object", list: "a list with entries", str: "a text"}
+KINDS = {dict: "an object", list: "a list", str: "a text"}
 
 
 def write_whole(path: Path, content: bytes):

@@ -131,6 +131,14 @@ def test_every_public_name_is_explained():
                 assert ast.get_docstring(node), f"{name}.{node.name}"
 
 
+def test_nothing_needs_what_python_leaves_out_with_OO():
+    """Docstrings and assertions are for readers and tests."""
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not isinstance(node, ast.Assert), name
+            assert "__doc__" not in (getattr(node, "attr", ""), getattr(node, "id", "")), name
+
+
 def test_requirements_pin_what_pyproject_ranges_over():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]

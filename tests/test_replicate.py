@@ -83,7 +83,8 @@ def test_results_are_read_by_the_folder_they_were_written_to(one_job, tmp_path):
     damaged.write_text("{}")
     done = nnref_command(*SMOKE, "--out", tmp_path / "copy")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert f"{damaged}: is damaged; delete it to train again" in done.stderr
+    assert f"{damaged}: damaged: expected history to be a list, " in done.stderr
+    assert done.stderr.endswith("; delete it to train again\n")
 
 
 def over_mpi(count, *words):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nnref import plots
 from nnref.commands.options import place
+from nnref.errors import one_line
 from nnref.files import check_writable
 from nnref.runs import compare
 
@@ -25,5 +26,5 @@ def show(folders: list[Path], figure: Path) -> int:
     check_writable(figure)
     print(compare.table(groups))
     if plots.drawn(figure, lambda: plots.style.save(plots.runs.comparison(groups), figure)):
-        print(f"figure: {figure}")
+        print(one_line(f"figure: {figure}"))
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnref import plots
 from nnref.commands.options import add_backend, count, place
+from nnref.errors import one_line
 from nnref.files import check_writable, make_folder, write_whole
 from nnref.rules.known import RULES
 from nnref.tools import demo
@@ -58,5 +59,5 @@ def run(options) -> int:
         "() = a B that is never used."
     )
     drawn = plots.drawn(figure, lambda: plots.style.save(plots.demo.demo(record), figure))
-    print(f"{f'Figure: {figure}. ' if drawn else ''}Total: {record['wall_s']:.0f} s.")
+    print(one_line(f"{f'Figure: {figure}. ' if drawn else ''}Total: {record['wall_s']:.0f} s."))
     return 0

@@ -7,7 +7,7 @@ from shlex import quote
 from nnref import experiments, plots
 from nnref.backend import describe, flags
 from nnref.commands.options import MOST_SEEDS, add_backend, add_jobs, count, place
-from nnref.errors import InputError
+from nnref.errors import InputError, one_line
 from nnref.experiments.images import Sources
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study
@@ -41,7 +41,8 @@ def run(options) -> int:
         if not study.planned:
             raise InputError(f"{name}: nothing could be run; {', '.join(study.missing)} left out")
         print(f"{name}, {options.tier}: {study.how_far()}; {describe()}, jobs: {pool.count}")
-        print(f"if interrupted, the same command continues; results: {out}", flush=True)
+        results = f"if interrupted, the same command continues; results: {out}"
+        print(one_line(results), flush=True)
         if study.how_many_left():
             print(f"timing this machine: {study.how_long(pool)}", flush=True)
         try:

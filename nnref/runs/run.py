@@ -24,7 +24,7 @@ from tqdm import tqdm
 from nnref import measure, plots
 from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
-from nnref.errors import InputError
+from nnref.errors import InputError, one_line
 from nnref.files import make_folder, owned, read_json, user_path, write_whole
 from nnref.parallel import ranks
 from nnref.parallel.job import hired, interruptible, report_share, stopping, working
@@ -84,7 +84,7 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
     _agree({"--resume": str(folder)} | _with_flags(given))
     settings, facts, result = world.first(lambda: _what_stands(folder, given))
     if result:
-        print(f"{folder}: already finished")
+        print(one_line(f"{folder}: already finished"))
         return result
     with _owned(_folder_of_rank_0(folder)):
         parts = _Parts(settings)
@@ -305,7 +305,7 @@ class _Run:
             self.log("end", test_accuracy=test["accuracy"])
             path = self.folder / "report.html"
             if plots.drawn(path, lambda: self.draw(record, mistakes)):
-                print(f"report: {path}")
+                print(one_line(f"report: {path}"))
         return record
 
     def draw(self, record, mistakes):
