@@ -210,6 +210,16 @@ def test_of_very_many_filters_some_are_shown(undrawn):
     assert len(document.images()) == 6 + 64 and "64 of 100" in document.text
 
 
+def test_a_run_that_has_not_learned_says_so_at_the_top(undrawn):
+    rising = record()
+    rising["history"][-1]["train_loss"] = 177.0
+    text = page(rising, [], None)
+    (line,) = re.findall('<p class="doubt">(.*)</p>', text)
+    assert line.startswith("has it learned? training loss 177 at the end, 2 in the first epoch;")
+    assert text.index(line) < text.index("How it learned")
+    assert 'class="doubt"' not in page(record(), [], None)
+
+
 def test_gaps_are_survived(rng):
     gaps = record()
     gaps["history"][1]["weight_angle_deg"] = [None, None, 12.0]

@@ -92,7 +92,7 @@ def test_schedules_are_those_of_optim(digits):
 @pytest.mark.parametrize("value", [10**9 + 1, int("9" * 400)])
 def test_a_number_too_large_to_compute_with_is_one_line(name, value):
     for read, given in (from_text, str(value)), (settings.checked, value):
-        with pytest.raises(InputError, match="expected a whole number from [12] to 1,000,000,000"):
+        with pytest.raises(InputError, match=r"expected a whole number from [12] to 1,000,000,000"):
             read(name, given)
     with pytest.raises(InputError, match="expected constant, cosine, or step:EPOCHS"):
         settings.checked("schedule", f"step:{'9' * 5000}")
