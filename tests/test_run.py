@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import UserList
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pictures import class_folders, picture, write_folder
 
 from nnref import files
 from nnref.backend import xp
+from nnref.data.files import decode
 from nnref.data.imageset import ImageSet, split
 from nnref.errors import InputError
 from nnref.files import owned
@@ -172,14 +174,17 @@ def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):
     assert [len(part.labels) for part in looked_at] == [480, 120]
 
 
+class Known:
+    """A network whose logits are its inputs."""
+
+    def walk(self):
+        return []
+
+    def forward(self, x):
+        return x.reshape(len(x), -1)
+
+
 def test_score_by_hand():
-    class Known:
-        def walk(self):
-            return []
-
-        def forward(self, x):
-            return x.reshape(len(x), -1)
-
     images = np.log(np.array([[6, 2, 2], [1, 8, 1], [1, 1, 2], [2, 7, 1]]) / 10.0)
     data = ImageSet(images.reshape(4, 1, 1, 3), np.array([0, 1, 2, 0]))
     found, mistakes = run.score(Known(), data)
@@ -188,6 +193,30 @@ def test_score_by_hand():
     assert found["loss"] == pytest.approx(-np.log([0.6, 0.8, 0.5, 0.2]).mean())
     ((_, true, predicted, chance),) = mistakes
     assert (true, predicted, chance) == (0, 1, pytest.approx(0.7))
+
+
+def test_a_damaged_image_is_left_out_of_the_score_and_the_others_keep_their_places():
+    images = UserList(np.eye(3)[[0, 1, 2, 0]].reshape(4, 1, 1, 3))  # no array: read on demand
+    images[1] = None
+    found, mistakes = run.score(Known(), ImageSet(images, np.array([0, 1, 2, 2])))
+    assert found["confusion"] == [[1, 0, 0], [0, 0, 0], [1, 0, 1]]
+    ((image, true, predicted, _),) = mistakes
+    assert (image.tolist(), true, predicted) == ([[[1, 0, 0]]], 2, 0)
+
+
+def test_skipped_images_are_counted_in_one_line(pets, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decode, "MOST_BAD", 0.2)
+    folder = pets.partition(":")[2]
+    for name in ("train/cat/3.png", "val/dog/0.png"):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(b"no image")
+    given = {"data": pets, "size": 8, "model": "mlp", "width": 0.05, "batch_size": 4}
+    with pytest.raises(InputError, match="not a readable image"):
+        run.start(None, Settings(**given))
+    run.start(None, Settings(**given, on_bad="skip", cache=False))
+    out = capsys.readouterr().out
+    assert "on 5 images, scored once\nleft out: 2 damaged images, " in out
+    assert not list(tmp_path.rglob("pixels.rgb"))
 
 
 @pytest.fixture

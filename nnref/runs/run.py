@@ -3,7 +3,9 @@
 config.toml      every setting; run.json: the command, versions, and the hash of the data
 history.csv      a line for each epoch; log.jsonl: every event, with its time
 checkpoints/     the last two, and best.npz by validation accuracy
-result.json      all measurements, and the final test; report.html and figures/ show them
+result.json      all measurements, and the final test; report.html and figures/ show them (if they
+                 could not be drawn, --resume tries again)
+.lock            carries a lock while a process writes here
 
 Under MPI (parallel/ranks.py), all ranks do the same; only rank 0 reads and writes the folder.
 The test images are scored once; `best` is chosen on images held out from the training set.
@@ -216,6 +218,7 @@ class _Parts:
         train, self.test = ranks.world().in_turn(lambda: load_data(settings))
         self.train, self.val = split(train, self.test, settings.val, settings.seed)
         _check_enough(settings, len(train.labels), len(self.train.labels))
+        self.damaged = [getattr(part.images, "bad", {}) for part in (train, self.test)]  # skipped
         self.model, self.optimizer, self.schedule = build(settings, train)
         self.facts = {
             "train": len(self.train.labels),
@@ -288,7 +291,10 @@ class _Run:
                     f"{error}{good if self.has_checkpoint() else ''}"
                 ) from None
         test, mistakes = score(parts.model, parts.test)
-        print(f"test accuracy {test['accuracy']:.1%} on {parts.facts['test']} images, scored once")
+        images = sum(map(sum, test["confusion"]))
+        print(f"test accuracy {test['accuracy']:.1%} on {images} images, scored once")
+        if damaged := [name for part in parts.damaged for name in part]:
+            print(one_line(f"left out: {len(damaged)} damaged images, {damaged[0]} first"))
         record = {
             "settings": dataclasses.asdict(settings),
             "layers": [repr(layer) for layer in measure.weight_layers(parts.model)],
