@@ -6,7 +6,8 @@ import sys
 import time
 from itertools import pairwise
 
-from nnref.errors import InputError
+from nnref.commands import terminal
+from nnref.errors import InputError, one_line
 
 OVER_MPI = {  # the commands that mpiexec may start: how
     "train": "python -m mpi4py",
@@ -22,7 +23,10 @@ def run() -> int:
         join_ranks((sys.argv[1:] or ["demo"])[0])
         from nnref.cli import main  # here, because this imports the backend
 
-        return main(sys.argv[1:])
+        try:
+            return main(sys.argv[1:])
+        finally:
+            sys.stdout.flush()  # here, where an error is caught
     except InputError as error:
         say(f"error: {error}")
         return 2
@@ -33,8 +37,17 @@ def run() -> int:
         say(f"not enough memory: {error}")
         return 1
     except BrokenPipeError:  # the reader of the output, such as `head`, is done
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.abandon()
         return 0
+    except OSError as error:  # that nothing else has put into words
+        if error.filename == terminal.NAME:
+            terminal.abandon()
+        named = f"{error.filename}: " if error.filename else ""
+        say(f"error: {named}{error.strerror or error}")
+        return 2
+    except OverflowError as error:
+        say(f"error: a number is too large: {error}")
+        return 2
     except KeyboardInterrupt:
         say("interrupted")
         return 130
@@ -46,7 +59,8 @@ def say(problem: str):
     rank = MPI.COMM_WORLD.rank if MPI and "mpi4py.futures" not in sys.modules else 0
     if rank:
         time.sleep(2)
-    print(f"nnref: {f'rank {rank}: ' if rank else ''}{problem}", file=sys.stderr, flush=True)
+    speaker = f"nnref: rank {rank}" if rank else "nnref"
+    print(f"{speaker}: {one_line(problem)}", file=sys.stderr, flush=True)
 
 
 def join_ranks(command: str):
@@ -65,7 +79,7 @@ def join_ranks(command: str):
     except (ImportError, RuntimeError) as error:
         raise InputError(f"mpi4py: no MPI library: {error}; pip install mpich") from None
     if MPI.COMM_WORLD.rank:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.abandon()
     if command not in OVER_MPI:
         raise InputError(f"mpiexec: expected one of {', '.join(OVER_MPI)}, found {command}")
     if OVER_MPI[command] != "python -m mpi4py":
@@ -90,7 +104,8 @@ def refuse_strangers(command: str):
 
 
 def choose_backend(arguments: list[str]):
-    """Set the environment variables that backend.py and CuPy read when they are imported."""
+    """Set the environment variables that libraries read when they are imported."""
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's backend may be missing here
     for option, value in pairwise([*arguments, ""]):
         name, _, given = option.partition("=")
         if name == "--backend" and (given or value) in ("numpy", "cupy"):
@@ -100,4 +115,5 @@ def choose_backend(arguments: list[str]):
 
 
 if __name__ == "__main__":
+    terminal.prepare()
     sys.exit(run())

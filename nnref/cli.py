@@ -4,6 +4,7 @@ import argparse
 import importlib
 
 from nnref.errors import InputError
+from nnref.parallel.interrupts import interrupts_waiting
 
 COMMANDS = {
     "demo": "train one network under several rules on real digits, in under a minute",
@@ -21,9 +22,19 @@ def main(arguments: list[str]) -> int:
     """Run one command; return the exit status. Raises InputError for what the user can correct."""
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["demo", *arguments]
-    options = _parser(arguments[0]).parse_args(arguments)
+    _check_values(arguments)
+    with interrupts_waiting():  # NumPy would answer Ctrl-C in its import with an ImportError
+        options = _parser(arguments[0]).parse_args(arguments)
     _check_backend(options)
     return options.run(options)
+
+
+def _check_values(arguments):
+    """Refuse --name=--, of which argparse makes an empty list before Python 3.13."""
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name.startswith("--") and value == "--":
+            raise InputError(f"{name}: expected a value, found '--'")
 
 
 def _check_backend(options):

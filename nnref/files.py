@@ -1,14 +1,25 @@
-"""Read files with one-line errors; write them atomically."""
+"""Read files with one-line errors; write them atomically; keep a folder for one process."""
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from nnref.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LARGEST = 2**28  # bytes of a text file; a device such as /dev/zero has no end
+NUMBER = int | float  # a shape
+
 
 def user_path(path) -> Path:
     """A path as the user gave it, ~ replaced by the home folder; InputError if there is none."""
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise InputError(f"expected the path of a file or folder, found {path!r}")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -31,14 +42,77 @@ def check_writable(path: Path):
         raise InputError(f"{path}: the folder {path.parent} does not exist or is not writable")
 
 
-def read_json(path: Path):
-    """The content of a JSON file; InputError that names it if it cannot be read."""
+@contextmanager
+def owned(folder: Path):
+    """Inside, no other process can own this folder, which is made; InputError if one does.
+
+    The lock ends with its process, even by a kill; its file stays. Where there are no locks, on
+    Windows and on some network disks, the folder is not protected.
+    """
+    make_folder(folder)
+    path = folder / ".lock"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        file = open(path, "a")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    with file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another process is writing in it") from None
+        except OSError:
+            pass  # a disk without locks
+        yield
+
+
+def read_text(path: Path, most: int = LARGEST) -> str:
+    """The content of a text file of at most `most` bytes; InputError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise InputError(f"{path}: cannot be read: expected at most {most:,} bytes, found more")
+        return content.decode("utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: cannot be read: it is not text") from None
+
+
+def read_json(path: Path, shape=object):
+    """The content of a JSON file; InputError that names the file unless it has this shape.
+
+    A shape is a type, {name: shape} for an object with at least these names, [shape] for a list of
+    at least one entry, [shape, ...] for a list that may be empty. A name that may be missing has a
+    type with None in it.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged: {error}") from None
+    if wrong := _misfit(content, shape, "all of it"):
+        raise InputError(f"{path}: damaged: {wrong}")
+    return content
+
+
+def _misfit(content, shape, place) -> str:
+    """Where content does not have this shape, and what is there; empty if it has."""
+    kind = type(shape) if isinstance(shape, dict | list) else shape
+    parts = []
+    if not isinstance(content, kind):
+        return f"expected {place} to be {KINDS.get(kind, 'a number')}, found {content!r:.60}"
+    if isinstance(shape, dict):
+        parts = [(content.get(name), inner, name) for name, inner in shape.items()]
+    elif isinstance(shape, list):
+        if not content and ... not in shape:
+            return f"expected entries in {place}, found none"
+        parts = [(item, shape[0], f"an entry of {place}") for item in content]
+    return next(filter(None, (_misfit(*part) for part in parts)), "")
+
+
+KINDS = {dict: "an object", list: "a list", str: "a text"}
 
 
 def write_whole(path: Path, content: bytes):

@@ -35,6 +35,8 @@ from nnref.layers import (
 )
 from nnref.patches import output_size
 
+WIDEST = 1000
+
 
 def mlp(
     hidden=(256, 128), input_shape=(28, 28, 1), classes=10, *, activation=ReLU,
@@ -47,9 +49,9 @@ def mlp(
     if not isinstance(activation, type) or not issubclass(activation, Layer):
         raise InputError(f"mlp: expected activation to be a class such as ReLU, found {activation}")
     shared, top = _shared(feedback, last_feedback, seed, dtype)
-    if isinstance(hidden, int):
-        raise InputError(f"mlp: expected hidden to be a list such as [256, 128], found {hidden}")
-    sizes = [math.prod(input_shape), *_scaled(width, *hidden)]
+    if not isinstance(hidden, list | tuple):
+        raise InputError(f"mlp: expected hidden to be a list such as [256, 128], found {hidden!r}")
+    sizes = [math.prod(_lengths(input_shape)), *_scaled(width, *hidden)]
     layers = [Flatten()]
     for n_in, n_out in pairwise(sizes):
         layers += [Linear(n_in, n_out, **shared), activation()]
@@ -295,8 +297,8 @@ def _shared(feedback, last_feedback, seed, dtype, init=he_normal):
 
 def _scaled(width, *counts):
     """Numbers of channels or units, multiplied by `width`; at least 1 of each."""
-    if not isinstance(width, int | float) or not 0 < width < math.inf:
-        raise InputError(f"models: expected a width above 0, found {width!r}")
+    if not isinstance(width, int | float) or not 0 < width <= WIDEST:
+        raise InputError(f"models: expected a width above 0, at most {WIDEST}, found {width!r}")
     for count in counts:
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InputError(f"models: expected whole numbers of units from 1, found {count!r}")
@@ -305,18 +307,23 @@ def _scaled(width, *counts):
 
 def _image(input_shape, smallest=1):
     """input_shape itself; InputError unless it is (height, width, channels), large enough."""
-    whole = isinstance(input_shape, tuple | list) and all(isinstance(n, int) for n in input_shape)
-    if not whole or len(input_shape) != 3 or min(input_shape) < 1:
-        raise InputError(
-            f"models: expected input_shape as (height, width, channels), found {input_shape!r}"
-        )
-    height, across, _ = input_shape
+    height, across, _ = _lengths(input_shape, (3,))
     if min(height, across) < smallest:
         raise InputError(
             f"models: expected images of at least {smallest} x {smallest} pixels, "
             f"found {height} x {across}"
         )
     return tuple(input_shape)
+
+
+def _lengths(input_shape, counts=(1, 2, 3)):
+    """input_shape itself; InputError unless it holds whole numbers, one of `counts` of them."""
+    whole = isinstance(input_shape, tuple | list) and all(isinstance(n, int) for n in input_shape)
+    if not whole or len(input_shape) not in counts or min(input_shape) < 1:
+        raise InputError(
+            f"models: expected input_shape as (height, width, channels), found {input_shape!r}"
+        )
+    return input_shape
 
 
 def _network(*layers):

@@ -83,7 +83,7 @@ def test_torch_is_imported_only_when_asked_for():
         (["--models", "lenet,fish"], "--models: expected one of demo, mlp, lenet, "),
         (["--against", "jax"], "argument --against: invalid choice: 'jax'"),
         (["--jobs", "2", "--against", "torch"], "--jobs: expected no --against"),
-        (["--batch", "1"], "expected a whole number of at least 2, found '1'"),
+        (["--batch", "1"], "expected a whole number from 2 to 1,000,000,000, found '1'"),
         (["--json", "missing/b.json"], "missing/b.json: the folder missing does not exist"),
     ],
 )

@@ -14,13 +14,19 @@ import numpy as np
 import pytest
 from pictures import class_folders, picture, write_folder
 from PIL import Image
+from test_report import record
 
 import nnref
-from nnref import __main__
+from nnref import __main__, cli, plots
 from nnref.backend import describe, xp
 from nnref.cli import COMMANDS
+from nnref.commands.options import place
 from nnref.data import mnist
+from nnref.parallel.interrupts import interrupts_waiting
 from nnref.rules.known import RULES
+from nnref.runs import seeds
+from nnref.runs.settings import whole
+from nnref.tools import doctor
 
 ROOT = Path(nnref.__file__).parent.parent
 
@@ -135,6 +141,7 @@ def test_a_figure_of_all_rules_is_drawn(tmp_path, monkeypatch, digits):
 
 
 HELP = "(try python -m nnref demo --help)"
+COUNT = whole(1)[0]
 
 
 @pytest.mark.parametrize(
@@ -142,11 +149,11 @@ HELP = "(try python -m nnref demo --help)"
     [
         (
             ["--epochs", "0"],
-            f"argument --epochs: expected a whole number of at least 1, found '0' {HELP}",
+            f"argument --epochs: expected {COUNT}, found '0' {HELP}",
         ),
         (
             ["--epochs", "many"],
-            f"argument --epochs: expected a whole number of at least 1, found 'many' {HELP}",
+            f"argument --epochs: expected {COUNT}, found 'many' {HELP}",
         ),
         (
             ["demo", "--seed", "-1"],
@@ -312,11 +319,15 @@ def test_train_takes_class_folders(pets, tmp_path):
         (["--lr", "-1"], "--lr: expected a number above 0, found -1.0"),
         (["--lr", "nan"], "--lr: expected a number above 0, found nan"),
         (["--lr", "fast"], "--lr: expected a number above 0, found 'fast'"),
-        (["--epochs", "1.5"], "--epochs: expected a whole number of at least 1, found '1.5'"),
+        (
+            ["--epochs", "1.5"],
+            f"--epochs: expected {COUNT}, found '1.5'",
+        ),
         (["--val", "1"], "--val: expected a number from 0 to below 1, found 1.0"),
         (["--schedule", "step:0"], "--schedule: expected constant, cosine, or step:EPOCHS"),
         (["--optimizer", "adam", "--momentum", "0.5"], "--momentum: only for --optimizer sgd"),
-        (["--val", "0.99999"], "--val: expected to leave images to train on, found 0.99999"),
+        (["--val", "0.99999"], "--val: expected to leave --batch-size 32 images to train on"),
+        (["--val", "0.9999"], "to train on, found 0.9999, which leaves 1"),
         (["--batch-size", "20000"], "--batch-size: expected at most the 9000 images to train on"),
         (["--resume", "."], ".: expected the folder of a run, found no config.toml in it"),
         (["--resume", "a", "--out", "b"], "--resume: expected no --out or --seeds, found one"),
@@ -375,3 +386,124 @@ def test_a_mistake_in_data_is_one_line(arguments, message, tmp_path, monkeypatch
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(36, "File name too long", "x.json"), "x.json: File name too long"),
+        (PermissionError(13, "Permission denied", "a\nb"), "a\\nb: Permission denied"),
+        (OSError("of a library"), "of a library"),
+        (OverflowError("int too large"), "a number is too large: int too large"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line(error, message, monkeypatch):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(doctor, "run", fail)
+    result = in_this_process("doctor")
+    assert (result.returncode, result.stderr) == (2, f"nnref: error: {message}\n")
+
+
+LONG = "x" * 300  # no file can be called so
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--out", LONG), ("train", "--resume", LONG), ("train", LONG), ("compare", LONG),
+        ("train", "--model", "mlp", "--seeds", 2, "--jobs", 1, "--out", LONG),
+        ("data", "verify", LONG), ("demo", "--json", LONG), ("bench", "--json", LONG),
+        ("replicate", "akrout2019", "--cifar10", LONG), ("demo", "--out", LONG),
+        ("train", "--val=--"), ("train", "--out=--"), ("demo", "--json=--"), ("train", "--out", ""),
+        ("train", "--resume", ""), ("compare", ""), ("bench", "--width", "1e300"),
+        ("bench", "--width", "nan"), ("bench", "--batch", "9" * 400), ("bench", "--jobs", 10**8),
+        ("demo", "--epochs", "9" * 5000), ("train", "--seeds", 10**8, "--out", "a"),
+        ("train", "--epochs", "9" * 400), ("train", "--schedule", f"step:{'9' * 400}"),
+        ("train", "/dev/zero"), ("train", "a\nb\x1b.toml"), ("train", "--\x1b[31m" + LONG * 10),
+    ],
+    ids=lambda words: " ".join(map(str, words))[:30],
+)  # fmt: skip
+def test_odd_names_and_numbers_are_one_line_and_nothing_is_written(arguments, tmp_path):
+    result = in_this_process(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("nnref: error: ") and line.isprintable() and len(line) < 1100
+    assert os.listdir(tmp_path) == []
+
+
+def test_every_option_that_is_a_path_finds_the_home_folder():
+    paths = []
+    for name in COMMANDS:
+        (commands,) = cli._parser(name)._subparsers._group_actions
+        for action in commands.choices[name]._actions:
+            if action.metavar in ("DIR", "PATH", "PNG", "FILE.toml"):
+                paths.append(f"{name} {action.dest}")
+                assert action.type is place, paths[-1]
+    assert len(paths) >= 10
+
+
+@pytest.fixture
+def two_results(tmp_path):
+    """The folders of two runs that have ended, with nothing else in them."""
+    for seed in (0, 1):
+        result = record()
+        result["settings"] |= {"seed": seed, "schedule": "constant"}
+        (tmp_path / f"seed-{seed}").mkdir()
+        (tmp_path / f"seed-{seed}" / "result.json").write_text(json.dumps(result))
+    return tmp_path
+
+
+def test_an_odd_environment_costs_neither_the_table_nor_the_figure(two_results):
+    """A notebook's backend, a matplotlibrc, a terminal without Unicode."""
+    (two_results / "matplotlibrc").write_text("text.usetex: True\n")
+    done = nnref_command(
+        "compare", ".", cwd=two_results, MPLBACKEND="module://of.a.notebook", PYTHONUTF8=0,
+        PYTHONIOENCODING="ascii",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "87.5 ? 0.0" in done.stdout
+    assert (two_results / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_goes_before_its_figure(two_results, monkeypatch):
+    def no_font(_):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(plots.runs, "comparison", no_font)
+    done = in_this_process("compare", two_results, "--out", two_results / "a.png")
+    assert done.returncode == 0 and "87.5 ± 0.0" in done.stdout
+    assert done.stderr == (
+        f"nnref: {two_results / 'a.png'}: cannot be drawn: RuntimeError: no font\n"
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk")
+def test_output_to_a_full_disk_is_one_line():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "nnref", "data", "list"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "nnref: error: standard output: No space left on device\n"
+
+
+def test_an_interrupted_training_with_several_seeds_says_to_repeat_the_command(
+    tmp_path, monkeypatch
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(seeds, "repeat", interrupted)
+    done = in_this_process("train", "--seeds", 2, "--jobs", 1, "--out", tmp_path)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "\nthe same command continues\nnnref: interrupted\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Ctrl-C cannot wait here")
+def test_ctrl_c_during_the_imports_waits_for_their_end():
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupts_waiting():
+        signal.raise_signal(signal.SIGINT)  # to this thread; at the imports there is no other
+        done.append("imported")
+    assert done == ["imported"]

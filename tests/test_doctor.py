@@ -4,10 +4,11 @@ import os
 import re
 
 import pytest
-from test_cli import nnref_command
+from test_cli import in_this_process, nnref_command
 from test_house import ROOT
 
 from nnref import feedback
+from nnref.data.files import fetch
 from nnref.feedback import Sham
 from nnref.tools import doctor
 
@@ -30,6 +31,23 @@ def test_a_failing_self_test_is_named_and_ends_with_status_1(monkeypatch, capsys
     assert "sham: FAILED: InputError: the same weights" in output
     assert "slope: relative difference" in output
     assert output.endswith("something is wrong: see above\n")
+
+
+def test_a_user_without_a_home_is_told_so_and_the_rest_works(monkeypatch):
+    def no_home(_):
+        raise RuntimeError("set an absolute HOME")
+
+    monkeypatch.setattr(fetch.pooch, "os_cache", no_home)
+    assert doctor.data() == "mnist-subset (no home folder: set an absolute HOME)"
+    listed = in_this_process("data", "fetch", "mnist")
+    assert listed.returncode == 2
+    assert listed.stderr == "nnref: error: no home folder: set an absolute HOME\n"
+
+
+def test_data_lie_in_the_home_folder_where_the_environment_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NNREF_DATA", "~/data")  # as in a Dockerfile, where no shell expands it
+    assert fetch.data_folder("mnist") == tmp_path / "data" / "mnist"
 
 
 def test_wrong_gradients_are_noticed(monkeypatch):

@@ -8,7 +8,7 @@ import documents
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
-from test_cli import nnref_command
+from test_cli import in_this_process, nnref_command
 from test_house import PACKAGE, READERS_PATH, ROOT
 
 from nnref.backend import xp
@@ -151,6 +151,20 @@ def rows(text):
     """{rule: its numbers} of the demo's table."""
     lines = [line.split() for line in text.splitlines()]
     return {line[0]: line[1:] for line in lines if line and line[0] in RULES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["feedback-alignment", "signed-init"])
+def test_the_readmes_examples_learn_when_a_reader_swaps_the_rule(rule, tmp_path):
+    """Under the two rules that bear the smallest learning rates."""
+    shell = re.search("python -m nnref (train --model lenet .*) --out", README)[1]
+    python = re.search("```python\n(# in the clone.*?)```", README, re.DOTALL)[1]
+    swapped = python.replace("SignSymmetry", type(RULES[rule]).__name__)
+    result = in_this_process(*shell.replace("sign-symmetry", rule).split(), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "has it learned?" not in result.stdout
+    for text in result.stdout, documents.output_of(swapped, ROOT / "README.md", {}):
+        assert float(re.search(r"test accuracy ([\d.]+)%", text)[1]) > 60
 
 
 @pytest.mark.slow

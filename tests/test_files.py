@@ -1,11 +1,25 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; a folder has one owner; nothing is read without end."""
 
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
+from test_house import ROOT
 
+from nnref import files
 from nnref.errors import InputError
-from nnref.files import check_writable, make_folder, read_json, write_whole
+from nnref.files import (
+    NUMBER,
+    check_writable,
+    make_folder,
+    owned,
+    read_json,
+    read_text,
+    user_path,
+    write_whole,
+)
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -61,5 +75,99 @@ def test_json_that_cannot_be_read_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"a\.json: cannot be read: No such file"):
         read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_bytes(b"{\xff")
-    with pytest.raises(InputError, match=r"a\.json: damaged: "):
+    with pytest.raises(InputError, match=r"a\.json: cannot be read: it is not text"):
         read_json(tmp_path / "a.json")
+    for text in ("{", "[" * 5000, "9" * 5000):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(InputError, match=r"a\.json: damaged: "):
+            read_json(tmp_path / "a.json")
+
+
+SHAPE = {"name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list, ...]}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[]", "expected all of it to be an object, found []"),
+        ("{}", "expected name to be a text, found None"),
+        ('{"name": 1}', "expected name to be a text, found 1"),
+        ('{"name": "a", "rows": {}}', "expected rows to be a list, found {}"),
+        ('{"name": "a", "rows": []}', "expected entries in rows, found none"),
+        ('{"name": "a", "rows": [1]}', "expected an entry of rows to be an object, found 1"),
+        ('{"name": "a", "rows": [{"x": 1}, {"y": 1}]}', "expected x to be a number, found None"),
+        ('{"name": "a", "rows": [{"x": 1, "y": ""}]}', "expected y to be a number, found ''"),
+        ('{"name": "a", "rows": [{"x": 1}]}', "expected more to be a list, found None"),
+    ],
+)
+def test_json_of_another_shape_is_one_line_that_says_where(text, problem, tmp_path):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_json(tmp_path / "a.json", SHAPE)
+    assert str(raised.value) == f"{tmp_path / 'a.json'}: damaged: {problem}"
+
+
+def test_json_of_the_right_shape_may_hold_more(tmp_path):
+    (tmp_path / "a.json").write_text('{"name": "a", "rows": [{"x": 0.5}], "more": [], "z": 1}')
+    assert read_json(tmp_path / "a.json", SHAPE)["z"] == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no file without end")
+def test_a_file_without_end_is_one_line():
+    with pytest.raises(InputError, match="/dev/zero: cannot be read: expected at most 10 bytes"):
+        read_text("/dev/zero", most=10)
+
+
+def test_the_home_folder_is_found_and_no_path_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/runs") == tmp_path / "runs"
+    for nothing in ("", None, 3):
+        with pytest.raises(InputError, match="expected the path of a file or folder, found "):
+            user_path(nothing)
+
+
+with_locks = pytest.mark.skipif(files.fcntl is None, reason="this system has no locks of files")
+
+
+@with_locks
+def test_a_folder_has_one_owner_at_a_time(tmp_path):
+    folder = tmp_path / "new" / "run"
+    with owned(folder):
+        with (
+            pytest.raises(InputError, match="run: another process is writing in it"),
+            owned(folder),
+        ):
+            pass
+        with owned(tmp_path / "other"):
+            pass
+    with owned(folder):
+        pass
+
+
+@with_locks
+def test_a_killed_owner_owns_nothing(tmp_path):
+    code = (
+        "import sys, time, pathlib\nfrom nnref.files import owned\n"
+        "with owned(pathlib.Path(sys.argv[1])):\n    print('mine', flush=True)\n    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"mine\n"
+        with pytest.raises(InputError, match="another process"), owned(tmp_path):
+            pass
+        process.send_signal(signal.SIGKILL)
+    with owned(tmp_path):
+        pass
+
+
+@with_locks
+def test_a_disk_without_locks_is_used_all_the_same(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", none)
+    with owned(tmp_path):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="the folder cannot be made"), owned(tmp_path / "file"):
+        pass

@@ -35,7 +35,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "data.files.decode data.files.idx data.files.lists data.files.manifest data.cifar10",
     "data.files.cache data.files.layout data.mnist",
     "data.files.cut_mnist_subset data.imagefolder data.catalog",
-    "train parallel parallel.job parallel.cost",
+    "train parallel parallel.job parallel.cost parallel.interrupts",
     "parallel.workers",
     "parallel.jobs",
     # mechanisms of the open questions
@@ -46,9 +46,10 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     # what draws, what trains in a folder, what checks
     "plots plots.style",
     "plots.demo plots.runs plots.experiments plots.tutorials",
-    "runs runs.checkpoint runs.score runs.settings",
+    "runs runs.checkpoint runs.record runs.score runs.settings",
     "tools tools.bench tools.summary tools.gradcheck runs.report runs.compare",
     "tools.demo tools.doctor tools.bench_jobs tools.bench_ranks runs.run",
+    "runs.seeds",
     # the experiments
     "experiments experiments.images experiments.trial experiments.search experiments.record",
     "experiments.plan experiments.result",
@@ -58,7 +59,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     *(f"experiments.papers.{name}" for name in PAPERS),
     "experiments.questions.one_synapse",
     *(f"experiments.questions.{name}" for name in QUESTIONS),
-    "commands commands.options",
+    "commands commands.options commands.terminal",
     "commands.compare",
     *(f"commands.{name}" for name in COMMANDS if name != "compare"),
     "cli",
@@ -128,6 +129,14 @@ def test_every_public_name_is_explained():
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{name}.{node.name}"
+
+
+def test_nothing_needs_what_python_leaves_out_with_OO():
+    """Docstrings and assertions are for readers and tests."""
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not isinstance(node, ast.Assert), name
+            assert "__doc__" not in (getattr(node, "attr", ""), getattr(node, "id", "")), name
 
 
 def test_requirements_pin_what_pyproject_ranges_over():

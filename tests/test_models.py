@@ -251,11 +251,20 @@ def test_another_seed_draws_other_weights(name):
         (lambda: models.alexnet((28, 28, 3)), "expected images of at least 29 x 29 pixels"),
         (lambda: models.resnet20((32, 32)), "expected input_shape as (height, width, channels)"),
         (lambda: models.resnet18((-32, -32, 3)), "expected input_shape as"),
-        (lambda: models.resnet20(width=float("inf")), "expected a width above 0, found inf"),
+        (
+            lambda: models.resnet20(width=float("inf")),
+            "expected a width above 0, at most 1000, found inf",
+        ),
         (lambda: models.resnet20(blocks=0), "resnet20: expected blocks to be 1, 2, ..., found 0"),
         (lambda: models.resnet20(stem_stride=1.5), "expected stem_stride to be 1, 2, ..., found 1"),
         (lambda: models.lenet_biotorch((17, 32, 3)), "expected images of at least 18 x 18 pixels"),
-        (lambda: models.resnet20(width="2"), "expected a width above 0, found '2'"),
+        (lambda: models.resnet20(width="2"), "expected a width above 0, at most 1000, found '2'"),
+        (lambda: models.lenet(width=1001), "a width above 0, at most 1000, found 1001"),
+        (lambda: models.mlp(None), "expected hidden to be a list such as [256, 128], found None"),
+        (lambda: models.mlp("ab"), "expected hidden to be a list such as [256, 128], found 'ab'"),
+        (lambda: models.mlp(input_shape=784), "as (height, width, channels), found 784"),
+        (lambda: models.mlp(input_shape=None), "as (height, width, channels), found None"),
+        (lambda: models.mlp(input_shape="abc"), "as (height, width, channels), found 'abc'"),
         (lambda: models.lenet(classes=0), "expected n_out to be a whole number of at least 1"),
     ],
 )
@@ -388,7 +397,7 @@ def test_width_multiplies_channels_and_units():
     assert wide == [(25, 12), (300, 32), (800, 240), (240, 168), (168, 10)]
     narrow = models.lenet(width=0.01)
     assert [layer.params["W"].shape[1] for layer in weight_layers(narrow)] == [1, 1, 1, 1, 10]
-    with pytest.raises(InputError, match="expected a width above 0, found 0"):
+    with pytest.raises(InputError, match="expected a width above 0, at most 1000, found 0"):
         models.lenet(width=0)
 
 

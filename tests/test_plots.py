@@ -1,10 +1,13 @@
 """Figures show the numbers they are given, each in its own panel."""
 
+import sys
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pytest
 
+from nnref import plots
 from nnref.errors import InputError
 from nnref.plots import runs, style, tutorials
 from nnref.plots.demo import demo
@@ -183,3 +186,34 @@ def test_a_figure_makes_its_folder_or_says_that_it_cannot(tmp_path):
     assert (tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="the folder cannot be made"):
         style.save(tutorials.two_pathways(), tmp_path / "new" / "figure.png" / "figure.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_that_the_font_does_not_have_are_drawn_without_a_warning():
+    names = ["猫", "dog 🐶", "\x1b[31m", "a\nb", "\udcff", "$x_{$"]
+    figure = runs.confusion(np.eye(len(names), dtype=int), names)
+    shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert shown == ["猫", "dog 🐶", "\\x1b[31m", "a\\nb", "\\udcff", "$x_{$"]
+    assert style.png(figure).startswith(b"\x89PNG")
+    history = [{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0}]
+    group = {"name": "data $x_{$ 猫", "feedback": "mine", "results": [{"history": history}]}
+    assert style.png(runs.comparison([group])).startswith(b"\x89PNG")
+
+
+def test_figures_look_the_same_whatever_a_matplotlibrc_says():
+    seen = []
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red"}):
+        assert plots.drawn("a.png", lambda: seen.append(matplotlib.rcParams["text.usetex"]))
+        assert matplotlib.rcParams["axes.facecolor"] == "red"  # the user's own, afterward
+    assert seen == [False]
+
+
+def test_what_cannot_be_drawn_is_one_line_and_no_error(capsys, monkeypatch):
+    def fail():
+        raise RuntimeError("no\nfont")
+
+    assert not plots.drawn("a.png", fail)
+    assert capsys.readouterr().err == "nnref: a.png: cannot be drawn: RuntimeError: no\\nfont\n"
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # not installed
+    assert not plots.drawn("a.png", fail)
+    assert "nnref: a.png: cannot be drawn: ModuleNotFoundError: " in capsys.readouterr().err

@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from test_cli import nnref_command
+from test_cli import in_this_process, nnref_command
 from test_house import ROOT
 from test_ranks import with_mpi
 from test_trial import without_times
+
+from nnref import files
+from nnref.files import owned
 
 SMOKE = ("replicate", "akrout2019", "--tier", "smoke")
 NAME = "akrout2019.json"
@@ -39,8 +42,17 @@ def test_it_says_how_far_it_is_and_how_long_it_takes(one_job):
     assert lines[2].startswith("timing this machine: about ") and lines[2].endswith(" seconds")
     assert sum(line.startswith("akrout2019: ") for line in lines) == 8
     command = json.loads((folder / NAME).read_text())["command"]
-    assert command.startswith("python -m nnref replicate akrout2019 --tier smoke")
+    assert command.startswith("python -m nnref replicate akrout2019 --tier smoke --out PATH")
     assert not list(folder.rglob("*.share")) and not list(folder.rglob("*.npz"))
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="this system has no locks of files")
+def test_two_replications_in_one_folder_are_one_too_many(tmp_path):
+    with owned(tmp_path):
+        done = in_this_process(*SMOKE, "--jobs", 1, "--out", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"nnref: error: {tmp_path}: another process is writing in it\n"
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_two_jobs_make_the_same_records_as_one_bit_for_bit(one_job, tmp_path):
@@ -83,7 +95,8 @@ def test_results_are_read_by_the_folder_they_were_written_to(one_job, tmp_path):
     damaged.write_text("{}")
     done = nnref_command(*SMOKE, "--out", tmp_path / "copy")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert f"{damaged}: is damaged; delete it to train again" in done.stderr
+    assert f"{damaged}: damaged: expected history to be a list, " in done.stderr
+    assert done.stderr.endswith("; delete it to train again\n")
 
 
 def over_mpi(count, *words):

@@ -44,7 +44,13 @@ def record(epochs=3, layers=3, classes=3):
         history.append({"epoch": epoch} | results | measured)
     return {
         "command": "python -m nnref train --model lenet --out runs/a",
-        "settings": {"data": "digits", "model": "lenet", "feedback": "backprop", "size": None},
+        "settings": {
+            "data": "digits",
+            "model": "lenet",
+            "feedback": "backprop",
+            "size": None,
+            "lr": 0.05,
+        },
         "versions": {"nnref": "0.1.0", "blas": ["one", "two"]},
         "data": {
             "train": 9000,
@@ -202,6 +208,16 @@ def test_filters_that_are_no_pictures_are_left_out(filters, undrawn):
 def test_of_very_many_filters_some_are_shown(undrawn):
     document = Document(page(record(), [], np.ones((100, 2, 2, 1))))
     assert len(document.images()) == 6 + 64 and "64 of 100" in document.text
+
+
+def test_a_run_that_has_not_learned_says_so_at_the_top(undrawn):
+    rising = record()
+    rising["history"][-1]["train_loss"] = 177.0
+    text = page(rising, [], None)
+    (line,) = re.findall('<p class="doubt">(.*)</p>', text)
+    assert line.startswith("has it learned? training loss 177 at the end, 2 in the first epoch;")
+    assert text.index(line) < text.index("How it learned")
+    assert 'class="doubt"' not in page(record(), [], None)
 
 
 def test_gaps_are_survived(rng):

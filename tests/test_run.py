@@ -1,12 +1,14 @@
 """Runs in folders: nothing is lost, whatever stops them; the test set is scored once."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import UserList
 
 import numpy as np
 import pytest
@@ -14,11 +16,15 @@ from oracles import assert_same
 from pictures import class_folders, picture, write_folder
 from PIL import Image
 
+from nnref import files
 from nnref.backend import xp
 from nnref.data import imagefolder
+from nnref.data.files import decode
 from nnref.data.imageset import ImageSet, choose, split
 from nnref.errors import InputError
+from nnref.files import owned
 from nnref.parallel import job
+from nnref.plots import style
 from nnref.runs import checkpoint, compare, run
 from nnref.runs.settings import Settings
 
@@ -116,7 +122,7 @@ def test_a_folder_holds_everything(tmp_path, drawn):
     folder = tmp_path / "a"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "checkpoints", "config.toml", "figures", "history.csv", "log.jsonl", "report.html",
+        ".lock", "checkpoints", "config.toml", "figures", "history.csv", "log.jsonl", "report.html",
         "result.json", "run.json",
     }  # fmt: skip
     with open(folder / "history.csv") as file:
@@ -170,14 +176,17 @@ def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):
     assert [len(part.labels) for part in looked_at] == [480, 120]
 
 
+class Known:
+    """A network whose logits are its inputs."""
+
+    def walk(self):
+        return []
+
+    def forward(self, x):
+        return x.reshape(len(x), -1)
+
+
 def test_score_by_hand():
-    class Known:
-        def walk(self):
-            return []
-
-        def forward(self, x):
-            return x.reshape(len(x), -1)
-
     images = np.log(np.array([[6, 2, 2], [1, 8, 1], [1, 1, 2], [2, 7, 1]]) / 10.0)
     data = ImageSet(images.reshape(4, 1, 1, 3), np.array([0, 1, 2, 0]))
     found, mistakes = run.score(Known(), data)
@@ -186,6 +195,30 @@ def test_score_by_hand():
     assert found["loss"] == pytest.approx(-np.log([0.6, 0.8, 0.5, 0.2]).mean())
     ((_, true, predicted, chance),) = mistakes
     assert (true, predicted, chance) == (0, 1, pytest.approx(0.7))
+
+
+def test_a_damaged_image_is_left_out_of_the_score_and_the_others_keep_their_places():
+    images = UserList(np.eye(3)[[0, 1, 2, 0]].reshape(4, 1, 1, 3))  # no array: read on demand
+    images[1] = None
+    found, mistakes = run.score(Known(), ImageSet(images, np.array([0, 1, 2, 2])))
+    assert found["confusion"] == [[1, 0, 0], [0, 0, 0], [1, 0, 1]]
+    ((image, true, predicted, _),) = mistakes
+    assert (image.tolist(), true, predicted) == ([[[1, 0, 0]]], 2, 0)
+
+
+def test_skipped_images_are_counted_in_one_line(pets, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decode, "MOST_BAD", 0.2)
+    folder = pets.partition(":")[2]
+    for name in ("train/cat/3.png", "val/dog/0.png"):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(b"no image")
+    given = {"data": pets, "size": 8, "model": "mlp", "width": 0.05, "batch_size": 4}
+    with pytest.raises(InputError, match="not a readable image"):
+        run.start(None, Settings(**given))
+    run.start(None, Settings(**given, on_bad="skip", cache=False))
+    out = capsys.readouterr().out
+    assert "on 5 images, scored once\nleft out: 2 damaged images, " in out
+    assert not list(tmp_path.rglob("pixels.rgb"))
 
 
 @pytest.fixture
@@ -393,3 +426,116 @@ def test_a_damaged_checkpoint_does_not_become_the_best(tmp_path):
     checkpoint.read(folder / "checkpoints" / "best.npz")  # raises if it is damaged
     run.start(tmp_path / "whole", settings)
     assert_same_end(tmp_path / "whole", folder)
+
+
+def test_a_run_on_a_relative_path_is_resumed_from_any_folder(pets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(data="imagefolder:pets", size=8, model="mlp", width=0.05, batch_size=4)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run.start("run", settings)
+    monkeypatch.chdir("/")
+    run.resume(tmp_path / "run", {"data": pets})
+    assert "imagefolder:pets" not in (tmp_path / "run" / "run.json").read_text()
+
+
+def test_an_earlier_run_without_the_newer_settings_is_resumed_and_compared(halfway, tmp_path):
+    """Before `on_bad` and `cache` were settings."""
+    path = halfway / "config.toml"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith(("on_bad", "cache"))))
+    result = run.resume(halfway, {})
+    for name in ("on_bad", "cache"):
+        del result["settings"][name]
+    (halfway / "result.json").write_text(json.dumps(result))
+    run.start(tmp_path / "now", Settings(**SHORT, seed=1))
+    (group,) = compare.read([halfway, tmp_path / "now"])
+    assert len(group["results"]) == 2
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="this system has no locks of files")
+def test_a_folder_in_which_another_process_writes_is_refused(halfway, tmp_path):
+    with owned(halfway), pytest.raises(InputError, match="another process is writing in it"):
+        run.resume(halfway, {})
+    with owned(tmp_path / "new"), pytest.raises(InputError, match="another process is writing"):
+        run.start(tmp_path / "new", Settings(**SHORT))
+    assert os.listdir(tmp_path / "new") == [".lock"]
+
+
+def test_of_two_runs_that_start_at_once_the_later_is_refused(tmp_path, monkeypatch):
+    """While it loads its data, the other one starts and ends."""
+    original, settings = run._Parts, Settings(**SHORT)
+
+    def parts(asked):
+        monkeypatch.setattr(run, "_Parts", original)
+        run.start(tmp_path / "a", settings)
+        return original(asked)
+
+    monkeypatch.setattr(run, "_Parts", parts)
+    with pytest.raises(InputError, match="holds a run; --resume"):
+        run.start(tmp_path / "a", dataclasses.replace(settings, seed=5))
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["settings"]["seed"] == 0
+
+
+def test_a_figure_that_cannot_be_drawn_costs_nothing_and_is_drawn_later(
+    tmp_path, monkeypatch, capsys
+):
+    def no_font(_):
+        raise RuntimeError("no font")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.report, "figures", no_font)
+        result = run.start(tmp_path / "a", Settings(**SHORT))
+    printed = capsys.readouterr()
+    assert "report.html: cannot be drawn: RuntimeError: no font\n" in printed.err
+    assert "report: " not in printed.out
+    assert json.loads((tmp_path / "a" / "result.json").read_text()) == result
+    monkeypatch.setattr(run._Run, "after_step", pytest.fail)  # nothing is trained again
+    again = run.resume(tmp_path / "a", {})
+    assert again["test"] == result["test"] and again["history"] == result["history"]
+    assert (tmp_path / "a" / "report.html").is_file()
+    assert "report: " in capsys.readouterr().out
+
+
+def test_a_result_outlives_its_checkpoints_and_its_report(tmp_path, capsys):
+    result = run.start(tmp_path / "a", Settings(**SHORT))
+    (tmp_path / "a" / "report.html").unlink()
+    for path in (tmp_path / "a" / "checkpoints").iterdir():
+        path.unlink()
+    assert run.resume(tmp_path / "a", {}) == result
+    assert "already finished" in capsys.readouterr().out
+
+
+DAMAGES = ["{}", "[]", "null", '{"settings": {}}', '{"data": []}', "[" * 5000]
+
+
+@pytest.mark.parametrize("text", DAMAGES)
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
+def test_a_damaged_record_is_one_line_that_names_it(name, text, halfway):
+    if name == "result.json":
+        run.resume(halfway, {})
+    (halfway / name).write_text(text)
+    with pytest.raises(InputError, match=rf"{name}: damaged: "):
+        run.resume(halfway, {})
+    if name == "result.json":
+        with pytest.raises(InputError, match=rf"{name}: damaged: "):
+            compare.read([halfway])
+
+
+def test_a_run_that_has_not_learned_says_so(tmp_path, capsys):
+    settings = Settings(**SHORT | {"lr": 1e-9})
+    run.start(tmp_path / "a", settings)
+    line = capsys.readouterr().out.splitlines()[-2]
+    assert line.startswith("has it learned? ") and "--lr than 1e-09 or --schedule cosine" in line
+    groups = compare.read([tmp_path / "a"])
+    assert compare.table(groups).splitlines()[-1] == f"backprop, 1 of 1: {line}"
+
+
+def test_class_names_that_are_not_utf_8_are_reported(pets, tmp_path, monkeypatch, drawn):
+    monkeypatch.setattr(style, "png", lambda *_: b"")  # drawing them takes longer
+    folder = os.fsencode(pets.partition(":")[2])
+    for part in (b"train", b"val"):
+        os.rename(os.path.join(folder, part, b"cow"), os.path.join(folder, part, b"c\xff\n"))
+    run.start(tmp_path / "a", Settings(data=pets, size=8, model="mlp", width=0.05, batch_size=4))
+    assert "c\\udcff" in (tmp_path / "a" / "report.html").read_text(encoding="utf-8")

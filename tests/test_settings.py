@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +32,8 @@ def test_flags_give_back_what_they_say():
     found = Settings(**{name: from_text(name, text) for name, text in given.items()})
     assert found == dataclasses.replace(OTHER, data="imagefolder:a.zip")
     assert as_flags(Settings()) == ""
-    spaced = as_flags(Settings(data="imagefolder:my photos"))
-    assert shlex.split(spaced) == ["--data", "imagefolder:my photos"]
+    spaced = as_flags(Settings(data="imagefolder:/my photos", cache=False))
+    assert shlex.split(spaced) == ["--data", "imagefolder:/my photos", "--no-cache"]
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,8 @@ def test_flags_give_back_what_they_say():
         ("lr = " + "9" * 400, "--lr: expected a number above 0, found inf"),
         ("lr = " + "[" * 3000, "not TOML: "),
         ("width = 1e300", "--width: expected a number above 0, at most 1000, found 1e+300"),
-        ("epochs = 2.0", "--epochs: expected a whole number of at least 1, found 2.0"),
-        ("epochs = true", "--epochs: expected a whole number of at least 1, found True"),
+        ("epochs = 2.0", "--epochs: expected a whole number from 1 to 1,000,000,000, found 2.0"),
+        ("epochs = true", "--epochs: expected a whole number from 1 to 1,000,000,000, found True"),
         ("model = ['mlp']", "--model: expected one of mlp, "),
         ("[run]\nlr = 0.1", "expected one of data, "),
         ("feedback = 'Backprop'", "--feedback: expected one of backprop, "),
@@ -85,3 +86,49 @@ def test_schedules_are_those_of_optim(digits):
         assert optimizer.lr == 0.5
         assert (schedule is None) == (name == "constant")
         assert schedule is None or schedule(3.0) == pytest.approx(at_three)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "size", "classes", "per_class"])
+@pytest.mark.parametrize("value", [10**9 + 1, int("9" * 400)])
+def test_a_number_too_large_to_compute_with_is_one_line(name, value):
+    for read, given in (from_text, str(value)), (settings.checked, value):
+        with pytest.raises(InputError, match=r"expected a whole number from [12] to 1,000,000,000"):
+            read(name, given)
+    with pytest.raises(InputError, match="expected constant, cosine, or step:EPOCHS"):
+        settings.checked("schedule", f"step:{'9' * 5000}")
+
+
+def test_a_file_without_end_is_one_line():
+    with pytest.raises(InputError, match="/dev/zero: cannot be read: expected at most 1,048,576"):
+        read_toml(Path("/dev/zero"))
+
+
+def test_a_path_is_kept_whole_so_that_it_is_right_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of/me")
+    for given, kept in (
+        ("pets", tmp_path / "pets"),
+        ("../pets.zip", tmp_path / "../pets.zip"),
+        ("~/pets", "/home/of/me/pets"),
+        ("/pets", "/pets"),
+    ):
+        assert Settings(data=f"imagefolder:{given}").data == f"imagefolder:{kept}"
+    (tmp_path / "run.toml").write_text('data = "imagefolder:pets"')
+    read = Settings(**read_toml(tmp_path / "run.toml"))
+    assert read.data == f"imagefolder:{tmp_path / 'pets'}"
+
+
+def test_a_path_that_no_toml_file_can_hold_is_one_line():
+    with pytest.raises(InputError, match=r"--data: expected a path in UTF-8, found '.*\\udcff'"):
+        Settings(data="imagefolder:/p\udcff")
+
+
+def test_what_class_folders_need_reaches_their_loader_and_nothing_else(monkeypatch):
+    given = {"size": 8, "classes": 2, "per_class": 3, "on_bad": "skip", "cache": False}
+    run = Settings(data="imagefolder:/pets", seed=4, **given)
+    monkeypatch.setattr(settings.imagefolder, "load", lambda path, **options: (path, options))
+    assert settings.load_data(run) == ("/pets", given | {"seed": 4})
+    assert "--on-bad skip --no-cache" in as_flags(run)
+    for name, value in given.items():
+        with pytest.raises(InputError, match=f"{settings.flag(name)}: only for --data imagefolder"):
+            Settings(**{name: value})

@@ -58,12 +58,12 @@ def test_what_else_sets_a_trial_apart_enters_its_fingerprint(tmp_path):
         trained(tmp_path, FACTS, lambda: parts()._replace(also=("another law",)))
 
 
-@pytest.mark.parametrize("text", ["{}", "[]"])
+@pytest.mark.parametrize("text", ["{}", "[]", '{"history": [], "seconds": 1}'])
 def test_a_damaged_record_is_one_line(tmp_path, text):
     trained(tmp_path, FACTS, parts)
     path = next(tmp_path.iterdir())
     path.write_text(text)
-    with pytest.raises(InputError, match="is damaged; delete it to train again"):
+    with pytest.raises(InputError, match=r"damaged: expected .*; delete it to train again"):
         trained(tmp_path, FACTS, parts)
 
 
@@ -71,6 +71,13 @@ def test_a_folder_holds_one_tier(study):
     study.write()
     with pytest.raises(InputError, match="holds tier smoke; --tier full needs another --out"):
         Study("paper", "full", study.out)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"tier": "smoke"}', '{"tier": "smoke", "trials": [1]}'])
+def test_a_damaged_result_is_one_line(study, text):
+    (study.out / "paper.json").write_text(text)
+    with pytest.raises(InputError, match=r"paper\.json: damaged: expected "):
+        Study("paper", "smoke", study.out)
 
 
 def test_a_study_goes_on_from_its_result_alone(study, carry_out, monkeypatch):

@@ -46,6 +46,14 @@ def test_summary_wants_a_batch(batch_size):
         summary(models.lenet(), (28, 28, 1), batch_size)
 
 
+def test_summary_of_what_is_no_network_or_shape_is_one_line():
+    with pytest.raises(InputError, match="summary: expected a network, found None"):
+        summary(None, (28, 28, 1))
+    for shape in (28, None, "28"):
+        with pytest.raises(InputError, match=r"summary: expected a shape as \(28, 28, 1\), found "):
+            summary(models.mlp(), shape)
+
+
 def test_summary_of_an_impossible_input_names_the_layer():
     with pytest.raises(InputError, match=r"^Linear\(400, 120\): expected input of shape"):
         summary(models.lenet(), (32, 32, 1))

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from nnref.backend import describe
-from nnref.commands.options import add_backend, at_least
+from nnref.commands.options import MOST_JOBS, add_backend, count, place
 from nnref.errors import InputError
 from nnref.files import check_writable, write_whole
 from nnref.parallel import ranks
+from nnref.runs.settings import from_text
 from nnref.tools import bench, bench_jobs, bench_ranks
 
 
@@ -17,11 +17,11 @@ def add_options(command):
     command.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     add = command.add_argument
     add("--against", choices=["torch"], help="also time the steps in PyTorch")
-    add("--jobs", type=at_least(2), metavar="N", help="time N trainings side by side instead")
+    add("--jobs", type=count(2, MOST_JOBS), metavar="N", help="time trainings side by side instead")
     add("--models", type=lambda text: text.split(","), default=[], metavar="A,B,...", help="or all")
-    add("--batch", type=at_least(2), help="images in a batch, if not the usual number")
-    add("--width", type=float, default=1, help="multiplies all numbers of channels and units")
-    add("--json", type=Path, metavar="PATH", help="also write the record here")
+    add("--batch", type=count(2), help="images in a batch, if not the usual number")
+    add("--width", default="1", help="multiplies all numbers of channels and units")
+    add("--json", type=place, metavar="PATH", help="also write the record here")
     add_backend(add)
 
 
@@ -35,13 +35,14 @@ def run(options) -> int:
         if name not in bench.CASES:
             raise InputError(f"--models: expected one of {', '.join(bench.CASES)}, found {name!r}")
     names = options.models or list(bench.CASES)
+    width = from_text("width", options.width)
     print(describe())
     if ranks.started():
-        record = bench_ranks.run(names, ranks.world(), options.batch, options.width)
+        record = bench_ranks.run(names, ranks.world(), options.batch, width)
     elif options.jobs:
-        record = bench_jobs.run(names, options.jobs, options.batch, options.width)
+        record = bench_jobs.run(names, options.jobs, options.batch, width)
     else:
-        record = bench.run(names, options.against == "torch", options.batch, options.width)
+        record = bench.run(names, options.against == "torch", options.batch, width)
     if options.json and ranks.world().rank == 0:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     return 0

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from nnref import plots
+from nnref.commands.options import place
+from nnref.errors import one_line
 from nnref.files import check_writable
 from nnref.runs import compare
 
 
 def add_options(command):
     """The folders, and where to draw."""
-    command.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of runs")
-    command.add_argument("--out", type=Path, default=Path("compare.png"), metavar="PNG")
+    command.add_argument("runs", nargs="+", type=place, metavar="DIR", help="folders of runs")
+    command.add_argument("--out", type=place, default=Path("compare.png"), metavar="PNG")
 
 
 def run(options) -> int:
@@ -23,6 +25,6 @@ def show(folders: list[Path], figure: Path) -> int:
     groups = compare.read(folders)
     check_writable(figure)
     print(compare.table(groups))
-    plots.style.save(plots.runs.comparison(groups), figure)
-    print(f"figure: {figure}")
+    if plots.drawn(figure, lambda: plots.style.save(plots.runs.comparison(groups), figure)):
+        print(one_line(f"figure: {figure}"))
     return 0

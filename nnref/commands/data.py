@@ -1,6 +1,7 @@
 """`python -m nnref data list|fetch|verify`: what data there is, and whether it is whole."""
 
 from nnref.data import catalog
+from nnref.errors import one_line
 
 
 def add_options(command):
@@ -36,7 +37,7 @@ def _fetch(options):
 def _verify(options):
     written, place, count, wrong = catalog.verify_by_name(options.name)
     for problem in wrong:
-        print(problem)
+        print(one_line(problem))
     if written:
         print(f"{place}: written, {count:,} hashes; later calls of verify compare with them")
     else:

@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 from nnref import plots
-from nnref.commands.options import add_backend, at_least
+from nnref.commands.options import add_backend, count, place
+from nnref.errors import one_line
 from nnref.files import check_writable, make_folder, write_whole
 from nnref.rules.known import RULES
 from nnref.tools import demo
@@ -17,12 +19,12 @@ def add_options(command):
     """Seed, epochs, rules, and where to write."""
     command.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     add = command.add_argument
-    add("--seed", type=at_least(0), default=0, help="of all random numbers")
-    add("--epochs", type=at_least(1), default=demo.EPOCHS, help="per rule")
+    add("--seed", type=count(0, math.inf), default=0, help="of all random numbers")
+    add("--epochs", type=count(1), default=demo.EPOCHS, help="per rule")
     names = f"some of {', '.join(RULES)}"
     add("--rules", type=_rule_names, default=_rule_names(SHOWN), metavar="A,B,...", help=names)
-    add("--json", type=Path, metavar="PATH", help="also write the record here")
-    add("--out", type=Path, default=Path(), metavar="DIR", help="for the figure")
+    add("--json", type=place, metavar="PATH", help="also write the record here")
+    add("--out", type=place, default=Path(), metavar="DIR", help="for the figure")
     add_backend(add)
 
 
@@ -48,7 +50,6 @@ def run(options) -> int:
     )
     rules = {name: RULES[name] for name in options.rules}
     record = demo.run(rules, options.seed, options.epochs)
-    plots.style.save(plots.demo.demo(record), figure)
     if options.json:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     print(f"{record['data']}; epochs: {options.epochs}, seed: {options.seed}.\n")
@@ -56,6 +57,7 @@ def run(options) -> int:
     print(
         "\nAngles in degrees: 0 = same direction, 90 = unrelated, - = nothing sent, "
         "() = a B that is never used."
-        f"\nFigure: {figure}. Total: {record['wall_s']:.0f} s."
     )
+    drawn = plots.drawn(figure, lambda: plots.style.save(plots.demo.demo(record), figure))
+    print(one_line(f"{f'Figure: {figure}. ' if drawn else ''}Total: {record['wall_s']:.0f} s."))
     return 0

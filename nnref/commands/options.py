@@ -1,6 +1,14 @@
 """What the options of several commands share."""
 
 import argparse
+from pathlib import Path
+
+from nnref.errors import InputError
+from nnref.files import user_path
+from nnref.runs.settings import whole
+
+MOST_JOBS = 1000  # trainings side by side
+MOST_SEEDS = 10_000
 
 
 def add_backend(add):
@@ -13,20 +21,27 @@ def add_jobs(add):
     """The option for trainings side by side."""
     add(
         "--jobs",
-        type=at_least(1),
+        type=count(1, MOST_JOBS),
         metavar="N",
         help="trainings side by side, one thread each if N > 1; default: one for each core, or GPU",
     )
 
 
-def at_least(smallest: int):
-    """An argparse type: a whole number that is not below `smallest`."""
+def place(text: str) -> Path:
+    """An argparse type: the path of a file or folder."""
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def count(smallest: int, *largest: int):
+    """An argparse type: a whole number from `smallest` to `largest`, or to that of settings."""
+    what, _, holds = whole(smallest, *largest)
 
     def parse(text):
-        if not text.strip().isdecimal() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number of at least {smallest}, found {text!r}"
-            )
+        if not text.strip().isdecimal() or not holds(int(text)):
+            raise argparse.ArgumentTypeError(f"expected {what}, found {text!r}")
         return int(text)
 
     return parse

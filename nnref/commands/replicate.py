@@ -6,11 +6,12 @@ from shlex import quote
 
 from nnref import experiments, plots
 from nnref.backend import describe, flags
-from nnref.commands.options import add_backend, add_jobs, at_least
-from nnref.errors import InputError
+from nnref.commands.options import MOST_SEEDS, add_backend, add_jobs, count, place
+from nnref.errors import InputError, one_line
 from nnref.experiments.images import Sources
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study
+from nnref.files import owned
 from nnref.parallel.workers import workers
 
 PLACES = ("cifar10", "tiny-imagenet")
@@ -21,12 +22,12 @@ def add_options(command):
     add = command.add_argument
     add("name", choices=experiments.EXPERIMENTS)
     add("--tier", choices=["smoke", "small", "full"], default="small", help="default: small")
-    add("--out", type=Path, metavar="DIR", help="default: replications/NAME-TIER")
-    add("--seeds", type=at_least(1), metavar="N", help="number of seeds; default: the tier's")
+    add("--out", type=place, metavar="DIR", help="default: replications/NAME-TIER")
+    add("--seeds", type=count(1, MOST_SEEDS), metavar="N", help="how many; default: the tier's")
     add_jobs(add)
     text = "class folders or an archive, in place of `data fetch`"
     for name in PLACES:
-        add(f"--{name}", type=Path, metavar="PATH", help=text)
+        add(f"--{name}", type=place, metavar="PATH", help=text)
     add_backend(add)
 
 
@@ -34,13 +35,14 @@ def run(options) -> int:
     """Say how long it takes, carry out all trials, print the table and the claims."""
     name, out = options.name, options.out or Path("replications") / f"{options.name}-{options.tier}"
     sources = _sources(options)
-    with workers(options.jobs) as pool:
+    with owned(out), workers(options.jobs) as pool:
         study = Study(name, options.tier, out, sources, options.seeds, _command(options))
         study.plan()
         if not study.planned:
             raise InputError(f"{name}: nothing could be run; {', '.join(study.missing)} left out")
         print(f"{name}, {options.tier}: {study.how_far()}; {describe()}, jobs: {pool.count}")
-        print(f"if interrupted, the same command continues; results: {out}", flush=True)
+        results = f"if interrupted, the same command continues; results: {out}"
+        print(one_line(results), flush=True)
         if study.how_many_left():
             print(f"timing this machine: {study.how_long(pool)}", flush=True)
         try:
@@ -52,9 +54,14 @@ def run(options) -> int:
     print(experiment.table(result))
     for claim in experiment.claims(result) if options.tier != "smoke" else ():
         print(f"{claim.verdict}: {claim.text}; measured: {claim.ours}")
-    for figure, drawn in experiment.figures(result).items():
-        plots.style.save(drawn, out / f"{name}-{figure}.png")
+    plots.drawn(out, lambda: _draw(experiment.figures(result), out, name))
     return 0
+
+
+def _draw(figures, out, name):
+    """Write the figures of an experiment."""
+    for figure, drawn in figures.items():
+        plots.style.save(drawn, out / f"{name}-{figure}.png")
 
 
 def _sources(options) -> Sources:
@@ -69,7 +76,7 @@ def _sources(options) -> Sources:
 def _command(options) -> str:
     """The command that makes the result again, with PATH for places on this machine."""
     given = {
-        "tier": options.tier, "cifar10": options.cifar10 and "PATH",
+        "tier": options.tier, "out": options.out and "PATH", "cifar10": options.cifar10 and "PATH",
         "tiny-imagenet": options.tiny_imagenet and "PATH", "seeds": options.seeds,
     }  # fmt: skip
     words = "".join(f" --{name} {quote(str(value))}" for name, value in given.items() if value)

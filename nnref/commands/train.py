@@ -2,31 +2,34 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from nnref.commands.compare import show
-from nnref.commands.options import add_backend, add_jobs, at_least
+from nnref.commands.options import MOST_SEEDS, add_backend, add_jobs, count, place
 from nnref.errors import InputError
 from nnref.parallel import ranks
 from nnref.parallel.workers import over_mpi, workers
 from nnref.runs import run as runs
+from nnref.runs import seeds
 from nnref.runs.settings import FIELDS, Settings, flag, from_text, read_toml
 
 
 def add_options(command):
     """One option for each setting, and where to write."""
     add = command.add_argument
-    add("config", nargs="?", type=Path, metavar="FILE.toml", help="settings; flags override it")
-    add("--out", type=Path, metavar="DIR", help="new folder for the run; default: save nothing")
-    add("--resume", type=Path, metavar="DIR", help="continue the run in this folder")
-    add("--seeds", type=at_least(1), metavar="N", help="train with N seeds, then compare")
+    add("config", nargs="?", type=place, metavar="FILE.toml", help="settings; flags override it")
+    add("--out", type=place, metavar="DIR", help="new folder for the run; default: save nothing")
+    add("--resume", type=place, metavar="DIR", help="continue the run in this folder")
+    add("--seeds", type=count(1, MOST_SEEDS), metavar="N", help="train with N seeds, then compare")
     add_jobs(add)
-    add("--save-every", type=at_least(1), default=60, metavar="SECONDS", help="default: 60")
+    add("--save-every", type=count(1), default=60, metavar="SECONDS", help="default: 60")
     for name, field in FIELDS.items():
         what, _, _ = field.metadata["check"]
         default = "" if field.default is None else f"; default: {field.default}"
         text = f"{field.metadata['about']} ({what}{default})"
-        add(flag(name), default=argparse.SUPPRESS, metavar="X", help=text)
+        way = {"metavar": "X", "help": text}
+        if field.default is True:
+            way = {"action": "store_false", "help": f"do not {field.metadata['about']}"}
+        add(flag(name), dest=name, default=argparse.SUPPRESS, **way)
     add_backend(add)
 
 
@@ -55,7 +58,7 @@ def run(options) -> int:
         raise InputError("--seeds: expected --out as well, a folder for the runs")
     try:
         with workers(options.jobs, options.seeds) as pool:
-            folders = runs.repeat(options.out, settings, options.seeds, options.save_every, pool)
+            folders = seeds.repeat(options.out, settings, options.seeds, options.save_every, pool)
     except KeyboardInterrupt:
         print("\nthe same command continues", file=sys.stderr)
         raise

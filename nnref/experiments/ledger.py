@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from nnref.experiments import EXPERIMENTS, find
+from nnref.experiments.record import RESULT
 from nnref.experiments.result import UNDECIDED, Result
 from nnref.files import read_json, write_whole
 from nnref.plots import style
@@ -52,7 +53,7 @@ def page(results: Path) -> str:
     parts, counts = [], {}
     for name in EXPERIMENTS:
         path = results / f"{name}.json"
-        result = Result(read_json(path) if path.is_file() else None)
+        result = Result(read_json(path, RESULT) if path.is_file() else None)
         for claim in find(name).claims(result):
             counts[claim.verdict] = counts.get(claim.verdict, 0) + 1
         parts.append(_part(name, result, results))
@@ -109,7 +110,7 @@ def main(folder: Path):
         path = folder / "results" / f"{name}.json"
         for old in (folder / "figures").glob(f"{name}-*.png"):
             old.unlink()
-        drawn = find(name).figures(Result(read_json(path))) if path.is_file() else {}
+        drawn = find(name).figures(Result(read_json(path, RESULT))) if path.is_file() else {}
         for figure, picture in drawn.items():
             style.save(picture, folder / "figures" / f"{name}-{figure}.png")
     write_whole(folder / "claims.md", page(folder / "results").encode())

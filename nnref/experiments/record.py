@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nnref.errors import InputError
-from nnref.files import read_json, write_whole
+from nnref.files import NUMBER, read_json, write_whole
 
 MEASURED = ("history", "test", "seconds", "diverged", "fingerprint", "curve")  # no facts
+TRIAL = {"history": [dict], "seconds": NUMBER}
+RESULT = {"tier": str, "data": list, "trials": [TRIAL, ...]}
 LONG = 30  # epochs; after these, a result keeps every 10th in full
 
 
@@ -50,10 +52,10 @@ def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> 
 
 def read(path: Path) -> dict:
     """The record in a file. Raises InputError if it is damaged."""
-    record = read_json(path)
-    if not isinstance(record, dict) or "seconds" not in record:
-        raise InputError(f"{path}: is damaged; delete it to train again")
-    return record
+    try:
+        return read_json(path, TRIAL)
+    except InputError as error:
+        raise InputError(f"{error}; delete it to train again") from None
 
 
 def unpack(result: dict, folder: Path):

@@ -45,8 +45,8 @@ class Study:
             left_over.unlink()
         earlier = out / f"{name}.json"
         if earlier.is_file():
-            result = read_json(earlier)
-            if (found := result.get("tier")) != tier:
+            result = read_json(earlier, records.RESULT)
+            if (found := result["tier"]) != tier:
                 message = f"holds tier {found}; --tier {tier} needs another --out"
                 raise InputError(f"{earlier}: {message}")
             records.unpack(result, self.folder)

@@ -19,6 +19,7 @@ import numpy as np
 
 from nnref.backend import cores, xp
 from nnref.errors import InputError
+from nnref.parallel.interrupts import interrupts_waiting, let_interrupts_wait
 from nnref.parallel.job import hire
 
 
@@ -111,7 +112,7 @@ class _Process:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy locks of other threads
         self.pool = ProcessPoolExecutor(1, spawn, _begin, (self.number,))
         others = multiprocessing.active_children()
-        with _environment(NNREF_THREADS=str(self.threads)), _interrupts_waiting():
+        with _environment(NNREF_THREADS=str(self.threads)), interrupts_waiting():
             self.pool.submit(os.getpid)  # starts the process
         (self.process,) = set(multiprocessing.active_children()) - set(others)
 
@@ -162,7 +163,7 @@ class OverMPI(Workers):
 def _begin(number: int):
     """Prepare a process that computes jobs: it prints nothing, and uses a GPU of its own."""
     hire()
-    _let_interrupts_wait(False)
+    let_interrupts_wait(False)
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if xp is not np:
         xp.cuda.Device(number % xp.cuda.runtime.getDeviceCount()).use()
@@ -203,20 +204,3 @@ def _environment(**variables):
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _interrupts_waiting():
-    """Inside, Ctrl-C waits; in a process that is started, until it is ready for it."""
-    _let_interrupts_wait(True)
-    try:
-        yield
-    finally:
-        _let_interrupts_wait(False)
-
-
-def _let_interrupts_wait(whether: bool):
-    """Let Ctrl-C wait from now on, or take effect; on Windows it always takes effect."""
-    if hasattr(signal, "pthread_sigmask"):
-        how = signal.SIG_BLOCK if whether else signal.SIG_UNBLOCK
-        signal.pthread_sigmask(how, {signal.SIGINT})

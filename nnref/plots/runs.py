@@ -7,6 +7,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from nnref.errors import one_line
 from nnref.plots.style import MEASURES, angle_axis, bare_axes, layer_bar, layer_colors
 from nnref.rules.known import COLORS
 
@@ -86,7 +87,7 @@ def confusion(counts, names) -> Figure:
     bar.set_ticks([0, 0.01, 0.1, 0.25, 0.5, 1], labels=["0", "1%", "10%", "25%", "50%", "100%"])
     axes.set(xlabel="predicted class", ylabel="true class")
     if few:
-        labels = [name if len(name) <= 14 else f"{name[:13]}…" for name in map(str, names)]
+        labels = [name if len(name) <= 14 else f"{name[:13]}…" for name in map(one_line, names)]
         turn = 90 if max(map(len, labels)) > 2 else 0
         axes.set_xticks(range(len(counts)), labels, rotation=turn, parse_math=False)
         axes.set_yticks(range(len(counts)), labels, parse_math=False)
@@ -101,7 +102,7 @@ def comparison(groups: list[dict]) -> Figure:
     rules = [group["feedback"] for group in groups]
     for i, group in enumerate(groups):
         # a rule has its own color, unless it stands in several groups
-        color = COLORS[rules[i]] if rules.count(rules[i]) == 1 else f"C{i}"
+        color = COLORS.get(rules[i], f"C{i}") if rules.count(rules[i]) == 1 else f"C{i}"
         runs = [
             [entry for entry in run["history"] if "train_loss" in entry] for run in group["results"]
         ]
@@ -120,10 +121,12 @@ def comparison(groups: list[dict]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         bare_axes(axes)
     handles, labels = loss.get_legend_handles_labels()
-    figure.legend(
+    legend = figure.legend(
         handles, labels, loc="outside lower center", ncols=2, frameon=False,
         title="thick: the mean over the seeds (their number)",
     )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a path is no formula
     return figure
 
 

@@ -5,6 +5,7 @@ and many layers: there every layer has a color, from dark (bottom) to light.
 """
 
 import math
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def save(figure: Figure, path: Path):
 def png(figure: Figure, dpi: int = 140) -> bytes:
     """A figure as the content of a PNG file."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph ")  # names in scripts that the font does not have
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -5,9 +5,13 @@ import math
 from pathlib import Path
 from statistics import mean, stdev
 
-from nnref.errors import InputError
-from nnref.files import read_json
+from nnref.errors import InputError, one_line
+from nnref.files import read_json, user_path
 from nnref.runs.checkpoint import with_present_names
+from nnref.runs.record import RESULT, doubt
+from nnref.runs.settings import FIELDS
+
+DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 
 def read(folders: list[Path]) -> list[dict]:
@@ -16,13 +20,14 @@ def read(folders: list[Path]) -> list[dict]:
     A group is {"name", "feedback", "results"}: results of runs that differ by their seed alone,
     named by the settings that are not the same in all groups.
     """
-    results = [
-        read_json(path)
-        for path in dict.fromkeys(p.resolve() for folder in folders for p in _result_files(folder))
-    ]
+    paths = [path.resolve() for folder in folders for path in _result_files(user_path(folder))]
+    if not paths:
+        raise InputError("compare: expected at least one folder of a run, found none")
     groups = {}
-    for result in results:
+    for path in dict.fromkeys(paths):
+        result = read_json(path, RESULT)
         result["history"] = with_present_names(result["history"])
+        result["settings"] = DEFAULTS | result["settings"]  # of an earlier version: fewer
         rest = {name: v for name, v in result["settings"].items() if name != "seed"}
         groups.setdefault(json.dumps(rest), []).append(result)
     settings = [json.loads(key) for key in groups]
@@ -32,7 +37,7 @@ def read(folders: list[Path]) -> list[dict]:
         for s in settings
     ]
     return [
-        {"name": name or s["feedback"], "feedback": s["feedback"], "results": runs}
+        {"name": one_line(name or s["feedback"]), "feedback": s["feedback"], "results": runs}
         for name, s, runs in zip(names, settings, groups.values(), strict=True)
     ]
 
@@ -46,7 +51,7 @@ def _result_files(folder: Path) -> list[Path]:
 
 
 def table(groups: list[dict]) -> str:
-    """A line for each group: test accuracy, its spread over the seeds, time."""
+    """A line for each group: test accuracy, its spread over the seeds, time; and its doubts."""
     wide = max(len(group["name"]) for group in groups) + 2
     lines = [f"{'run':<{wide}}{'seeds':>6}{'test accuracy':>18}{'validation':>18}{'seconds':>9}"]
     for group in groups:
@@ -58,7 +63,13 @@ def table(groups: list[dict]) -> str:
             f"{group['name']:<{wide}}{len(runs):>6}{_spread(test):>18}{_spread(val):>18}"
             f"{seconds:>9.0f}"
         )
-    return "\n".join([*lines, "accuracies in %: mean ± standard deviation over the seeds"])
+    lines.append("accuracies in %: mean ± standard deviation over the seeds")
+    for group in groups:
+        doubts = [problem for problem in map(doubt, group["results"]) if problem]
+        if doubts:
+            some = f"{len(doubts)} of {len(group['results'])}"
+            lines.append(f"{group['name']}, {some}: {doubts[0]}")
+    return "\n".join(lines)
 
 
 def _spread(values) -> str:

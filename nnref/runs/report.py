@@ -12,6 +12,7 @@ from PIL import Image
 
 from nnref import plots
 from nnref.rules.known import KNOWN
+from nnref.runs.record import doubt
 
 MOST_FILTERS = 64
 MOST_CONFUSIONS = 10
@@ -25,6 +26,7 @@ h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 p { max-width: 42rem; margin: .3rem 0 .8rem; }
 img { display: block; max-width: 100%; height: auto; }
 figure { margin: 0; }
+.doubt { background: #fff3d6; border-radius: .4rem; padding: .7rem .9rem; }
 figcaption, .quiet, summary, dt { color: #555; font-size: .875rem; line-height: 1.4; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem;
   margin: 1.25rem 0 0; }
@@ -97,9 +99,15 @@ def _headline(title, record) -> str:
     ]
     cards = (f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in results)
     return (
-        f"<header>\n<h1>{escape(title)}</h1>\n{_paragraph(' '.join(about))}"
+        f"<header>\n<h1>{escape(title)}</h1>\n{_paragraph(' '.join(about))}{_doubt(record)}"
         f"<dl>{''.join(cards)}</dl>\n</header>\n"
     )
+
+
+def _doubt(record) -> str:
+    """A paragraph on a run that has not learned; empty if it has."""
+    problem = doubt(record)
+    return f'<p class="doubt">{escape(problem)}</p>\n' if problem else ""
 
 
 def _curves(record) -> str:

@@ -3,19 +3,20 @@
 config.toml      every setting; run.json: the command, versions, and the hash of the data
 history.csv      a line for each epoch; log.jsonl: every event, with its time
 checkpoints/     the last two, and best.npz by validation accuracy
-result.json      all measurements, and the final test; report.html and figures/ show them
+result.json      all measurements, and the final test; report.html and figures/ show them (if they
+                 could not be drawn, --resume tries again)
+.lock            carries a lock while a process writes here
 
 Under MPI (parallel/ranks.py), all ranks do the same; only rank 0 reads and writes the folder.
 The test images are scored once; `best` is chosen on images held out from the training set.
 """
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
 
@@ -25,12 +26,12 @@ from tqdm import tqdm
 from nnref import measure, plots
 from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
-from nnref.errors import InputError
-from nnref.files import make_folder, read_json, write_whole
-from nnref.parallel import jobs, ranks
-from nnref.parallel.job import Job, hired, interruptible, report_share, stopping, working
-from nnref.parallel.workers import Here, Workers
+from nnref.errors import InputError, one_line
+from nnref.files import make_folder, owned, read_json, user_path, write_whole
+from nnref.parallel import ranks
+from nnref.parallel.job import hired, interruptible, report_share, stopping, working
 from nnref.runs import checkpoint, report
+from nnref.runs.record import RESULT, RUN, as_csv, doubt
 from nnref.runs.score import filters, score
 from nnref.runs.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
 from nnref.train import Progress
@@ -44,60 +45,36 @@ def holds_a_run(folder: Path) -> bool:
     return any(any(folder.glob(name)) for name in names)
 
 
-def repeat(
-    folder: Path, settings: Settings, seeds: int, save_every: float, pool: Workers
-) -> list[Path]:  # fmt: skip
-    """Train with `seeds` seeds, the first that of `settings`; return a folder for each.
-
-    pool    the processes that train (workers.workers)
-    A seed whose folder already holds a run is resumed, so repeating an interrupted call works.
-    """
-    folders, trainings = [], []
-    for seed in range(settings.seed, settings.seed + seeds):
-        folders.append(folder / f"seed-{seed}")
-        seeded = dataclasses.replace(settings, seed=seed)
-        trainings.append(
-            Job(f"seed {seed}", start_or_resume, (folders[-1], seeded, save_every),
-                folder / f"seed-{seed}" / "share", (seed,))
-        )  # fmt: skip
-
-    def finished(job, test_accuracy):
-        if not isinstance(pool, Here):
-            jobs.say(f"{job.name}: test accuracy {test_accuracy:.1%}")
-
-    shown = not isinstance(pool, Here) and sys.stderr.isatty()
-    jobs.carry_out(trainings, pool, finished, jobs.Bar(settings.model, seeds, seeds, shown))
-    return folders
-
-
-def start_or_resume(folder: Path, settings: Settings, save_every: float) -> float:
-    """Train in a folder, from the beginning or from its last checkpoint; return test accuracy."""
-    print(f"seed {settings.seed}:")
-    if holds_a_run(folder):
-        result = resume(folder, dataclasses.asdict(settings), save_every)
-    else:
-        result = start(folder, settings, save_every)
-    return result["test"]["accuracy"]
-
-
 def start(folder: Path | None, settings: Settings, save_every: float = 60) -> dict:
     """Train from the beginning, in a new folder (None: write nothing); return the result."""
     _agree({"--out": str(folder)} | _with_flags(dataclasses.asdict(settings)))
     folder = _folder_of_rank_0(folder)
+    _check_new(folder)
+    parts = _Parts(settings)
+    with _owned(folder):
+        _check_new(folder)  # again, since another run may have begun while the data were loaded
+        if folder is not None:
+            _begin(folder, settings, parts)
+        return _Run(folder, parts, save_every).go(Progress())
+
+
+def _check_new(folder):
+    """Raise InputError if this folder holds a run."""
     if folder is not None and holds_a_run(folder):
         raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} continues it")
-    parts = _Parts(settings)
-    if folder is not None:
-        make_folder(folder / "checkpoints")
-        words = f"train {as_flags(settings)} --out {quote(str(folder))}{flags()}"
-        facts = {
-            "command": f"{ranks.command(ranks.world().size)} {words}",
-            "versions": versions(),
-            "data": parts.facts,
-        } | _ranks_fact()
-        write_whole(folder / "run.json", _json(facts))
-        write_whole(folder / "config.toml", as_toml(settings).encode())  # last: it marks a run
-    return _Run(folder, parts, save_every).go(Progress())
+
+
+def _begin(folder, settings, parts):
+    """Write the facts and the settings of a run."""
+    make_folder(folder / "checkpoints")
+    words = f"train {as_flags(settings)} --out {quote(str(folder))}{flags()}"
+    facts = {
+        "command": f"{ranks.command(ranks.world().size)} {words}",
+        "versions": versions(),
+        "data": parts.facts,
+    } | _ranks_fact()
+    write_whole(folder / "run.json", _json(facts))
+    write_whole(folder / "config.toml", as_toml(settings).encode())  # last: it marks a run
 
 
 def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
@@ -105,22 +82,23 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
 
     Raises InputError if `given` settings, or the data, are not those of the folder.
     """
-    world = ranks.world()
+    world, folder = ranks.world(), user_path(folder)
     _agree({"--resume": str(folder)} | _with_flags(given))
     settings, facts, result = world.first(lambda: _what_stands(folder, given))
     if result:
-        print(f"{folder}: already finished")
+        print(one_line(f"{folder}: already finished"))
         return result
-    parts = _Parts(settings)
-    if facts["data"]["sha256"] != parts.facts["sha256"]:
-        raise InputError(
-            f"{folder}: expected data of SHA-256 {facts['data']['sha256']}, found other data"
+    with _owned(_folder_of_rank_0(folder)):
+        parts = _Parts(settings)
+        if facts["data"]["sha256"] != parts.facts["sha256"]:
+            raise InputError(
+                f"{folder}: expected data of SHA-256 {facts['data']['sha256']}, found other data"
+            )
+        contents = world.first(lambda: _left_off(folder, settings))
+        progress = (
+            checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
         )
-    contents = world.first(lambda: _left_off(folder, settings))
-    progress = (
-        checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
-    )
-    return _Run(_folder_of_rank_0(folder), parts, save_every).go(progress)
+        return _Run(_folder_of_rank_0(folder), parts, save_every).go(progress)
 
 
 def _what_stands(folder, given):
@@ -129,11 +107,17 @@ def _what_stands(folder, given):
         raise InputError(f"{folder}: expected the folder of a run, found no config.toml in it")
     settings = Settings(**read_toml(folder / "config.toml"))
     _check_same(folder, given, dataclasses.asdict(settings))
-    if (folder / "result.json").is_file():
-        return settings, {}, read_json(folder / "result.json")
-    facts = read_json(folder / "run.json")
+    if _is_finished(folder):
+        return settings, {}, read_json(folder / "result.json", RESULT)
+    facts = read_json(folder / "run.json", RUN)
     _check_ranks(folder, facts)
     return settings, facts, None
+
+
+def _is_finished(folder) -> bool:
+    """Whether there is a result, and a report of it, unless nothing is left to draw it from."""
+    drawn = (folder / "report.html").is_file() or not _checkpoints(folder)
+    return (folder / "result.json").is_file() and drawn
 
 
 def _left_off(folder, settings):
@@ -163,7 +147,12 @@ def _with_flags(settings: dict) -> dict:
 
 def _folder_of_rank_0(folder):
     """The folder on rank 0; None, to write nothing, on all others."""
-    return folder if ranks.world().rank == 0 else None
+    return user_path(folder) if folder is not None and ranks.world().rank == 0 else None
+
+
+def _owned(folder):
+    """`owned` (files.py) for a folder, nothing for None."""
+    return nullcontext() if folder is None else owned(folder)
 
 
 def _ranks_fact() -> dict:
@@ -184,9 +173,10 @@ def _check_ranks(folder, facts):
 
 def _check_same(folder, given: dict, there: dict):
     """Raise InputError, naming them, if settings differ from those of the run in the folder."""
+    asked, there = (dataclasses.asdict(Settings(**s)) for s in (there | given, there))
     differing = [
         f"{flag(name)} {value} (there {there[name]})"
-        for name, value in given.items()
+        for name, value in asked.items()
         if value != there[name]
     ]
     if differing:
@@ -217,7 +207,7 @@ def newest(folder: Path) -> dict | None:
 
 def _checkpoints(folder) -> list[Path]:
     """The checkpoints that training can continue from, oldest first."""
-    return sorted((folder / "checkpoints").glob("[0-9]*.npz"))
+    return sorted(p for p in (folder / "checkpoints").glob("[0-9]*.npz") if p.is_file())
 
 
 class _Parts:
@@ -227,13 +217,8 @@ class _Parts:
         self.settings = settings
         train, self.test = ranks.world().in_turn(lambda: load_data(settings))
         self.train, self.val = split(train, self.test, settings.val, settings.seed)
-        if not len(self.train.labels):
-            raise InputError(f"--val: expected to leave images to train on, found {settings.val}")
-        if settings.batch_size > len(self.train.labels):
-            raise InputError(
-                f"--batch-size: expected at most the {len(self.train.labels)} images to train on, "
-                f"found {settings.batch_size}"
-            )
+        _check_enough(settings, len(train.labels), len(self.train.labels))
+        self.damaged = [getattr(part.images, "bad", {}) for part in (train, self.test)]  # skipped
         self.model, self.optimizer, self.schedule = build(settings, train)
         self.facts = {
             "train": len(self.train.labels),
@@ -256,6 +241,20 @@ def data_hash(*parts: ImageSet) -> str:
         else:
             found.update(part.images.fingerprint.encode())
     return found.hexdigest()
+
+
+def _check_enough(settings, count, left):
+    """Raise InputError if too few of `count` images are `left` to train on, naming the reason."""
+    batch = settings.batch_size
+    if batch > count:
+        raise InputError(
+            f"--batch-size: expected at most the {left} images to train on, found {batch}"
+        )
+    if batch > left:
+        raise InputError(
+            f"--val: expected to leave --batch-size {batch} images to train on, "
+            f"found {settings.val}, which leaves {left}"
+        )
 
 
 class _Run:
@@ -294,7 +293,10 @@ class _Run:
                     f"{error}{good if self.has_checkpoint() else ''}"
                 ) from None
         test, mistakes = score(parts.model, parts.test)
-        print(f"test accuracy {test['accuracy']:.1%} on {parts.facts['test']} images, scored once")
+        images = sum(map(sum, test["confusion"]))
+        print(f"test accuracy {test['accuracy']:.1%} on {images} images, scored once")
+        if damaged := [name for part in parts.damaged for name in part]:
+            print(one_line(f"left out: {len(damaged)} damaged images, {damaged[0]} first"))
         record = {
             "settings": dataclasses.asdict(settings),
             "layers": [repr(layer) for layer in measure.weight_layers(parts.model)],
@@ -303,17 +305,23 @@ class _Run:
             "guess": float(np.bincount(parts.test.labels).max() / len(parts.test.labels)),
             "wall_s": time.perf_counter() - began,
         }
-        if self.folder is None:
-            return record
-        record |= read_json(self.folder / "run.json")
-        page = report.page(record, mistakes, filters(parts.model, parts.train))
-        write_whole(self.folder / "report.html", page.encode())
+        if problem := doubt(record):
+            print(problem)
+        if self.folder is not None:
+            record |= read_json(self.folder / "run.json", RUN)
+            write_whole(self.folder / "result.json", _json(record))
+            self.log("end", test_accuracy=test["accuracy"])
+            path = self.folder / "report.html"
+            if plots.drawn(path, lambda: self.draw(record, mistakes)):
+                print(one_line(f"report: {path}"))
+        return record
+
+    def draw(self, record, mistakes):
+        """Write the figures and the report; last, since results must not wait for pictures."""
         for name, figure in report.figures(record).items():
             plots.style.save(figure, self.folder / "figures" / f"{name}.png")
-        write_whole(self.folder / "result.json", _json(record))
-        self.log("end", test_accuracy=test["accuracy"])
-        print(f"report: {self.folder / 'report.html'}")
-        return record
+        page = report.page(record, mistakes, filters(self.parts.model, self.parts.train))
+        write_whole(self.folder / "report.html", page.encode(errors="backslashreplace"))
 
     def after_step(self, epochs):
         """Save if `save_every` seconds have passed; after Ctrl-C at any rank, save and stop."""
@@ -353,7 +361,7 @@ class _Run:
         """Write history.csv, and best.npz if the last epoch was the best so far."""
         if self.folder is None:
             return
-        write_whole(self.folder / "history.csv", _as_csv(self.progress.history))
+        write_whole(self.folder / "history.csv", as_csv(self.progress.history))
         entry = self.progress.history[-1]
         before = [e.get("held_out_accuracy", -1) for e in self.progress.history[:-1]]
         if entry.get("held_out_accuracy", -1) > max([-1, *before]):
@@ -403,13 +411,3 @@ def _sizes(facts) -> str:
 
 def _json(record) -> bytes:
     return (json.dumps(record, indent=1) + "\n").encode()
-
-
-def _as_csv(history) -> bytes:
-    """The numbers of every epoch; those of single layers are in log.jsonl."""
-    text = io.StringIO()
-    columns = ["epoch", "train_loss", "held_out_loss", "held_out_accuracy", "lr", "seconds"]
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(entry for entry in history if "train_loss" in entry)
-    return text.getvalue().encode()

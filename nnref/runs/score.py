@@ -14,7 +14,8 @@ MISTAKES = 24  # to show
 def score(model, data: ImageSet) -> tuple[dict, list]:
     """Loss, accuracy and confusion matrix on these images; and the mistakes of largest loss.
 
-    A mistake is (image, true label, predicted label, probability of the prediction).
+    A mistake is (image, true label, predicted label, probability of the prediction). Damaged images
+    that are skipped do not count.
     """
     pairs = [(to_host(logits), labels) for logits, labels in outputs_of(model, data)]
     logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
@@ -27,9 +28,12 @@ def score(model, data: ImageSet) -> tuple[dict, list]:
     counts = np.bincount(labels * classes + predicted, minlength=classes**2)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-losses[wrong], kind="stable")][:MISTAKES]
+    places = range(len(data.labels))
+    if len(labels) < len(data.labels):
+        places = [place for place in places if data.images[place] is not None]
     mistakes = [
         (
-            collect(data, (0, 0), [i])[0][0], int(labels[i]), int(predicted[i]),
+            collect(data, (0, 0), [places[i]])[0][0], int(labels[i]), int(predicted[i]),
             probabilities[i].max(),
         )
         for i in worst

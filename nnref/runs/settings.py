@@ -17,6 +17,7 @@ from nnref import models
 from nnref.data import cifar10, imagefolder, mnist
 from nnref.data.imageset import batches
 from nnref.errors import InputError
+from nnref.files import read_text, user_path
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
 from nnref.rules.known import RULES
 
@@ -34,6 +35,8 @@ MODELS = {
 }
 DATA = {"mnist-subset": mnist.load_subset, "mnist": mnist.load, "cifar10": cifar10.load}
 OPTIMIZERS = {"sgd": SGD, "adam": Adam, "batch-manhattan": BatchManhattan}
+LARGEST = 10**9  # of a whole number
+LARGEST_FILE = 2**20  # bytes, of settings
 
 
 def one_of(names):
@@ -41,9 +44,10 @@ def one_of(names):
     return f"one of {', '.join(names)}", str, lambda value: value in names
 
 
-def whole(smallest):
-    """A check: a whole number of at least `smallest`."""
-    return f"a whole number of at least {smallest}", int, lambda value: value >= smallest
+def whole(smallest, largest=LARGEST):
+    """A check: a whole number from `smallest` to `largest`; the larger ones are no floats."""
+    some = f"of at least {smallest}" if largest == math.inf else f"from {smallest} to {largest:,}"
+    return f"a whole number {some}", int, lambda value: smallest <= value <= largest
 
 
 def number(what, holds):
@@ -56,11 +60,22 @@ def _is_data(name):
     return name in DATA or (kind == "imagefolder" and path != "")
 
 
+def _whole_path(data: str) -> Path | None:
+    """The path in the name of a data set, the same from any folder; None if there is none."""
+    path = data.partition(":")[2]
+    if not path:
+        return None
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"--data: expected a path in UTF-8, found {data!r}") from None
+    return user_path(path).absolute()
+
+
 def _is_schedule(name):
     kind, _, epochs = name.partition(":")
-    return name in ("constant", "cosine") or (
-        kind == "step" and epochs.isdecimal() and int(epochs) > 0
-    )
+    fits = epochs.isdecimal() and len(epochs) < 10 and int(epochs) > 0
+    return name in ("constant", "cosine") or (kind == "step" and fits)
 
 
 def _setting(default, about, check):
@@ -68,7 +83,8 @@ def _setting(default, about, check):
 
 
 POSITIVE = number("a number above 0", lambda value: value > 0)
-WIDTH = number("a number above 0, at most 1000", lambda value: 0 < value <= 1000)
+WIDTH = number(f"a number above 0, at most {models.WIDEST}", lambda v: 0 < v <= models.WIDEST)
+YES_OR_NO = ("true or false", bool, lambda value: True)
 SHARE = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 SCHEDULE = "constant, cosine, or step:EPOCHS"
 
@@ -85,6 +101,8 @@ class Settings:
     size: int | None = _setting(None, "imagefolder: resize crops to this many pixels", whole(1))
     classes: int | None = _setting(None, "imagefolder: number of classes to draw", whole(1))
     per_class: int | None = _setting(None, "imagefolder: number of images per class", whole(1))
+    on_bad: str = _setting("stop", "imagefolder: at a damaged image", one_of(("stop", "skip")))
+    cache: bool = _setting(True, "keep the decoded images of an imagefolder", YES_OR_NO)
     val: float = _setting(0.1, "share of the training images held out for validation", SHARE)
     model: str = _setting("lenet", "the network", one_of(MODELS))
     width: float = _setting(1.0, "multiplies all numbers of channels and units", WIDTH)
@@ -103,27 +121,31 @@ class Settings:
     )
     epochs: int = _setting(1, "passes over the training images", whole(1))
     batch_size: int = _setting(32, "images in a step", whole(2))
-    seed: int = _setting(0, "of all random numbers", whole(0))
+    seed: int = _setting(0, "of all random numbers", whole(0, math.inf))
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
             if value is not None or FIELDS[name].default is not None:
                 object.__setattr__(self, name, checked(name, value))
-        folder = self.data.startswith("imagefolder:")
-        for name in ("size", "classes", "per_class"):
-            if getattr(self, name) is not None and not folder:
+        folder = _whole_path(self.data)
+        for name in OF_FOLDERS:
+            if getattr(self, name) != FIELDS[name].default and not folder:
                 raise InputError(f"{flag(name)}: only for --data imagefolder:PATH")
+        if folder:
+            object.__setattr__(self, "data", f"imagefolder:{folder}")
         for name in ("momentum", "weight_decay"):
             if self.optimizer == "adam" and getattr(self, name) != FIELDS[name].default:
                 raise InputError(f"{flag(name)}: only for --optimizer sgd or batch-manhattan")
 
 
+OF_FOLDERS = ("size", "classes", "per_class", "on_bad", "cache")
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
 
 def flag(name: str) -> str:
-    """The flag of a setting: --batch-size of batch_size."""
-    return "--" + name.replace("_", "-")
+    """The flag of a setting: --batch-size of batch_size, --no-cache of cache, which is true."""
+    start = "--no-" if FIELDS[name].default is True else "--"
+    return start + name.replace("_", "-")
 
 
 def checked(name: str, value):
@@ -136,8 +158,8 @@ def checked(name: str, value):
     return value
 
 
-def from_text(name: str, text: str):
-    """The value of a setting, read from the text of its flag."""
+def from_text(name: str, text: str | bool):
+    """The value of a setting, read from the text of its flag; one without text has its value."""
     what, kind, _ = FIELDS[name].metadata["check"]
     try:
         return checked(name, kind(text))
@@ -149,11 +171,9 @@ def from_text(name: str, text: str):
 
 def read_toml(path: Path) -> dict:
     """The settings that a TOML file gives."""
+    text = read_text(path, LARGEST_FILE)
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
+        given = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML: {error}") from None
     for name, value in given.items():
@@ -182,7 +202,7 @@ def as_flags(settings: Settings) -> str:
     """The flags of `python -m nnref train` for these settings; defaults are left out."""
     given = dataclasses.asdict(settings).items()
     return " ".join(
-        f"{flag(name)} {shlex.quote(str(value))}"
+        flag(name) if value is False else f"{flag(name)} {shlex.quote(str(value))}"
         for name, value in given
         if value != FIELDS[name].default
     )
@@ -194,8 +214,8 @@ def load_data(settings: Settings):
     if not path:
         train, test = DATA[settings.data]()
     else:
-        subset = {name: getattr(settings, name) for name in ("size", "classes", "per_class")}
-        train, test = imagefolder.load(path, **subset, seed=settings.seed)
+        options = {name: getattr(settings, name) for name in OF_FOLDERS}
+        train, test = imagefolder.load(path, **options, seed=settings.seed)
     if test is None:
         raise InputError(f"--data {settings.data}: expected images in val or test, found none")
     return train, test

@@ -94,7 +94,10 @@ def driver_cuda() -> int | None:
 
 def data() -> str:
     """The names of the data sets in nnref's data folders."""
-    found = [name for name in catalog.DATA_SETS if data_folder(name).is_dir()]
+    try:
+        found = [name for name in catalog.DATA_SETS if data_folder(name).is_dir()]
+    except (InputError, OSError) as error:
+        return f"mnist-subset ({error})"
     return ", ".join(["mnist-subset", *found]) + " (python -m nnref data list says more)"
 
 

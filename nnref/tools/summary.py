@@ -8,7 +8,7 @@ import numpy as np
 
 from nnref.backend import plainly, to_device, xp
 from nnref.errors import InputError
-from nnref.layers import Sequential
+from nnref.layers import Layer, Sequential
 from nnref.measure import record
 
 
@@ -19,6 +19,10 @@ def summary(model, input_shape, batch_size: int = 32):
     step on a batch: forward, backward, parameters and gradients, without the optimizer, which takes
     one more copy of the parameters for SGD and two for Adam.
     """
+    if not isinstance(model, Layer):
+        raise InputError(f"summary: expected a network, found {model!r}")
+    if not isinstance(input_shape, tuple | list):
+        raise InputError(f"summary: expected a shape as (28, 28, 1), found {input_shape!r}")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"summary: expected a batch_size of at least 1, found {batch_size!r}")
     probe, calls = copy.deepcopy(model), {}  # the model itself stays as it is
