@@ -290,7 +290,7 @@ def last_of(said):
         (no_such_disk, "/dev/null/cache cannot be written to: Not a directory"),
         (a_disk_that_fills_up, "cannot be written to: No space left on device"),
         (a_full_disk, "cannot be written to: No space left on device"),
-        (no_home, "this user has no home folder: set HOME or XDG_CACHE_HOME"),
+        (no_home, "no home folder: "),
         (a_file_in_the_caches_place, "cannot be written to: "),
     ],
     ids=lambda value: getattr(value, "__name__", "reason"),
