@@ -51,8 +51,7 @@ class NetworksPart(Part):
 
 
 DIGITS = NetworksPart(
-    data="digits", take=60, width=0.05, rates=(0.02, 0.1),
-    search_images=50, search_epochs=1, batch_size=25, seeds=2,
+    data="digits", take=60, width=0.05, rates=(0.1,), batch_size=25, seeds=2
 )  # fmt: skip
 SMALL = [
     NetworksPart(data="mnist", take=20_000, width=0.25, search_images=3_000, epochs=3),

@@ -84,8 +84,7 @@ MNIST = ModelsPart(
 )  # fmt: skip
 SMOKE = [
     ModelsPart(
-        data="digits", take=100, models={"mlp": [0.03, 0.1]}, width=0.1,
-        search_images=50, search_epochs=1, epochs=2, batch_size=16, seeds=2,
+        data="digits", take=100, models={"mlp": [0.1]}, width=0.1, epochs=2, batch_size=16, seeds=2,
     ),
     ModelsPart(data="digits", take=50, models={"alexnet": [0.02]}, width=0.04, batch_size=16),
 ]  # fmt: skip
