@@ -16,7 +16,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from nnref.data.notices import notice
 from nnref.errors import InputError
@@ -289,12 +289,12 @@ def _inside(store, name, allowed) -> str:
 
     Raises InputError unless it is a file or folder, with a path inside the archive.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or name[1:2] == ":":
+    steps = name.replace("\\", "/").split("/")
+    if steps[0] == "" or ".." in steps or name[1:2] == ":":
         raise InputError(f"{store}: expected paths inside the archive, found {name!r}")
     if not allowed:
         raise InputError(f"{store}: expected only files and folders, {name!r} is neither")
-    return str(path)
+    return "/".join(step for step in steps if step not in ("", "."))
 
 
 def _check_count(store, members):
