@@ -73,7 +73,7 @@ def read_text(path: Path, most: int = LARGEST) -> str:
             content = file.read(most + 1)
         if len(content) > most:
             raise InputError(f"{path}: cannot be read: expected at most {most:,} bytes, found more")
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # a mark of the byte order, as of Notepad, is no text
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
