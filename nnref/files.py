@@ -73,7 +73,7 @@ def read_text(path: Path, most: int = LARGEST) -> str:
             content = file.read(most + 1)
         if len(content) > most:
             raise InputError(f"{path}: cannot be read: expected at most {most:,} bytes, found more")
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # a mark of the byte order, as of Notepad, is no text
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -81,17 +81,22 @@ def read_text(path: Path, most: int = LARGEST) -> str:
 
 
 def read_json(path: Path, shape=object):
-    """The content of a JSON file; InputError that names the file unless it has this shape.
-
-    A shape is a type, {name: shape} for an object with at least these names, [shape] for a list of
-    at least one entry, [shape, ...] for a list that may be empty. A name that may be missing has a
-    type with None in it.
-    """
+    """The content of a JSON file; InputError that names the file if it is damaged."""
     text = read_text(path)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged: {error}") from None
+    return check_shape(content, shape, path)
+
+
+def check_shape(content, shape, path):
+    """The content of a file; InputError that names the file unless the content has this shape.
+
+    A shape is a type, {name: shape} for an object with at least these names, [shape] for a list of
+    at least one entry, [shape, ...] for a list that may be empty. A name that may be missing has a
+    type with None in it.
+    """
     if wrong := _misfit(content, shape, "all of it"):
         raise InputError(f"{path}: damaged: {wrong}")
     return content

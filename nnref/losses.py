@@ -15,7 +15,10 @@ def softmax_cross_entropy(logits, labels):
     logits (N, classes) on the device; labels (N,), integers from 0 to classes - 1, on the host.
     Raises InputError for labels of another kind. Each row of delta sums to zero.
     """
-    N, classes = _check(logits, labels)
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise InputError(f"logits: expected shape (N, classes), found {logits.shape}")
+    N, classes = logits.shape
+    check_labels(labels, N, classes)
     here = (xp.arange(N), to_device(labels))  # the place of each sample's own label
     shifted = logits - logits.max(axis=1, keepdims=True)  # exp of large numbers overflows
     exps = xp.exp(shifted)
@@ -31,8 +34,6 @@ def mean_squared_error(output, target):
 
     output and target (N, n_out), on the device. Raises InputError if shapes or dtypes differ.
     """
-    if not isinstance(output, xp.ndarray) or not isinstance(target, xp.ndarray):
-        raise InputError(f"mean_squared_error: expected two arrays of {xp.__name__}")
     if output.shape != target.shape or output.dtype != target.dtype:
         raise InputError(
             f"mean_squared_error: expected target of shape {output.shape} and dtype "
@@ -62,16 +63,9 @@ def squared_error(output, labels):
 
 def one_hot(output, labels):
     """(N, classes): 1 at each sample's own label, 0 elsewhere; the shape and dtype of `output`."""
-    _check(output, labels)
+    if output.ndim != 2 or 0 in output.shape:
+        raise InputError(f"logits: expected shape (N, classes), found {output.shape}")
+    check_labels(labels, *output.shape)
     targets = xp.zeros_like(output)
     targets[xp.arange(len(output)), to_device(labels)] = 1
     return targets
-
-
-def _check(logits, labels):
-    """The shape of the logits, (N, classes); InputError unless they and the labels can be used."""
-    if not isinstance(logits, xp.ndarray) or logits.ndim != 2 or 0 in logits.shape:
-        found = getattr(logits, "shape", type(logits).__name__)
-        raise InputError(f"logits: expected shape (N, classes), found {found}")
-    check_labels(labels, *logits.shape)
-    return logits.shape

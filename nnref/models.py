@@ -50,8 +50,10 @@ def mlp(
         raise InputError(f"mlp: expected activation to be a class such as ReLU, found {activation}")
     shared, top = _shared(feedback, last_feedback, seed, dtype)
     if not isinstance(hidden, list | tuple):
-        raise InputError(f"mlp: expected hidden to be a list such as [256, 128], found {hidden!r}")
-    sizes = [math.prod(_lengths(input_shape)), *_scaled(width, *hidden)]
+        raise InputError(f"mlp: expected hidden to be a list such as [256, 128], found {hidden}")
+    if not isinstance(input_shape, list | tuple):
+        raise InputError(f"mlp: expected input_shape such as (28, 28, 1), found {input_shape!r}")
+    sizes = [math.prod(input_shape), *_scaled(width, *hidden)]
     layers = [Flatten()]
     for n_in, n_out in pairwise(sizes):
         layers += [Linear(n_in, n_out, **shared), activation()]
@@ -307,23 +309,18 @@ def _scaled(width, *counts):
 
 def _image(input_shape, smallest=1):
     """input_shape itself; InputError unless it is (height, width, channels), large enough."""
-    height, across, _ = _lengths(input_shape, (3,))
+    whole = isinstance(input_shape, tuple | list) and all(isinstance(n, int) for n in input_shape)
+    if not whole or len(input_shape) != 3 or min(input_shape) < 1:
+        raise InputError(
+            f"models: expected input_shape as (height, width, channels), found {input_shape!r}"
+        )
+    height, across, _ = input_shape
     if min(height, across) < smallest:
         raise InputError(
             f"models: expected images of at least {smallest} x {smallest} pixels, "
             f"found {height} x {across}"
         )
     return tuple(input_shape)
-
-
-def _lengths(input_shape, counts=(1, 2, 3)):
-    """input_shape itself; InputError unless it holds whole numbers, one of `counts` of them."""
-    whole = isinstance(input_shape, tuple | list) and all(isinstance(n, int) for n in input_shape)
-    if not whole or len(input_shape) not in counts or min(input_shape) < 1:
-        raise InputError(
-            f"models: expected input_shape as (height, width, channels), found {input_shape!r}"
-        )
-    return input_shape
 
 
 def _network(*layers):

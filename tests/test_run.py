@@ -523,6 +523,13 @@ def test_a_damaged_record_is_one_line_that_names_it(name, text, halfway):
             compare.read([halfway])
 
 
+@pytest.mark.parametrize("facts", [{}, {"settings": 1}, {"settings": {"lr": "x"}}])
+def test_a_checkpoint_of_other_facts_is_one_line(facts, halfway, monkeypatch):
+    monkeypatch.setattr(checkpoint, "facts_of", lambda _: facts)
+    with pytest.raises(InputError, match=r"half/checkpoints: damaged: |--lr: expected "):
+        run.resume(halfway, {})
+
+
 def test_a_run_that_has_not_learned_says_so(tmp_path, capsys):
     settings = Settings(**SHORT | {"lr": 1e-9})
     run.start(tmp_path / "a", settings)

@@ -98,6 +98,11 @@ def test_a_number_too_large_to_compute_with_is_one_line(name, value):
         settings.checked("schedule", f"step:{'9' * 5000}")
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbflr = 0.5")
+    assert read_toml(tmp_path / "run.toml") == {"lr": 0.5}
+
+
 def test_a_file_without_end_is_one_line():
     with pytest.raises(InputError, match="/dev/zero: cannot be read: expected at most 1,048,576"):
         read_toml(Path("/dev/zero"))

@@ -12,6 +12,7 @@ RUN = {  # run.json
     "data": {"train": int, "val": int, "test": int, "names": list, "sha256": str},
     "ranks": int | None,
 }
+FACTS = {"settings": dict, "ranks": int | None}  # in a checkpoint
 RESULT = {  # result.json, which repeats run.json
     "settings": {"model": str, "data": str, "feedback": str, "lr": NUMBER, "schedule": str},
     "history": [

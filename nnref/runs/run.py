@@ -3,9 +3,8 @@
 config.toml      every setting; run.json: the command, versions, and the hash of the data
 history.csv      a line for each epoch; log.jsonl: every event, with its time
 checkpoints/     the last two, and best.npz by validation accuracy
-result.json      all measurements, and the final test; report.html and figures/ show them (if they
-                 could not be drawn, --resume tries again)
-.lock            carries a lock while a process writes here
+result.json      all measurements, and the final test; report.html and figures/ show them
+.lock            keeps other processes out while one writes here
 
 Under MPI (parallel/ranks.py), all ranks do the same; only rank 0 reads and writes the folder.
 The test images are scored once; `best` is chosen on images held out from the training set.
@@ -27,13 +26,23 @@ from nnref import measure, plots
 from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
 from nnref.errors import InputError, one_line
-from nnref.files import make_folder, owned, read_json, user_path, write_whole
+from nnref.files import check_shape, make_folder, owned, read_json, user_path, write_whole
 from nnref.parallel import ranks
 from nnref.parallel.job import hired, interruptible, report_share, stopping, working
 from nnref.runs import checkpoint, report
-from nnref.runs.record import RESULT, RUN, as_csv, doubt
+from nnref.runs.record import FACTS, RESULT, RUN, as_csv, doubt
 from nnref.runs.score import filters, score
-from nnref.runs.settings import Settings, as_flags, as_toml, build, flag, load_data, read_toml
+from nnref.runs.settings import (
+    FIELDS,
+    Settings,
+    as_flags,
+    as_toml,
+    build,
+    check_enough,
+    flag,
+    load_data,
+    read_toml,
+)
 from nnref.train import Progress
 
 WATCHED = 256  # training images on which angles are measured
@@ -127,7 +136,7 @@ def _left_off(folder, settings):
         left_over.unlink()
     contents = newest(folder)
     if contents:  # config.toml may have been edited since
-        facts = checkpoint.facts_of(contents)
+        facts = check_shape(checkpoint.facts_of(contents), FACTS, folder / "checkpoints")
         _check_same(folder, dataclasses.asdict(settings), facts["settings"])
         _check_ranks(folder, facts)
     return contents
@@ -173,6 +182,7 @@ def _check_ranks(folder, facts):
 
 def _check_same(folder, given: dict, there: dict):
     """Raise InputError, naming them, if settings differ from those of the run in the folder."""
+    there = {name: there[name] for name in FIELDS if name in there}
     asked, there = (dataclasses.asdict(Settings(**s)) for s in (there | given, there))
     differing = [
         f"{flag(name)} {value} (there {there[name]})"
@@ -217,7 +227,7 @@ class _Parts:
         self.settings = settings
         train, self.test = ranks.world().in_turn(lambda: load_data(settings))
         self.train, self.val = split(train, self.test, settings.val, settings.seed)
-        _check_enough(settings, len(train.labels), len(self.train.labels))
+        check_enough(settings, len(train.labels), len(self.train.labels))
         self.damaged = [getattr(part.images, "bad", {}) for part in (train, self.test)]  # skipped
         self.model, self.optimizer, self.schedule = build(settings, train)
         self.facts = {
@@ -241,20 +251,6 @@ def data_hash(*parts: ImageSet) -> str:
         else:
             found.update(part.images.fingerprint.encode())
     return found.hexdigest()
-
-
-def _check_enough(settings, count, left):
-    """Raise InputError if too few of `count` images are `left` to train on, naming the reason."""
-    batch = settings.batch_size
-    if batch > count:
-        raise InputError(
-            f"--batch-size: expected at most the {left} images to train on, found {batch}"
-        )
-    if batch > left:
-        raise InputError(
-            f"--val: expected to leave --batch-size {batch} images to train on, "
-            f"found {settings.val}, which leaves {left}"
-        )
 
 
 class _Run:

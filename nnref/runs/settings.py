@@ -221,6 +221,20 @@ def load_data(settings: Settings):
     return train, test
 
 
+def check_enough(settings, count, left):
+    """Raise InputError if too few of `count` images are `left` to train on, naming the reason."""
+    batch = settings.batch_size
+    if batch > count:
+        raise InputError(
+            f"--batch-size: expected at most the {left} images to train on, found {batch}"
+        )
+    if batch > left:
+        raise InputError(
+            f"--val: expected to leave --batch-size {batch} images to train on, "
+            f"found {settings.val}, which leaves {left}"
+        )
+
+
 def build(settings: Settings, train):
     """(model, optimizer, schedule) for a run on these images."""
     x, _ = next(batches(train, 1))

@@ -9,18 +9,17 @@ from nnref.errors import InputError
 from nnref.files import check_writable, make_folder, user_path
 
 
-def data_folder(name: str) -> Path:
-    """The folder of the data set `name`: under $NNREF_DATA, else under the user's cache folder."""
-    given = os.environ.get("NNREF_DATA")
-    return (user_path(given) if given else user_cache()) / name
-
-
 def user_cache() -> Path:
-    """nnref's folder in the user's cache; InputError for a user without a home."""
+    """nnref's folder in the user's cache folder; InputError if this user has none."""
     try:
         return Path(pooch.os_cache("nnref"))
-    except RuntimeError as error:
-        raise InputError(f"no home folder: {error}") from None
+    except RuntimeError:
+        raise InputError("this user has no home folder: set HOME or XDG_CACHE_HOME") from None
+
+
+def data_folder(name: str) -> Path:
+    """The folder of the data set `name`: under $NNREF_DATA, else under the user's cache folder."""
+    return user_path(os.environ.get("NNREF_DATA") or user_cache()) / name
 
 
 def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
