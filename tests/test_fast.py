@@ -84,6 +84,12 @@ def test_memory_is_reused_when_the_last_view_is_gone():
     assert third.flags.writeable
 
 
+def step_of(model, optimizer, x, labels):
+    _, delta = softmax_cross_entropy(model.forward(x), labels)
+    model.backward(delta)
+    optimizer.step()
+
+
 def test_a_step_that_repeats_allocates_no_large_array(rng):
     """After two steps, the memory of a third comes from the shelf, but for small things."""
     if os.environ.get("NNREF_FAST") == "0":
@@ -91,21 +97,63 @@ def test_a_step_that_repeats_allocates_no_large_array(rng):
     model = models.resnet20((32, 32, 3), feedback=SignSymmetry())
     optimizer = optim.SGD(model, 0.01)
     x, labels = rng.standard_normal((32, 32, 32, 3)).astype("float32"), np.arange(32) % 10
-
-    def step():
-        _, delta = softmax_cross_entropy(model.forward(x), labels)
-        model.backward(delta)
-        optimizer.step()
-
     for _ in range(3):
-        step()
+        step_of(model, optimizer, x, labels)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
-    step()
+    step_of(model, optimizer, x, labels)
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     assert peak < 1_000_000  # bytes; the largest activation alone has 2,097,152
+
+
+@pytest.fixture
+def traced():
+    """Calling it returns the bytes that are allocated now."""
+    gc.collect()
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+
+def test_batches_of_many_sizes_do_not_pile_up_and_go_with_the_network(traced, monkeypatch, rng):
+    monkeypatch.setattr(memory, "SPARE", 2**20)
+    x = rng.standard_normal((90, 28, 28, 1)).astype("float32")
+    models.lenet().forward(x)  # scratch memory, which stays
+    before = traced()
+    model = models.lenet()
+    model.forward(x)
+    largest = traced() - before
+    for count in range(40, 90, 3):
+        model.forward(x[:count])
+    assert traced() - before < 2 * largest + 2**20
+    del model
+    gc.collect()
+    assert traced() - before < 100_000
+
+
+def test_memory_of_a_network_that_is_gone_is_given_back_while_another_goes_on(traced, monkeypatch):
+    monkeypatch.setattr(memory, "SPARE", 2**20)
+    small = memory.empty((2**18,), np.uint8)
+    before = traced()
+    large = [memory.empty((2**20 + 2**16 * i,), np.uint8) for i in range(9)]
+    del large
+    small = memory.empty((2**18,), np.uint8)
+    assert traced() - before < 2 * 2**20
+    del small
+
+
+def test_the_sizes_that_are_asked_for_stay_longest(monkeypatch):
+    monkeypatch.setattr(memory, "SPARE", 0)
+    held = memory.empty((10 * 2**20,), np.uint8)
+    addresses = set()
+    for i in range(30):
+        usual, other = (memory.empty((int(n * 2**20),), np.uint8) for n in (4, 5 + i / 100))
+        addresses.add(usual.ctypes.data)
+        del usual, other
+    assert len(addresses) == 1
+    del held
 
 
 def run(code, **environment):
@@ -121,6 +169,19 @@ def test_nnref_fast_0_turns_the_twins_off():
     code = "from nnref import backend, layers; print(len(backend.twins()))"
     assert run(code, NNREF_FAST="0").stdout == "0\n"
     assert run(code, NNREF_FAST="1").stdout == f"{len(fast.TWINS)}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_process_that_forks_while_memory_changes_hands_gives_its_child_a_shelf_of_its_own():
+    code = (
+        "import os; from nnref.fast import memory\n"
+        "held = memory.empty((2**20,), 'uint8')\n"
+        "with memory._lock:\n"  # as another thread may at this moment
+        "    child = os.fork()\n"
+        "if not child: memory.empty((2**20,), 'uint8'); os._exit(7)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    assert run(code).stdout == "7\n"
 
 
 def test_nnref_threads_sets_the_number_of_threads():
