@@ -51,7 +51,7 @@ def sigmoid_cross_entropy(logits, labels):
     """
     targets = one_hot(logits, labels)
     # log(1 + exp(a)) = max(a, 0) + log(1 + exp(-|a|)), written so that exp cannot overflow
-    losses = xp.maximum(logits, 0) + xp.log(1 + xp.exp(-abs(logits))) - targets * logits
+    losses = xp.maximum(logits, 0) - targets * logits + xp.log1p(xp.exp(-abs(logits)))
     yes = 0.5 + 0.5 * xp.tanh(0.5 * logits)
     return losses.sum(axis=1).mean(), (yes - targets) / len(logits)
 

@@ -28,8 +28,9 @@ def angle(a, b) -> float:
 
 
 def norm_ratio(W, B) -> float:
-    """rms(B) / rms(W): the strength of the feedback, relative to the forward path."""
-    return math.sqrt(float((B.astype("float64") ** 2).sum() / (W.astype("float64") ** 2).sum()))
+    """rms(B) / rms(W): the strength of the feedback relative to the forward path; NaN if W is 0."""
+    size = _rms(W)
+    return _rms(B) / size if size else math.nan
 
 
 def sign_concordance(W, B) -> float:
@@ -38,9 +39,10 @@ def sign_concordance(W, B) -> float:
 
 
 def kurtosis(W) -> float:
-    """E (w - mean)^4 / var^2 of the weights: 1.8 uniform, 3 Gaussian, 6 Laplace."""
+    """E (w - mean)^4 / var^2 of the weights: 1.8 uniform, 3 Gaussian, 6 Laplace; NaN if all equal."""
     centered = W.astype("float64") - W.astype("float64").mean()
-    return float((centered**4).mean() / (centered**2).mean() ** 2)
+    std = _rms(centered)
+    return float(((centered / std) ** 4).mean()) if std else math.nan
 
 
 def predicted_sign_angle(W) -> float:

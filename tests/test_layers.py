@@ -250,6 +250,12 @@ def test_batch_norm_evaluates_with_its_running_averages(rng):
     assert_same(layer.running_mean, before)
 
 
+def test_the_mean_of_a_large_image_keeps_its_digits(rng):
+    x = 100 + normal(rng, (1, 300, 200, 2), "float32")
+    exact = x.astype("float64").mean(axis=(1, 2))
+    assert_close(layers.GlobalAvgPool().forward(x), exact, rtol=2e-7)
+
+
 def test_sigmoid_and_its_gradient_survive_large_inputs():
     layer = layers.Sigmoid()
     with np.errstate(all="raise"):

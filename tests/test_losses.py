@@ -64,6 +64,11 @@ def test_cross_entropy_survives_huge_logits_and_its_delta_rows_sum_to_zero():
         assert delta.tolist() == [[1, 0.5, -1]]
 
 
+def test_sigmoid_cross_entropy_keeps_the_digits_of_a_small_loss():
+    loss, _ = sigmoid_cross_entropy(xp.asarray([[20.0, -20.0]], "float32"), np.array([0]))
+    assert float(loss) == pytest.approx(2 * math.exp(-20), rel=1e-5)
+
+
 def test_mean_squared_error_is_half_the_squared_length_per_sample():
     loss, delta = mean_squared_error(xp.asarray([[1.0, 2.0], [3.0, 4.0]]), xp.zeros((2, 2)))
     assert loss == (0.5 * 5 + 0.5 * 25) / 2

@@ -75,6 +75,17 @@ def test_a_feedback_of_zero_agrees_with_no_sign():
 def test_norm_ratio(rng):
     W = normal(rng, (5, 4), "float32")
     assert measure.norm_ratio(W, -2 * W) == pytest.approx(2)
+    assert math.isnan(measure.norm_ratio(0 * W, W))
+
+
+def test_sizes_are_computed_in_float64(rng):
+    """So that squares and fourth powers of float32 neither overflow nor vanish, nor lose digits."""
+    W = rng.laplace(size=(500, 400))
+    for move, factor in ((0, 1e-30), (0, 1e30), (100, 1)):
+        moved = to_device((factor * (W + move)).astype("float32"))
+        assert measure.kurtosis(moved) == pytest.approx(measure.kurtosis(to_device(W)), rel=1e-3)
+        assert measure.norm_ratio(moved, moved) == 1
+    assert math.isnan(measure.kurtosis(xp.ones((4, 3), "float32")))
 
 
 @pytest.fixture(scope="module")

@@ -191,13 +191,44 @@ def test_ties_of_a_pool_go_to_the_first(rng, reference):
     same_as_reference(layers.MaxPool2d(2), x, "float64", rng, reference)
 
 
-def test_a_mean_far_from_zero_leaves_the_variance_exact(rng, reference):
-    x = frozen(1000 + normal(rng, (64, 4), "float32"))
-    layer = layers.BatchNorm(4)
-    y = to_host(layer.forward(x))
-    assert y.std(axis=0) == pytest.approx(1, abs=1e-2)
-    expected = 0.9 + 0.1 * to_host(x).var(axis=0, ddof=1)
-    assert to_host(layer.running_var) == pytest.approx(expected, rel=1e-3)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("mean", [30, 3e3, 1e5])
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_mean_far_from_zero_loses_no_digits_but_those_of_the_mean_itself(
+    plain, mean, training, rng, reference
+):
+    """Forward and backward, with the twins and without, against float64; some channels are near."""
+    if plain:
+        reference()
+    x = mean * xp.asarray([0, 1, -1, 1e-3], "float32") + normal(rng, (32, 24, 23, 4), "float32")
+    delta = normal(rng, x.shape, "float32")
+    single, double = layers.BatchNorm(4), layers.BatchNorm(4, "float64")
+    params = normal(rng, (2, 4), "float32")
+    for layer in (single, double):
+        layer.params["gamma"][...], layer.params["beta"][...] = params
+        layer.running_mean[...] = x.mean(axis=(0, 1, 2))
+        layer.training = training
+    pairs = [
+        (single.forward(frozen(x)), double.forward(x.astype("float64"))),
+        (single.backward(frozen(delta)), double.backward(delta.astype("float64"))),
+        (single.grads["gamma"], double.grads["gamma"]),
+        (single.running_mean, double.running_mean),
+        (single.running_var, double.running_var),
+    ]
+    for found, exact in pairs:
+        rounded = 2e-7 * mean + 1e-5  # by half a unit in the last place of the mean, at most
+        assert_close(found, exact, atol=rounded * float(abs(exact).max()))
+
+
+def test_the_statistics_of_a_large_batch_are_as_exact_as_those_of_a_small_one(rng, reference):
+    """The reference: 700,000 numbers of float32, added one after the other, lose four digits."""
+    reference()
+    x = 5 + normal(rng, (64, 104, 105, 2), "float32")
+    layer = layers.BatchNorm(2)
+    layer.forward(x)
+    host = to_host(x).astype("float64")
+    assert_close(layer.mean, host.mean(axis=(0, 1, 2)), rtol=2e-7)
+    assert_close(layer.running_var, 0.9 + 0.1 * host.var(axis=(0, 1, 2)), rtol=1e-6)
 
 
 def test_batch_norm_in_evaluation(rng, reference):

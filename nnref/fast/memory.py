@@ -36,12 +36,12 @@ class _Shelf:
         while self.back:
             self._put_in_place(self.back.pop().memory)
         pieces = self.free[size] = self.free.pop(size, [])
-        self.used += size
         if pieces:
             memory = pieces.pop()
             self.idle -= size
         else:
             memory = np.empty(size, np.uint8)
+        self.used += size
         while self.idle > self.used + SPARE and self.free:
             self._give_back(next(iter(self.free)))
         lease = _Lease(memory, self)
@@ -50,6 +50,7 @@ class _Shelf:
         return lease
 
     def _put_in_place(self, memory):
+        """Take memory that came back to what is free."""
         del self.lent[id(memory)]
         self.free.setdefault(len(memory), []).append(memory)
         self.used -= len(memory)
