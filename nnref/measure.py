@@ -39,7 +39,7 @@ def sign_concordance(W, B) -> float:
 
 
 def kurtosis(W) -> float:
-    """E (w - mean)^4 / var^2 of the weights: 1.8 uniform, 3 Gaussian, 6 Laplace; NaN if all equal."""
+    """E (w - mean)^4 / var^2 of weights: 1.8 uniform, 3 Gaussian, 6 Laplace; NaN if constant."""
     centered = W.astype("float64") - W.astype("float64").mean()
     std = _rms(centered)
     return float(((centered / std) ** 4).mean()) if std else math.nan

@@ -13,10 +13,9 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from nnref.backend import to_device, xp
+from nnref.backend import one_blas_thread, to_device, xp
 from nnref.data.imageset import ImageSet, batch_starts, batches, check_data
 from nnref.errors import InputError
 from nnref.init import stream
@@ -32,6 +31,7 @@ def fit(model, optimizer, train, held_out=None, **options) -> list[dict]:
     return Training(model, optimizer, train, held_out, **options).run()
 
 
+@one_blas_thread()
 def train_step(model, optimizer, x, labels, loss=softmax_cross_entropy):
     """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss.
 
@@ -92,9 +92,7 @@ class Training:
         """
         self.check()
         now = self.progress
-        # BLAS gets one thread: on small networks a second one gains nothing, and on a busy machine
-        # loses much; nnref/fast divides large work among threads itself.
-        with threadpool_limits(1, user_api="blas"), self._bar() as bar:
+        with one_blas_thread(), self._bar() as bar:
             for epoch, order in self._orders():
                 start = time.perf_counter() - now.seconds
                 rest = order[self._starts[now.step] :]
@@ -220,6 +218,7 @@ def evaluate(
     return total_loss / seen, correct / seen
 
 
+@one_blas_thread()
 def totals(model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entropy):
     """(sum of `loss`, right answers, images) on held-out images, as `evaluate` divides them."""
     total_loss, correct, seen = 0.0, 0, 0

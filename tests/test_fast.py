@@ -60,16 +60,6 @@ def test_a_share_may_share_again(monkeypatch):
     assert sorted(seen) == [(0, 0, 2), (0, 2, 4), (1, 0, 2), (1, 2, 4)]
 
 
-def test_blas_has_one_thread_inside_and_its_old_number_afterward():
-    counts = [library.get_num_threads() for library in threads.blas]
-    inside = []
-    threads.share(
-        lambda *_: inside.extend(library.get_num_threads() for library in threads.blas), 1
-    )
-    assert set(inside) <= {1}
-    assert [library.get_num_threads() for library in threads.blas] == counts
-
-
 def test_memory_is_reused_when_the_last_view_is_gone():
     first = memory.empty((300, 301), "float32")
     address, view = first.ctypes.data, first[1:, ::2]

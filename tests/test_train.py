@@ -1,20 +1,23 @@
 """The loop: what it returns, that it repeats, and what it refuses."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from oracles import assert_same
 
 from nnref import layers, models
-from nnref.backend import to_device, to_host, xp
+from nnref.backend import blas_libraries, to_device, to_host, xp
 from nnref.data.imageset import ImageSet, batches
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import stream
+from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
-from nnref.train import evaluate, fit
+from nnref.train import evaluate, fit, train_step
 
 
 @pytest.fixture
@@ -283,3 +286,50 @@ def test_divergence_stops_the_run_with_the_epoch_and_the_rate(small):
         ),
     ):
         fit(model, SGD(model, 1e6), train)
+
+
+@pytest.mark.skipif(xp is not np, reason="two trainings share one GPU's stream")
+def test_two_trainings_in_two_threads_are_those_of_one_after_the_other(small):
+    """Bit for bit; the first one to end leaves the other's BLAS as it was."""
+    train, test = small
+    epochs = (1, 3)
+    meet = threading.Barrier(2, timeout=60)
+
+    def weights(count, on_step=None):
+        model = models.lenet(seed=count)
+        fit(model, SGD(model, 0.05), train, test, epochs=count, seed=count, on_step=on_step)
+        return [param for layer in model.walk() for param in layer.params.values()]
+
+    def together(count):
+        threads, first = set(), []
+
+        def look(_):
+            if not first:
+                first.append(meet.wait())
+            threads.update(library.get_num_threads() for library in blas_libraries())
+
+        found = weights(count, look)
+        assert threads <= {1}
+        return found
+
+    alone = [weights(count) for count in epochs]
+    before = [library.get_num_threads() for library in blas_libraries()]
+    with ThreadPoolExecutor(2) as pool:
+        side_by_side = list(pool.map(together, epochs))
+    assert [library.get_num_threads() for library in blas_libraries()] == before
+    for ours, theirs in zip(side_by_side, alone, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert_same(a, b)
+
+
+def test_a_step_and_an_evaluation_of_ones_own_have_one_blas_thread_too(small):
+    _, data = small
+    model, seen = models.mlp([]), set()
+
+    def loss(outputs, labels):
+        seen.update(library.get_num_threads() for library in blas_libraries())
+        return softmax_cross_entropy(outputs, labels)
+
+    train_step(model, SGD(model, 0.1), to_device(data.images), data.labels, loss)
+    evaluate(model, data, loss=loss)
+    assert seen <= {1}
