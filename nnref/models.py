@@ -47,8 +47,10 @@ def mlp(
     if not isinstance(activation, type) or not issubclass(activation, Layer):
         raise InputError(f"mlp: expected activation to be a class such as ReLU, found {activation}")
     shared, top = _shared(feedback, last_feedback, seed, dtype)
-    if isinstance(hidden, int):
+    if not isinstance(hidden, list | tuple):
         raise InputError(f"mlp: expected hidden to be a list such as [256, 128], found {hidden}")
+    if not isinstance(input_shape, list | tuple):
+        raise InputError(f"mlp: expected input_shape such as (28, 28, 1), found {input_shape!r}")
     sizes = [math.prod(input_shape), *_scaled(width, *hidden)]
     layers = [Flatten()]
     for n_in, n_out in pairwise(sizes):

@@ -7,6 +7,7 @@ import pytest
 from oracles import assert_same
 
 from nnref import models
+from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, RedrawnMagnitudes, SignSymmetry
 from nnref.init import glorot_uniform, he_normal, stream
 from nnref.layers import Conv2d
@@ -19,6 +20,17 @@ def test_streams_of_one_seed_differ_and_repeat():
     assert draws == [stream(7, name).random(4).tolist() for name in names]
     assert len({tuple(draw) for draw in draws}) == 3
     assert stream(8, "init").random() != stream(7, "init").random()
+
+
+@pytest.mark.parametrize("seed", [-1, None, 1.5, "a", [1], math.nan, True])
+def test_a_seed_that_cannot_be_is_one_line(seed):
+    for attempt in (lambda: stream(seed, "init"), lambda: models.lenet(seed=seed)):
+        with pytest.raises(InputError, match=r"^seed: expected a whole number of at least 0, "):
+            attempt()
+
+
+def test_a_seed_of_numpys_is_that_of_pythons():
+    assert stream(np.int32(7), "init").random() == stream(7, "init").random()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from nnref import layers, models
 from nnref.backend import to_host, xp
 from nnref.errors import InputError
 from nnref.feedback import SignSymmetry
-from nnref.init import stream
+from nnref.init import glorot_uniform, stream
 from nnref.layers.checks import check_input
 from nnref.optim import SGD
 
@@ -350,12 +350,39 @@ def test_a_wrong_input_is_one_line_that_names_the_layer(name, shape, dtype, mess
     assert str(caught.value) == message
 
 
-def test_something_that_is_no_array_is_refused():
-    with pytest.raises(
-        InputError,
-        match=rf"^Linear\(5, 4\): expected an array of {xp.__name__}, found builtins.list",
-    ):
-        LAYERS["linear"][0]().forward([[1.0] * 5])
+@pytest.mark.parametrize("name", LAYERS)
+def test_something_that_is_no_array_is_refused(name):
+    make, shape = LAYERS[name]
+    layer = make()
+    delta = layer.forward(xp.ones(shape))
+    for refused, found in ((delta.tolist(), "builtins.list"), (None, "builtins.NoneType")):
+        for call in (layer.forward, layer.backward):
+            with pytest.raises(
+                InputError, match=rf": expected an array of {xp.__name__}, found {found}$"
+            ):
+                call(refused)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_delta_that_is_not_like_the_output_is_one_line_that_names_the_layer(name):
+    """None is broadcast, reshaped or cast in silence."""
+    make, shape = LAYERS[name]
+    layer = make()
+    with pytest.raises(InputError) as caught:
+        layer.backward(xp.ones(shape))
+    assert str(caught.value) == f"{layer}: expected a forward pass before the backward pass"
+    y = layer.forward(xp.ones(shape))
+    others = [y[:1], y[None], y.ravel(), xp.ones((*y.shape[:-1], y.shape[-1] + 1))]
+    for delta in (*others, y.astype("float32"), y.astype("int64")):
+        if (delta.shape, delta.dtype) == (y.shape, y.dtype):
+            continue  # a batch of one
+        with pytest.raises(InputError) as caught:
+            layer.backward(delta)
+        assert str(caught.value) == (
+            f"{layer}: expected delta of shape {y.shape} and dtype float64, as the output, found "
+            f"{delta.shape} and {delta.dtype}"
+        )
+    layer.backward(y)
 
 
 CONSTRUCTIONS = [
@@ -382,6 +409,30 @@ CONSTRUCTIONS = [
     (
         lambda: layers.Linear(3, 2, stream(0, "init"), dtype="int32"),
         "Linear(3, 2): expected a floating dtype, found int32",
+    ),
+    (
+        lambda: layers.Linear(3, 2, stream(0, "init"), dtype="float33"),
+        "Linear(3, 2): expected a floating dtype, found float33",
+    ),
+    (
+        lambda: layers.BatchNorm(3, "complex64"),
+        "BatchNorm(3): expected a floating dtype, found complex64",
+    ),
+    (
+        lambda: layers.BatchNorm(2.5),
+        "BatchNorm: expected C to be a whole number of at least 1, found 2.5",
+    ),
+    (
+        lambda: layers.LocallyConnected2d((5, 5), 2, 3, stream(0, "init")),
+        "LocallyConnected2d: expected input_shape to be (height, width, channels), found (5, 5)",
+    ),
+    *(
+        (make, "rng: expected a generator such as stream(0, 'init'), found None")
+        for make in (
+            lambda: layers.Linear(3, 2, None),
+            lambda: layers.Conv2d(3, 2, 1, None),
+            lambda: layers.Linear(3, 2, None, init=glorot_uniform),
+        )
     ),
     (
         lambda: layers.Sequential([layers.ReLU()]),

@@ -108,6 +108,21 @@ def test_a_target_of_another_shape_is_one_line():
             mean_squared_error(xp.zeros((3, 4)), target)
 
 
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, sigmoid_cross_entropy, squared_error])
+def test_logits_that_are_no_array_are_one_line(loss):
+    for logits in ([[0.0, 1.0]], None):
+        with pytest.raises(InputError, match=r"^logits: expected an array of .*, found builtins"):
+            loss(logits, np.array([0]))
+
+
+def test_a_target_that_is_no_array_and_outputs_that_are_no_matrix_are_one_line():
+    for output, target in (([[0.0]], xp.zeros((1, 1))), (xp.zeros((1, 1)), [[0.0]])):
+        with pytest.raises(InputError, match=r"^mean_squared_error: expected an array of"):
+            mean_squared_error(output, target)
+    with pytest.raises(InputError, match=r"expected shape \(N, classes\), found \(3,\)"):
+        mean_squared_error(xp.zeros(3), xp.zeros(3))
+
+
 @pytest.mark.parametrize("shape", [(3, 2, 2, 4), (4,), (0, 4)])
 def test_logits_of_another_shape_are_one_line(shape):
     with pytest.raises(InputError, match=r"logits: expected shape \(N, classes\), found"):

@@ -17,7 +17,7 @@ from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
-from nnref.train import evaluate, fit, train_step
+from nnref.train import Progress, evaluate, fit, train_step
 
 
 @pytest.fixture
@@ -171,17 +171,72 @@ def test_bytes_are_normalized_and_augmented_anew_in_every_epoch(rng):
 
 
 class Shelf:
-    """40 images of bytes; number 3 is damaged and to be skipped."""
+    """Images of bytes, those with these numbers damaged and to be skipped."""
+
+    def __init__(self, damaged, count=40):
+        self.damaged, self.count = {*map(int, damaged)}, count
 
     def __len__(self):
-        return 40
+        return self.count
 
     def __getitem__(self, i):
-        return None if i == 3 else np.full((2, 2, 3), i, np.uint8)
+        return None if int(i) in self.damaged else np.full((2, 2, 3), 6 * i, np.uint8)
+
+
+def shelf(damaged):
+    """A set of 40 images in two classes, of which some are damaged."""
+    normalize = Normalize((0.5,) * 3, (0.25,) * 3)
+    return ImageSet(Shelf(damaged), np.arange(40) // 20, normalize=normalize)
+
+
+class Stopped(Exception):
+    """The end of a training that is to be resumed."""
+
+
+@pytest.mark.parametrize("first", [0, 8, 16, 36])
+def test_a_stopped_epoch_goes_on_where_it_was_though_a_whole_batch_is_damaged(first):
+    """Stopped after every step, the first and the last and those without an image included."""
+    order = stream(0, "order").permutation(40)
+    data = shelf(order[first : first + 8])
+
+    def trained(stops):
+        model = models.mlp([3], input_shape=(2, 2, 3), classes=2)
+        optimizer, progress, seen = SGD(model, 0.1), Progress(), []
+
+        def on_step(_):
+            seen.append(progress.step)
+            if stops and len(seen) == 1:
+                raise Stopped
+
+        while True:
+            seen.clear()
+            try:
+                history = fit(
+                    model, optimizer, data, batch_size=4, epochs=2, on_step=on_step,
+                    progress=progress,
+                )  # fmt: skip
+            except Stopped:
+                continue
+            return [entry["train_loss"] for entry in history], model.layers[1].params["W"]
+
+    (losses, W), (other_losses, other) = trained(False), trained(True)
+    assert losses == other_losses
+    assert_same(W, other)
+
+
+def test_images_of_which_none_can_be_read_are_one_line():
+    data, model = shelf(range(40)), models.mlp([], input_shape=(2, 2, 3), classes=2)
+    for attempt in (
+        lambda: fit(model, SGD(model, 0.1), data),
+        lambda: evaluate(model, data),
+        lambda: fit(model, SGD(model, 0.1), shelf([3]), data),
+    ):
+        with pytest.raises(InputError, match=r"^data: expected at least one image that can be "):
+            attempt()
 
 
 def test_accuracy_and_loss_count_the_images_that_were_seen():
-    data = ImageSet(Shelf(), np.zeros(40, int), normalize=Normalize((0.5,) * 3, (0.25,) * 3))
+    data = shelf([3])._replace(labels=np.zeros(40, int))
     model = models.mlp([], input_shape=(2, 2, 3), classes=2)
     for param in model.layers[-1].params.values():
         param[...] = 0  # both classes equally likely: a loss of log 2, and class 0 on a tie
@@ -218,6 +273,8 @@ def broken(data, name):
         images = images.astype("float64")
     if name == "image size":
         images = images[:, 1:]
+    if name in ("labels as a list", "no labels"):
+        return ImageSet(images, None if name == "no labels" else labels.tolist())
     if name == "list":
         return ImageSet(images.tolist(), labels)
     return (images, labels) if name == "tuple" else ImageSet(images, labels)
@@ -231,6 +288,8 @@ BAD_DATA = {
     "empty": "data: expected at least one image, found none",
     "image dtype": "Linear(784, 10): expected input of dtype float32, found float64",
     "image size": "Linear(784, 10): expected input of shape (any, 784), found (1, 756)",
+    "labels as a list": "labels: expected a NumPy array of integers, found list",
+    "no labels": "labels: expected a NumPy array of integers, found NoneType",
     "list": "data: expected an ImageSet(images, labels) of two NumPy arrays",
     "tuple": "data: expected an ImageSet(images, labels) of two NumPy arrays",
 }
@@ -254,16 +313,59 @@ def test_bad_data_is_one_line_and_nothing_is_trained(name, small):
     assert all(layer.training for layer in model.walk())
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 51}, {"batch_size": 0}, {"epochs": 0}])
-def test_impossible_options_are_one_line(options, small):
+BAD_OPTIONS = {
+    "epochs": (0, -1, 1.5, "2", None, [1], np.float64(1)),
+    "batch_size": (51, 0, -1, 2.5, "2", None),
+    "seed": (-1, 1.5, "1", None),
+    "schedule": (3, "cosine"),
+    "loss": (3, "mse", None),
+    "on_step": (3,),
+    "on_epoch": (3,),
+    "progress": (3, None, Progress(epoch=2), Progress(step=99), Progress(epoch=-1)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OPTIONS)
+def test_impossible_options_are_one_line(name, small):
     _, data = small
     model = models.mlp([])
-    with pytest.raises(InputError, match=r"^fit: expected epochs of at least 1 and a batch_size f"):
-        fit(model, SGD(model, 0.1), data, **options)
-    with pytest.raises(
-        InputError, match=r"^batches: expected a batch_size of at least 1, found -1"
-    ):
-        evaluate(model, data, batch_size=-1)
+    for value in BAD_OPTIONS[name]:
+        with pytest.raises(InputError, match=rf"^fit: expected .*{name}.*, found") as caught:
+            fit(model, SGD(model, 0.1), data, **{name: value})
+        assert "\n" not in str(caught.value)
+    if name == "batch_size":
+        for value in (0, -1, 2.5, "2", None):
+            with pytest.raises(InputError, match=r"^evaluate: expected batch_size to be a whole"):
+                evaluate(model, data, batch_size=value)
+
+
+@pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf, "0.1", None, [0.1], 1j])
+def test_a_schedule_that_gives_no_rate_is_one_line(rate, small):
+    _, data = small
+    model = models.mlp([])
+    with pytest.raises(InputError, match=r"^schedule: expected a rate of 0 or more, found"):
+        fit(model, SGD(model, 0.1), data, schedule=lambda _: rate)
+
+
+def test_what_is_no_network_and_no_optimizer_is_one_line(small):
+    _, data = small
+    model = models.mlp([])
+    for optimizer in (None, SGD, "sgd"):
+        with pytest.raises(InputError, match=r"^fit: expected optimizer to be an object of Optim"):
+            fit(model, optimizer, data)
+    for other in (None, layers.ReLU, [model]):
+        with pytest.raises(InputError, match=r"^fit: expected a network such as models\.mlp"):
+            fit(other, SGD(model, 0.1), data)
+        with pytest.raises(InputError, match=r"expected a network such as models\.mlp"):
+            evaluate(other, data)
+
+
+def test_the_smallest_batches_and_the_largest_are_allowed(small):
+    _, data = small
+    for batch_size, steps in ((1, 50), (50, 1)):
+        model, times = models.mlp([]), []
+        fit(model, SGD(model, 0.001), data, batch_size=batch_size, on_step=times.append)
+        assert len(times) == steps
 
 
 def test_evaluation_leaves_every_layer_in_the_mode_it_was_in(small):

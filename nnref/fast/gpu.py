@@ -11,7 +11,7 @@ import cupyx
 import numpy as np
 
 from nnref.backend import to_device, xp
-from nnref.layers.checks import check_image, check_input, check_labels
+from nnref.layers.checks import check_array, check_image, check_input, check_labels
 from nnref.patches import output_size
 
 SOURCE = Path(__file__).with_name("kernels.cu")
@@ -183,6 +183,7 @@ def pool_backward(layer, delta):
 
 def cross_entropy(logits, labels):
     """losses.softmax_cross_entropy, a thread for each sample."""
+    check_array("logits", logits)
     if logits.ndim != 2 or 0 in logits.shape or logits.shape[1] > CLASSES or not _fits(logits):
         return NotImplemented
     N, classes = logits.shape

@@ -8,7 +8,7 @@ unless `sends_gain` is false: then gamma counts as 1, its initial value (transpo
 from nnref.backend import accelerated, xp
 from nnref.errors import InputError
 from nnref.layers.base import Layer
-from nnref.layers.checks import check_input
+from nnref.layers.checks import check_counts, check_dtype, check_input
 
 
 class BatchNorm(Layer):
@@ -25,7 +25,9 @@ class BatchNorm(Layer):
 
     def __init__(self, C, dtype="float32"):
         super().__init__()
+        check_counts(self, C=C)
         self.C = C
+        check_dtype(self, dtype)
         self.params = {"gamma": xp.ones(C, dtype), "beta": xp.zeros(C, dtype)}
         self.running_mean, self.running_var = xp.zeros(C, dtype), xp.ones(C, dtype)
 
