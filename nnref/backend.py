@@ -142,14 +142,15 @@ def one_blas_thread():
     with _counting:
         if not _open:
             _before = [library.get_num_threads() for library in blas_libraries()]
-            set_blas_threads([1] * len(_before))
+            if any(count != 1 for count in _before):
+                set_blas_threads([1] * len(_before))
         _open += 1
     try:
         yield
     finally:
         with _counting:
             _open -= 1
-            if not _open:
+            if not _open and any(count != 1 for count in _before):
                 set_blas_threads(_before)
 
 

@@ -45,7 +45,8 @@ def noting(forward):
 
     @functools.wraps(forward)
     def noted(layer, x):
-        check_array(layer, x)
+        if not isinstance(x, xp.ndarray):
+            check_array(layer, x)
         y = forward(layer, x)
         layer.made = y.shape, y.dtype
         return y
@@ -58,18 +59,23 @@ def checking(backward):
 
     @functools.wraps(backward)
     def checked(layer, delta):
-        if layer.made is None:
-            raise InputError(f"{layer}: expected a forward pass before the backward pass")
-        check_array(layer, delta)
-        if (delta.shape, delta.dtype) != layer.made:
-            shape, dtype = layer.made
-            raise InputError(
-                f"{layer}: expected delta of shape {shape} and dtype {dtype}, as the output, found "
-                f"{delta.shape} and {delta.dtype}"
-            )
+        if not isinstance(delta, xp.ndarray) or (delta.shape, delta.dtype) != layer.made:
+            _refuse(layer, delta)
         return backward(layer, delta)
 
     return checked
+
+
+def _refuse(layer, delta):
+    """Raise InputError: what is wrong with this delta."""
+    if layer.made is None:
+        raise InputError(f"{layer}: expected a forward pass before the backward pass")
+    check_array(layer, delta)
+    shape, dtype = layer.made
+    raise InputError(
+        f"{layer}: expected delta of shape {shape} and dtype {dtype}, as the output, found "
+        f"{delta.shape} and {delta.dtype}"
+    )
 
 
 def check_counts(owner, smallest=1, **counts):
