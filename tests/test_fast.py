@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 import nnref
-from nnref import models, optim
+from nnref import layers, models, optim
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import SignSymmetry
+from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 
 if xp is not np:
     pytest.skip("about the CPU", allow_module_level=True)
 fast = pytest.importorskip("nnref.fast.cpu", reason="the folder nnref/fast is gone")
-from nnref.fast import memory, threads  # noqa: E402
+from nnref.fast import conv, memory, threads, winograd  # noqa: E402
 
 ROOT = Path(nnref.__file__).parent.parent
 
@@ -132,6 +133,38 @@ def test_memory_of_a_network_that_is_gone_is_given_back_while_another_goes_on(tr
     small = memory.empty((2**18,), np.uint8)
     assert traced() - before < 2 * 2**20
     del small
+
+
+@pytest.mark.parametrize(
+    ("C", "C_out", "size", "stride"), [(16, 16, 24, 1), (16, 20, 150, 1), (16, 20, 24, 2),
+                                       (3, 8, 40, 1), (128, 128, 12, 1)]
+)  # fmt: skip
+def test_a_convolution_takes_no_more_memory_at_a_time_than_it_says(
+    C, C_out, size, stride, monkeypatch, rng
+):
+    """The scratch memory of a thread of its own: as much as CHUNK for each purpose, about."""
+    monkeypatch.setattr(threads, "THREADS", 1)
+    layer = layers.Conv2d(
+        C, C_out, 3, stream(0, "init"), stride=stride, padding=1, bias=False,
+        feedback=SignSymmetry(),
+    )  # fmt: skip
+    x = rng.standard_normal((40 if size < 100 else 2, size, size, C)).astype("float32")
+    largest = {}
+
+    def passes():
+        delta = fast.conv_forward(layer, x)
+        fast.conv_backward(layer, delta)
+        largest.update({purpose: len(held) for purpose, held in vars(memory._mine).items()})
+
+    thread = threading.Thread(target=passes)
+    thread.start()
+    thread.join()
+    weights = layer.params["W"].nbytes  # "gradient" is one of W, or of 16/9 of it
+    image = x[0].nbytes + 4 * size * size * C_out  # "padded" is one at least
+    for purpose, held in largest.items():
+        assert held <= max(2 * winograd.CHUNK, 2 * weights, 2 * image), purpose
+    of_patches = largest.get("patches", 0)
+    assert of_patches <= conv.CHUNK
 
 
 def test_the_sizes_that_are_asked_for_stay_longest(monkeypatch):

@@ -483,6 +483,9 @@ def test_batch_norm_moves_a_tenth_of_the_way_with_each_batch():
     layer.forward(xp.asarray([[2.0], [4.0]]))  # mean 3, unbiased variance 2
     assert float(layer.running_mean[0]) == pytest.approx(0.3)
     assert float(layer.running_var[0]) == pytest.approx(0.9 + 0.2)
+    layer.forward(xp.asarray([[-1.0], [1.0], [3.0]]))  # mean 1, unbiased variance 4
+    assert float(layer.running_mean[0]) == pytest.approx(0.9 * 0.3 + 0.1)
+    assert float(layer.running_var[0]) == pytest.approx(0.9 * 1.1 + 0.4)
 
 
 def test_a_rule_that_is_not_an_object_is_refused():

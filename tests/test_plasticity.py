@@ -149,6 +149,18 @@ def test_by_strength_the_drift_points_away_from_zero(rng):
     assert_close(layer.params["b"], -0.1 * 1.4 * grads["b"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [Plasticity, StrengthPlasticity])
+def test_a_layer_without_synapses_learns_by_sgd(kind, rng):
+    norm = layers.BatchNorm(3, "float64")
+    model = layers.Sequential(linear(), norm)
+    before = {name: param.copy() for name, param in norm.params.items()}
+    optimizer = kind(model, 0.1, [(2, 0.5)])
+    model.layers[0].grads, norm.grads = (gradients(rng, one, 1)[0] for one in model.layers)
+    optimizer.step()
+    for name, param in norm.params.items():
+        assert_close(param, before[name] - 0.1 * norm.grads[name], rtol=1e-12)
+
+
 def test_behind_a_softmax_the_rows_of_the_last_layer_move_by_the_drift_alone(rng):
     """Their gradients add up to 0 over the classes, so nothing but the drift changes their sum."""
     model = models.mlp([6], (4, 1, 1), 3, dtype="float64")

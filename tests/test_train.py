@@ -77,6 +77,23 @@ def test_history_has_an_entry_for_each_epoch(small):
     assert all(entry["seconds"] > 0 for entry in history)
 
 
+def test_the_training_loss_is_the_mean_over_the_images_of_every_epoch(small):
+    train, _ = small
+    model, seen = models.mlp([16]), []
+
+    def loss(outputs, labels):
+        value, delta = softmax_cross_entropy(outputs, labels)
+        seen.append((float(value), len(labels)))
+        return value, delta
+
+    history = fit(model, SGD(model, 0.05), train, epochs=2, batch_size=32, loss=loss)
+    for epoch, entry in enumerate(history):
+        values, counts = zip(*seen[4 * epoch : 4 * epoch + 4], strict=True)
+        assert counts == (32, 32, 32, 4)
+        expected = sum(v * n for v, n in zip(values, counts, strict=True)) / 100
+        assert entry["train_loss"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_evaluation_in_parts_equals_the_definition(small):
     _, test = small
     model = models.mlp([16], dtype="float64")
