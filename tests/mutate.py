@@ -11,7 +11,6 @@ at the top, which say how fast something is and not what it computes.
 
 import argparse
 import ast
-import os
 import random
 import shutil
 import subprocess
@@ -57,16 +56,14 @@ def changes(tree, fast: bool):
 
 def noticed(copy: Path, path: Path) -> bool:
     """Whether the tests of a file fail in the copy of the project."""
-    folder = path.parent.name
-    names = TESTS.get(path.stem) or TESTS.get(folder) or path.stem
+    names = TESTS.get(path.stem) or TESTS.get(path.parent.name) or path.stem
     tests = [f"tests/test_{name}.py" for name in names.split()]
     command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": SECONDS}
     try:
-        done = subprocess.run(command, cwd=copy, env=environment, stdout=-3, timeout=SECONDS)
+        return subprocess.run(command, cwd=copy, **quiet).returncode != 0
     except subprocess.TimeoutExpired:
         return True
-    return done.returncode != 0
 
 
 def main():

@@ -54,6 +54,14 @@ def test_what_the_right_pairing_loses_false_ones_win(clock):
     assert sum(overlap(clock, lag) for lag in range(-60, 60)) == pytest.approx(1)
 
 
+def test_a_trace_that_outlasts_its_image_meets_the_error_of_the_next_one():
+    clock = Clock(60, 0, 0, 2.0)
+    q = math.exp(-1 / 2)
+    after = sum((1 - q**60) * q ** (t + 1) for t in range(60)) / 60
+    assert overlap(clock, -1) == pytest.approx(after)
+    assert overlap(clock) + overlap(clock, -1) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("hold, delay, trace", [(10, 0, 5.0), (10, 4, 10.0), (4, 9, 20.0)])
 def test_the_strength_with_a_trace_is_that_of_a_rise_and_a_decay(hold, delay, trace):
     """z = 1 - q^(t+1) while the image is shown, then (1 - q^T) q^(t+1-T); q = exp(-1 / trace)."""

@@ -151,8 +151,8 @@ def test_by_strength_the_drift_points_away_from_zero(rng):
 
 @pytest.mark.parametrize("kind", [Plasticity, StrengthPlasticity])
 def test_a_layer_without_synapses_learns_by_sgd(kind, rng):
-    norm = layers.BatchNorm(3, "float64")
-    model = layers.Sequential(linear(), norm)
+    norm = layers.BatchNorm(20, "float64")
+    model = layers.Sequential(linear(4, 20), norm)
     before = {name: param.copy() for name, param in norm.params.items()}
     optimizer = kind(model, 0.1, [(2, 0.5)])
     model.layers[0].grads, norm.grads = (gradients(rng, one, 1)[0] for one in model.layers)

@@ -121,7 +121,7 @@ def test_crops_lie_where_they_should_whatever_the_shape(shape):
             assert top <= rows < top + height
         for columns in (cut[..., 1].max(), cut[..., 1].min()):
             assert left <= columns < left + width
-    assert np.mean(areas) == pytest.approx(0.45, abs=0.1)
+    assert 0.25 < np.mean(areas) < 0.55
     assert np.mean(corners, axis=0) == pytest.approx([0.5, 0.5], abs=0.1)
     assert (np.max(corners, axis=0) == 1).all() and (np.min(corners, axis=0) == 0).all()
 
