@@ -5,8 +5,8 @@
 
 Each change is made in a copy of the project, where the tests of the changed file run. Printed are
 the changes that no test notices: holes in the tests, or changes without a difference, such as < to
-<= where both ways compute the same. Words of messages are left out, and in nnref/fast the constants
-at the top, which say how fast something is and not what it computes.
+<= where both ways compute the same. Left out are words of messages, arguments strict=True, and in
+nnref/fast the constants at the top, which say how fast something is and not what it computes.
 """
 
 import argparse
@@ -24,7 +24,7 @@ CORE += ["layers/*.py", "fast/*.py", "runs/checkpoint.py", "data/imageset.py", "
 CORE += ["questions/dale.py", "questions/late.py", "questions/plasticity.py"]
 LEFT_OUT = ["gpu.py", "__init__.py"]  # the twins for a GPU do not run here
 TESTS = {"fast": "fast twins", "layers": "layers network"}  # by folder
-TESTS |= {"patches": "patches layers", "norm": "layers twins", "memory": "fast"}  # by file
+TESTS |= {"patches": "patches layers", "norm": "layers twins", "base": "layers measure"}  # by file
 SECONDS = 300  # for the tests of a change; whatever takes longer is noticed
 SWAPPED = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Mod: ast.Mult,
@@ -37,6 +37,7 @@ def changes(tree, fast: bool):
     """Yield (node, function that changes it) for all that can be changed in a module."""
     parts = [part for part in tree.body if fast and isinstance(part, ast.Assign)]
     parts += [part for part in ast.walk(tree) if isinstance(part, ast.JoinedStr)]
+    parts += [p for p in ast.walk(tree) if isinstance(p, ast.keyword) and p.arg == "strict"]
     left_out = {id(node) for part in parts for node in ast.walk(part)}
     for node in ast.walk(tree):
         if id(node) in left_out:

@@ -11,7 +11,7 @@ from nnref.feedback import Backprop, FeedbackAlignment, FixedMagnitudes, SignedI
 from nnref.init import stream
 from nnref.layers import BatchNorm, Linear
 from nnref.losses import softmax_cross_entropy
-from nnref.measure import weight_layers
+from nnref.measure import delta_angles, weight_layers
 from nnref.optim import SGD
 from nnref.questions.dale import PIN, Interneurons, every_neuron, every_weight, interneurons
 from nnref.train import train_step
@@ -195,3 +195,10 @@ def test_a_network_of_interneurons_learns_and_no_strength_falls_below_zero(rule)
 def test_a_share_outside_0_to_1_is_refused():
     with pytest.raises(InputError, match="every_neuron: expected excitatory from 0 to 1, found 80"):
         every_neuron(models.mlp(), 80, seed=0)
+
+
+def test_under_backpropagation_interneurons_learn_from_the_exact_delta():
+    model = models.mlp([20, 10], (5, 1, 1), 3, dtype="float64")
+    interneurons(model, 0.1, seed=0)
+    x = to_device(np.random.default_rng(0).normal(size=(30, 5, 1, 1)))
+    assert delta_angles(model, x, np.arange(30) % 3) == pytest.approx([0, 0, 0], abs=1e-4)

@@ -37,6 +37,18 @@ def test_every_share_is_done_once_and_small_work_by_one(monkeypatch):
     assert names == {threading.current_thread()}
 
 
+def test_every_share_has_a_thread_of_its_own(monkeypatch):
+    """They wait for one another, so one thread could not do two of them."""
+    monkeypatch.setattr(threads, "THREADS", 3)
+    meet = threading.Barrier(3, timeout=60)
+    assert threads.share(lambda *_: meet.wait(), 3) == 3
+
+
+def test_rows_are_made_wide_but_never_cut():
+    assert [memory.width(2**20, C) for C in (1, 3, 16, 10_000)] == [8192, 3, 8192, 10_000]
+    assert [memory.width(size, 16) for size in (16, 48, 96, 16 * 1000)] == [16, 16, 32, 128]
+
+
 def test_an_error_in_a_share_is_raised_and_the_workers_live_on(monkeypatch):
     monkeypatch.setattr(threads, "THREADS", 3)
 

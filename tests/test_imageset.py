@@ -157,6 +157,20 @@ def test_normalize_is_the_formula(rng):
     assert_close(double, expected, atol=1e-15)
 
 
+def test_a_data_set_has_one_image_or_more():
+    check_data(ImageSet(np.zeros((1, 2, 2, 3)), np.zeros(1, int)))
+    with pytest.raises(InputError, match=r"^data: expected at least one image, found none"):
+        check_data(ImageSet(np.zeros((0, 2, 2, 3)), np.zeros(0, int)))
+
+
+def test_a_number_that_is_not_finite_is_found_wherever_it_is(rng):
+    images = rng.random((5, 2, 2, 3))
+    images[3, 1, 1, 2] = np.inf
+    with pytest.raises(InputError, match=r"^data: image 3 holds a number that is not finite"):
+        check_data(ImageSet(images, np.zeros(5, int)))
+    check_data(ImageSet(images[:3], np.zeros(3, int)))
+
+
 def test_a_list_of_images_is_not_a_data_set():
     with pytest.raises(InputError, match=r"^data: expected an ImageSet"):
         check_data(ImageSet([np.zeros((2, 2, 3))], np.zeros(1, int)))

@@ -9,7 +9,7 @@ from oracles import assert_same
 from nnref import models
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, RedrawnMagnitudes, SignSymmetry
-from nnref.init import glorot_uniform, he_normal, stream
+from nnref.init import glorot_uniform, he_normal, he_normal_out, pytorch_uniform, stream
 from nnref.layers import Conv2d
 from nnref.measure import weight_layers
 
@@ -38,6 +38,8 @@ def test_a_seed_of_numpys_is_that_of_pythons():
     [
         (he_normal, math.sqrt(2 / 400)),
         (glorot_uniform, math.sqrt(2 / (400 + 300))),
+        (he_normal_out, math.sqrt(2 / 300)),
+        (pytorch_uniform, math.sqrt(1 / 400 / 3)),
     ],
 )
 def test_initial_weights_have_the_published_size(init, rms):

@@ -1,5 +1,6 @@
 """The optimizers, step by step against their formulas, and the schedules at known times."""
 
+import contextlib
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -9,10 +10,17 @@ import pytest
 from oracles import assert_close, assert_same, normal
 
 from nnref import layers
-from nnref.backend import xp
+from nnref.backend import plainly, xp
 from nnref.errors import InputError
 from nnref.init import stream
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
+
+
+@pytest.fixture(params=["as it is", "as it is written"], autouse=True)
+def written(request):
+    """Every test runs twice: with the twins of nnref/fast, and with what they stand for."""
+    with contextlib.nullcontext() if request.param == "as it is" else plainly():
+        yield
 
 
 @pytest.fixture

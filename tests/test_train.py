@@ -241,6 +241,15 @@ def test_a_stopped_epoch_goes_on_where_it_was_though_a_whole_batch_is_damaged(fi
     assert_same(W, other)
 
 
+def test_the_seconds_of_an_epoch_are_those_before_a_stop_and_those_after(small):
+    train, _ = small
+    model = models.mlp([])
+    progress = Progress(step=1, seen=32, seconds=1000.0)
+    (entry,) = fit(model, SGD(model, 0.1), train, progress=progress)
+    assert entry["seconds"] > 1000
+    assert (progress.epoch, progress.step, progress.seen, progress.seconds) == (1, 0, 0, 0)
+
+
 def test_images_of_which_none_can_be_read_are_one_line():
     data, model = shelf(range(40)), models.mlp([], input_shape=(2, 2, 3), classes=2)
     for attempt in (
