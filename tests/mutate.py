@@ -23,14 +23,17 @@ CORE = ["feedback.py", "init.py", "losses.py", "measure.py", "optim.py", "patche
 CORE += ["layers/*.py", "fast/*.py", "runs/checkpoint.py", "data/imageset.py", "data/transforms.py"]
 CORE += ["questions/dale.py", "questions/late.py", "questions/plasticity.py"]
 LEFT_OUT = ["gpu.py", "__init__.py"]  # the twins for a GPU do not run here
-TESTS = {"fast": "fast twins", "layers": "layers network"}  # by folder
+TESTS = {"fast": "fast twins", "layers": "layers feedback"}  # by folder
 TESTS |= {"patches": "patches layers", "norm": "layers twins", "base": "layers measure"}  # by file
+TESTS["checks"] = "layers optim losses"
 SECONDS = 300  # for the tests of a change; whatever takes longer is noticed
 SWAPPED = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Mod: ast.Mult,
     ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
     ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
+CHANGED = {bool: lambda v: not v, int: lambda v: v - 1 if v == 1 else v + 1}
+CHANGED[float] = lambda v: 1.5 * v + 0.1
 
 
 def changes(tree, fast: bool):
@@ -49,9 +52,8 @@ def changes(tree, fast: bool):
             if type(one) in SWAPPED:
                 op = SWAPPED[type(one)]
                 yield node, lambda node=node, i=i, op=op: node.ops.__setitem__(i, op())
-        if isinstance(node, ast.Constant) and type(node.value) in (bool, int, float):
-            value = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: 1.5 * v + 0.1}
-            value = value[type(node.value)](node.value)
+        if isinstance(node, ast.Constant) and type(node.value) in CHANGED:
+            value = CHANGED[type(node.value)](node.value)
             yield node, lambda node=node, value=value: setattr(node, "value", value)
 
 
@@ -59,7 +61,7 @@ def noticed(copy: Path, path: Path) -> bool:
     """Whether the tests of a file fail in the copy of the project."""
     names = TESTS.get(path.stem) or TESTS.get(path.parent.name) or path.stem
     tests = [f"tests/test_{name}.py" for name in names.split()]
-    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-B", "-m", "pytest", "-qx", "-p", "no:cacheprovider", *tests]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": SECONDS}
     try:
         return subprocess.run(command, cwd=copy, **quiet).returncode != 0

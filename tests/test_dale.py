@@ -193,6 +193,9 @@ def test_a_network_of_interneurons_learns_and_no_strength_falls_below_zero(rule)
 
 
 def test_a_share_outside_0_to_1_is_refused():
+    for share in (-0.1, 1.1):
+        with pytest.raises(InputError, match=r"^every_neuron: expected excitatory from 0 to 1, f"):
+            every_neuron(models.mlp([3], (5, 1, 1), 2), share, seed=0)
     with pytest.raises(InputError, match="every_neuron: expected excitatory from 0 to 1, found 80"):
         every_neuron(models.mlp(), 80, seed=0)
 

@@ -186,6 +186,9 @@ def test_the_sizes_that_are_asked_for_stay_longest(monkeypatch):
     for i in range(30):
         usual, other = (memory.empty((int(n * 2**20),), np.uint8) for n in (4, 5 + i / 100))
         addresses.add(usual.ctypes.data)
+        shelf = memory._shelf()
+        idle = sum(size * len(pieces) for size, pieces in shelf.free.items())
+        assert (shelf.idle, shelf.used) == (idle, sum(len(r.memory) for r in shelf.lent.values()))
         del usual, other
     assert len(addresses) == 1
     del held

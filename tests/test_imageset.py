@@ -8,7 +8,7 @@ import pytest
 from oracles import assert_close, assert_same
 
 from nnref.backend import to_device, to_host
-from nnref.data.imageset import ImageSet, ahead, batches, check_data, split
+from nnref.data.imageset import ImageSet, ahead, batch_starts, batches, check_data, split
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
 
@@ -203,6 +203,21 @@ def test_as_many_jobs_wait_as_threads_and_two_more(threads):
     assert [next(results), len(taken)] == [0, threads + 2]
     assert [next(results), len(taken)] == [1, threads + 3]
     results.close()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "starts"),
+    [(5, 2, [0, 2]), (3, 2, [0]), (6, 2, [0, 2, 4]), (3, 1, [0, 1, 2]), (1, 2, [0]), (0, 2, []),
+     (33, 32, [0]), (34, 32, [0, 32])],
+)  # fmt: skip
+def test_a_single_image_left_over_starts_no_batch_of_its_own(count, batch_size, starts):
+    assert batch_starts(count, batch_size) == starts
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_has_one_image_or_more(batch_size):
+    with pytest.raises(InputError, match=r"^batches: expected a batch_size of at least 1, found"):
+        batch_starts(3, batch_size)
 
 
 def test_a_share_of_the_images_is_split_off_at_random_and_none_is_in_both():

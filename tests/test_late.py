@@ -13,6 +13,7 @@ from nnref.errors import InputError
 from nnref.experiments.network import network
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.init import stream
+from nnref.layers import Linear, Residual, Sequential
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import deltas, weight_layers
 from nnref.optim import SGD
@@ -158,6 +159,9 @@ def test_the_gradient_of_a_stream_without_delay_is_that_of_all_images():
     (Clock(0), net(), "expected hold from 1 and no time below 0, found Clock"),
     (Clock(3, -1), net(), "expected hold from 1 and no time below 0, found Clock"),
     (Clock(3), network((8, 8, 1), [2], [3], Backprop(), 0), "expected a network like models.mlp"),
+    (Clock(3), Residual(Linear(3, 3, stream(0, "init"))), "expected a network like models.mlp"),
+    (Clock(3), Sequential(net()), "expected a network like models.mlp"),
+    (Clock(3), Linear(3, 3, stream(0, "init")), "expected a network like models.mlp"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(clock, model, words):
     with pytest.raises(InputError, match=words):

@@ -206,6 +206,29 @@ def test_a_layer_without_bias_has_no_such_parameter_and_no_optimizer_looks_for_i
         assert [name for _, _, name in SGD(layer, 0.1).places] == ["W"]
 
 
+@pytest.mark.parametrize(
+    ("make", "shape", "fans"),
+    [
+        (lambda init: layers.Linear(7, 4, init=init, **f64()), (7, 4), (7, 4)),
+        (lambda init: layers.Conv2d(5, 4, 3, init=init, **f64()), (45, 4), (45, 36)),
+        (
+            lambda init: layers.LocallyConnected2d((6, 7, 5), 4, 3, init=init, **f64()),
+            (20, 45, 4),
+            (45, 36),
+        ),
+    ],
+)
+def test_fans_count_the_connections_of_a_unit(make, shape, fans):
+    seen = []
+
+    def note(rng, shape, fan_in, fan_out):
+        seen.append((shape, (fan_in, fan_out)))
+        return np.zeros(shape)
+
+    make(note)
+    assert seen == [(shape, fans)]
+
+
 POOLS = list(itertools.product([(6, 6), (5, 8)], [1, 2, 3], [1, 2, 3], [0, 1]))
 
 

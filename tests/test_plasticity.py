@@ -21,6 +21,7 @@ from nnref.questions.plasticity import (
     mean_change,
     mean_manhattan_change,
     resting_gradient,
+    weights_at_rest,
 )
 from nnref.train import train_step
 
@@ -197,6 +198,11 @@ def test_mean_changes_are_the_integrals_over_gaussian_gradients(plus, minus, mea
     found = mean_manhattan_change(plus, minus, mean, noise)
     # the midpoints know the place of the sign's jump to a step: 1e-4 deviations, times a density
     assert found == pytest.approx((weight * rule * np.sign(u)).sum(), abs=1e-4)
+
+
+def test_without_noise_synapses_at_zero_rest_there(rng):
+    pairs = [(1, 1), (1, 0.5), (0.2, 1)]
+    assert weights_at_rest(Plasticity, pairs, 0.0, rng, 0.1, count=4, steps=3) == [0, 0, 0]
 
 
 def test_the_optimizers_drift_is_that_of_the_formula(rng):
