@@ -21,7 +21,7 @@ from nnref.errors import InputError
 from nnref.init import stream
 from nnref.layers import Layer
 from nnref.layers.base import check_network
-from nnref.layers.checks import check_counts, check_labels, number
+from nnref.layers.checks import check_counts, check_labels, number, shown
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import trouble
 from nnref.optim import Optimizer
@@ -141,11 +141,11 @@ class Training:
             found = getattr(self, name)
             if not isinstance(found, kind):
                 what = f"an object of {kind.__name__}"
-                raise InputError(f"fit: expected {name} to be {what}, found {found!r}")
+                raise InputError(f"fit: expected {name} to be {what}, found {shown(found)}")
         for name in ("loss", "schedule", "on_step", "on_epoch"):
             found = getattr(self, name)
             if not callable(found) and (found is not None or name == "loss"):
-                raise InputError(f"fit: expected {name} to be a function, found {found!r}")
+                raise InputError(f"fit: expected {name} to be a function, found {shown(found)}")
 
     @cached_property
     def _starts(self) -> list[int]:

@@ -109,13 +109,19 @@ def test_schedules_at_known_times():
 
 @pytest.mark.parametrize("optimizer", [SGD, BatchManhattan, Adam])
 @pytest.mark.parametrize(
-    "lr", [0, -0.1, math.nan, math.inf, 10**400, "0.1", b"1", None, [0.1], 1j, Decimal("nan")]
+    "lr",
+    [
+        *(0, -0.1, math.nan, math.inf, 10**400, "0.1", b"1", None, [0.1], 1j, Decimal("nan")),
+        *(True, np.ones((40, 40)), "long " * 100),
+    ],
+    ids=lambda lr: str(lr)[:9],
 )
 def test_a_learning_rate_that_cannot_be(lr, optimizer, layer):
     with pytest.raises(
         InputError, match=rf"^{optimizer.__name__}: expected a learning rate above 0, found"
-    ):
+    ) as caught:
         optimizer(layer, lr)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 150
 
 
 @pytest.mark.parametrize("name", ["momentum", "weight_decay", "beta1", "beta2"])
@@ -146,6 +152,13 @@ def test_a_number_of_another_type_is_kept_as_pythons_own(kind, layer):
     optimizer.lr = kind(0.125)
     assert optimizer.lr == 0.125
     assert {type(n) for n in (optimizer.lr, optimizer.momentum)} == {float}
+
+
+def test_what_is_no_number_is_kept_as_it_is(layer):
+    optimizer = SGD(layer, 0.1)
+    optimizer.flag, optimizer.words, optimizer.count = True, "fast", np.int64(3)
+    assert (optimizer.flag, optimizer.words) == (True, "fast")
+    assert [type(v) for v in (optimizer.flag, optimizer.count)] == [bool, int]
 
 
 @pytest.mark.parametrize("schedule", [step_decay, cosine])

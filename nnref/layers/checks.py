@@ -78,6 +78,12 @@ def _refuse(layer, delta):
     )
 
 
+def shown(value) -> str:
+    """What Python prints of a value, as one line of at most 80 characters."""
+    words = " ".join(repr(value).split())
+    return words if len(words) <= 80 else f"{words[:77]}..."
+
+
 def check_counts(owner, smallest=1, **counts):
     """Raise InputError, naming the owner, unless all of these are whole numbers >= `smallest`."""
     for name, count in counts.items():
@@ -85,7 +91,7 @@ def check_counts(owner, smallest=1, **counts):
             owner = owner if isinstance(owner, str) else type(owner).__name__
             raise InputError(
                 f"{owner}: expected {name} to be a whole number of at least {smallest}, "
-                f"found {count!r}"
+                f"found {shown(count)}"
             )
 
 
@@ -93,15 +99,17 @@ def plain(value):
     """A number of any kind (NumPy's, a Decimal) as Python's own; anything else as it is."""
     if isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
         value = value.item()
-    return float(value) if isinstance(value, Real | Decimal) and type(value) is not int else value
+    if isinstance(value, Real | Decimal) and not isinstance(value, int):
+        return float(value)
+    return value
 
 
 def number(what: str, value, expected: str, holds) -> float:
     """`value` as a number of Python's. Raises InputError unless it is finite and holds(value)."""
     found, largest = plain(value), sys.float_info.max
-    if isinstance(found, int | float) and -largest <= found <= largest and holds(found):
+    if type(found) in (int, float) and -largest <= found <= largest and holds(found):
         return found
-    raise InputError(f"{what}: expected {expected}, found {value!r}")
+    raise InputError(f"{what}: expected {expected}, found {shown(value)}")
 
 
 def check_dtype(layer, dtype):

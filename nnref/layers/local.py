@@ -11,7 +11,7 @@ from nnref.errors import InputError
 from nnref.feedback import Backprop
 from nnref.init import he_normal, normal
 from nnref.layers.base import WeightLayer
-from nnref.layers.checks import check_counts, check_input
+from nnref.layers.checks import check_counts, check_input, shown
 from nnref.patches import col2im, im2col, output_size
 
 
@@ -30,7 +30,7 @@ class LocallyConnected2d(WeightLayer):
         if not isinstance(input_shape, tuple | list) or len(input_shape) != 3:
             raise InputError(
                 "LocallyConnected2d: expected input_shape to be (height, width, channels), found "
-                f"{input_shape!r}"
+                f"{shown(input_shape)}"
             )
         height, width, C_in = input_shape
         check_counts(self, height=height, width=width, C_in=C_in, C_out=C_out, k=k, stride=stride)
