@@ -11,9 +11,10 @@ import importlib
 import os
 import platform
 import sys
+import threading
 
 import numpy as np
-from threadpoolctl import threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 from nnref import __version__
 from nnref.errors import InputError
@@ -94,6 +95,63 @@ def cores() -> int:
             quota, period = file.read().split()
         count = min(count, max(1, int(quota) // int(period)))
     return count
+
+
+@functools.cache
+def blas_libraries() -> list:
+    """The BLAS libraries that are loaded; each can be asked for its number of threads and told."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def set_blas_threads(counts: list):
+    """Give each of these libraries its number of threads."""
+    for library, count in zip(blas_libraries(), counts, strict=True):
+        # Of threadpoolctl 3.8, the first thread that sets OpenBLAS's number is the only one that
+        # can, while it lives; for all others nothing happens, in silence.
+        let_go = getattr(library, "clear_controlling_thread", lambda force: None)
+        let_go(force=True)
+        library.set_num_threads(count)
+        let_go(force=True)
+
+
+_open, _before = 0, []  # contexts of `one_blas_thread` that are open; the numbers before the first
+
+
+def _new_lock():
+    """A lock that nobody holds: after a fork, a thread that is gone may have held the old one."""
+    global _counting
+    _counting = threading.Lock()
+
+
+_new_lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
+
+
+@contextlib.contextmanager
+def one_blas_thread():
+    """Limit BLAS to the thread that calls it, inside this context.
+
+    On small networks a second thread gains nothing, and on a busy machine, or beside another
+    training, it loses much; nnref/fast divides large work among threads itself.
+
+    The process has one number for all of its threads. So contexts that overlap, in threads that
+    train side by side, are counted: the first one sets the number, the last one puts it back.
+    """
+    global _open, _before
+    with _counting:
+        if not _open:
+            _before = [library.get_num_threads() for library in blas_libraries()]
+            if any(count != 1 for count in _before):
+                set_blas_threads([1] * len(_before))
+        _open += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _open -= 1
+            if not _open and any(count != 1 for count in _before):
+                set_blas_threads(_before)
 
 
 def tf32() -> bool:

@@ -9,14 +9,18 @@ import math
 import numpy as np
 
 from nnref.backend import to_device
+from nnref.errors import InputError
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
     """A generator for one purpose ("init", "order", ...); each purpose has its own, from one seed.
 
     Separate streams keep experiments comparable: drawing more numbers for one purpose, say a random
-    feedback matrix, does not change the initial weights or the order of the data.
+    feedback matrix, does not change the initial weights or the order of the data. Raises InputError
+    for a seed that is no whole number of at least 0.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed: expected a whole number of at least 0, found {seed!r}")
     return np.random.default_rng([seed, *purpose.encode(errors="surrogateescape")])
 
 
@@ -27,12 +31,20 @@ def sample(distribution, rng, shape, scale, dtype):
 
 def uniform(rng, shape, scale):
     """U(-scale, scale): random feedback in Linear (Xiao et al.'s code, 2018)."""
+    _check(rng)
     return rng.uniform(-scale, scale, shape)
 
 
 def normal(rng, shape, scale):
     """Normal with standard deviation `scale`: random feedback in Conv2d (Xiao et al.'s code)."""
+    _check(rng)
     return rng.normal(0.0, scale, shape)
+
+
+def _check(rng):
+    """Raise InputError unless rng is a generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise InputError(f"rng: expected a generator such as stream(0, 'init'), found {rng!r}")
 
 
 def glorot_uniform(rng, shape, fan_in, fan_out):

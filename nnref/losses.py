@@ -5,7 +5,7 @@ Each returns (loss, delta): the mean over the N samples of a batch, and its grad
 
 from nnref.backend import accelerated, to_device, xp
 from nnref.errors import InputError
-from nnref.layers.checks import check_labels
+from nnref.layers.checks import check_array, check_labels
 
 
 @accelerated
@@ -15,8 +15,7 @@ def softmax_cross_entropy(logits, labels):
     logits (N, classes) on the device; labels (N,), integers from 0 to classes - 1, on the host.
     Raises InputError for labels of another kind. Each row of delta sums to zero.
     """
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise InputError(f"logits: expected shape (N, classes), found {logits.shape}")
+    check_logits(logits)
     N, classes = logits.shape
     check_labels(labels, N, classes)
     here = (xp.arange(N), to_device(labels))  # the place of each sample's own label
@@ -34,6 +33,8 @@ def mean_squared_error(output, target):
 
     output and target (N, n_out), on the device. Raises InputError if shapes or dtypes differ.
     """
+    check_array("mean_squared_error", output, target)
+    check_logits(output)
     if output.shape != target.shape or output.dtype != target.dtype:
         raise InputError(
             f"mean_squared_error: expected target of shape {output.shape} and dtype "
@@ -51,7 +52,7 @@ def sigmoid_cross_entropy(logits, labels):
     """
     targets = one_hot(logits, labels)
     # log(1 + exp(a)) = max(a, 0) + log(1 + exp(-|a|)), written so that exp cannot overflow
-    losses = xp.maximum(logits, 0) + xp.log(1 + xp.exp(-abs(logits))) - targets * logits
+    losses = xp.maximum(logits, 0) - targets * logits + xp.log1p(xp.exp(-abs(logits)))
     yes = 0.5 + 0.5 * xp.tanh(0.5 * logits)
     return losses.sum(axis=1).mean(), (yes - targets) / len(logits)
 
@@ -63,9 +64,15 @@ def squared_error(output, labels):
 
 def one_hot(output, labels):
     """(N, classes): 1 at each sample's own label, 0 elsewhere; the shape and dtype of `output`."""
-    if output.ndim != 2 or 0 in output.shape:
-        raise InputError(f"logits: expected shape (N, classes), found {output.shape}")
+    check_logits(output)
     check_labels(labels, *output.shape)
     targets = xp.zeros_like(output)
     targets[xp.arange(len(output)), to_device(labels)] = 1
     return targets
+
+
+def check_logits(logits):
+    """Raise InputError unless these are an array (N, classes) of one sample or more."""
+    check_array("logits", logits)
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise InputError(f"logits: expected shape (N, classes), found {logits.shape}")

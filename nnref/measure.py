@@ -11,7 +11,8 @@ import math
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import Backprop
-from nnref.layers.base import Layer, WeightLayer
+from nnref.layers.base import Layer, WeightLayer, check_network
+from nnref.layers.checks import check_array
 from nnref.losses import softmax_cross_entropy
 
 
@@ -20,6 +21,7 @@ def angle(a, b) -> float:
 
     NaN if one of them is zero everywhere, or has an entry that is not finite.
     """
+    _check_pair("angle", a, b)
     a, b = a.ravel().astype("float64"), b.ravel().astype("float64")
     lengths = math.sqrt(float(a @ a) * float(b @ b))
     if not 0 < lengths < math.inf:
@@ -28,19 +30,31 @@ def angle(a, b) -> float:
 
 
 def norm_ratio(W, B) -> float:
-    """rms(B) / rms(W): the strength of the feedback, relative to the forward path."""
-    return math.sqrt(float((B.astype("float64") ** 2).sum() / (W.astype("float64") ** 2).sum()))
+    """rms(B) / rms(W): the strength of the feedback relative to the forward path; NaN if W is 0."""
+    _check_pair("norm_ratio", W, B)
+    size = _rms(W)
+    return _rms(B) / size if size else math.nan
 
 
 def sign_concordance(W, B) -> float:
     """The share of synapses, 0 to 1, whose feedback has the sign of its forward weight."""
+    _check_pair("sign_concordance", W, B)
     return float((xp.sign(W) == xp.sign(B)).mean())
 
 
+def _check_pair(owner, a, b):
+    """Raise InputError unless these are two arrays of the same shape."""
+    check_array(owner, a, b)
+    if a.shape != b.shape:
+        raise InputError(f"{owner}: expected arrays of one shape, found {a.shape} and {b.shape}")
+
+
 def kurtosis(W) -> float:
-    """E (w - mean)^4 / var^2 of the weights: 1.8 uniform, 3 Gaussian, 6 Laplace."""
+    """E (w - mean)^4 / var^2 of weights: 1.8 uniform, 3 Gaussian, 6 Laplace; NaN if constant."""
+    check_array("kurtosis", W)
     centered = W.astype("float64") - W.astype("float64").mean()
-    return float((centered**4).mean() / (centered**2).mean() ** 2)
+    std = _rms(centered)
+    return float(((centered / std) ** 4).mean()) if std else math.nan
 
 
 def predicted_sign_angle(W) -> float:
@@ -49,6 +63,7 @@ def predicted_sign_angle(W) -> float:
     cos = E|w| / sqrt(E w^2 P(w != 0)): 30.0 for uniform weights, 37.1 for Gaussian, 45.0 for
     Laplace. NaN if all weights are zero, or one is not finite.
     """
+    check_array("predicted_sign_angle", W)
     W = W.astype("float64")
     length = math.sqrt(float((W**2).mean()) * float((W != 0).mean()))
     if not 0 < length < math.inf:
@@ -58,6 +73,7 @@ def predicted_sign_angle(W) -> float:
 
 def weight_layers(model) -> list:
     """The layers that have a W and a B, bottom first."""
+    check_network("weight_layers", model)
     return [layer for layer in model.walk() if isinstance(layer, WeightLayer)]
 
 

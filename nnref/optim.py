@@ -7,8 +7,15 @@ A schedule is a function from time in epochs (2.5: halfway through the third) to
 import math
 
 from nnref.backend import accelerated, xp
-from nnref.errors import InputError
-from nnref.layers.base import WeightLayer
+from nnref.layers.base import WeightLayer, check_network
+from nnref.layers.checks import number, plain
+
+SHARE = "a number from 0 to below 1"
+
+
+def is_share(value) -> bool:
+    """Whether a value is what SHARE says."""
+    return 0 <= value < 1
 
 
 class Optimizer:
@@ -19,14 +26,17 @@ class Optimizer:
     """
 
     def __init__(self, model, lr: float):
-        if not 0 < lr < math.inf:
-            raise InputError(f"{type(self).__name__}: expected a learning rate above 0, found {lr}")
-        self.lr = lr
+        check_network(type(self).__name__, model)
+        self.lr = number(type(self).__name__, lr, "a learning rate above 0", lambda v: v > 0)
         self.places = []
         for layer in model.walk():
             self.places += [(param, layer, name) for name, param in layer.params.items()]
             if isinstance(layer, WeightLayer) and layer.feedback.learns:
                 self.places.append((layer.feedback.B, layer, "W"))
+
+    def __setattr__(self, name, value):
+        """Numbers are kept as Python's own: NumPy's would make float64 of float32 in a step."""
+        super().__setattr__(name, plain(value))
 
     def zeros(self) -> list:
         """An array of zeros for every parameter, to keep numbers from step to step."""
@@ -45,7 +55,8 @@ class SGD(Optimizer):
 
     def __init__(self, model, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
         super().__init__(model, lr)
-        self.momentum, self.weight_decay = momentum, weight_decay
+        self.momentum = number("momentum", momentum, SHARE, is_share)
+        self.weight_decay = number("weight_decay", weight_decay, "0 or more", lambda v: v >= 0)
         self.velocities = self.zeros()
 
     @accelerated
@@ -76,7 +87,9 @@ class Adam(Optimizer):
 
     def __init__(self, model, lr: float, beta1: float = 0.9, beta2: float = 0.999):
         super().__init__(model, lr)
-        self.beta1, self.beta2, self.eps = beta1, beta2, 1e-8
+        self.beta1 = number("beta1", beta1, SHARE, is_share)
+        self.beta2 = number("beta2", beta2, SHARE, is_share)
+        self.eps = 1e-8
         self.t, self.ms, self.vs = 0, self.zeros(), self.zeros()
 
     @accelerated
@@ -95,9 +108,19 @@ class Adam(Optimizer):
 
 def step_decay(lr: float, every: float, factor: float = 0.1):
     """lr times `factor` after every `every` epochs (Xiao et al.: lr 0.1, every 10, factor 0.1)."""
+    lr, every, factor = _positive("step_decay", lr=lr, every=every, factor=factor)
     return lambda epoch: lr * factor ** (epoch // every)
 
 
 def cosine(lr: float, epochs: float):
     """Half a cosine, from lr down to 0 at `epochs` (Loshchilov & Hutter 2017)."""
+    lr, epochs = _positive("cosine", lr=lr, epochs=epochs)
     return lambda epoch: 0.5 * lr * (1 + math.cos(math.pi * min(epoch / epochs, 1)))
+
+
+def _positive(owner, **values):
+    """These values as numbers; InputError unless all are above 0."""
+    return [
+        number(f"{owner}: {name}", value, "a number above 0", lambda v: v > 0)
+        for name, value in values.items()
+    ]

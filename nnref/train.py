@@ -13,15 +13,15 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from nnref.backend import to_device, xp
-from nnref.data.imageset import ImageSet, batch_starts, batches, check_data
+from nnref.backend import one_blas_thread, to_device, xp
+from nnref.data.imageset import ImageSet, batch_starts, batches, check_data, cut, load
 from nnref.errors import InputError
 from nnref.init import stream
 from nnref.layers import Layer
-from nnref.layers.checks import check_labels
+from nnref.layers.base import check_network
+from nnref.layers.checks import check_counts, check_labels, number, shown
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import trouble
 from nnref.optim import Optimizer
@@ -32,6 +32,7 @@ def fit(model, optimizer, train, held_out=None, **options) -> list[dict]:
     return Training(model, optimizer, train, held_out, **options).run()
 
 
+@one_blas_thread()
 def train_step(model, optimizer, x, labels, loss=softmax_cross_entropy):
     """One step on one batch: forward (Eq. 1), backward (Eq. 2), update; returns the loss.
 
@@ -92,20 +93,22 @@ class Training:
         """
         self.check()
         now = self.progress
-        # BLAS gets one thread: on small networks a second one gains nothing, and on a busy machine
-        # loses much; nnref/fast divides large work among threads itself.
-        with threadpool_limits(1, user_api="blas"), self._bar() as bar:
+        with one_blas_thread(), self._bar() as bar:
             for epoch, order in self._orders():
                 start = time.perf_counter() - now.seconds
                 rest = order[self._starts[now.step] :]
                 for x, labels, count in self._batches(rest, epoch):
-                    self._step(x, labels, count)
+                    if count:  # 0: every image of the batch is damaged
+                        self._step(x, labels, count)
+                    now.step += 1
                     now.seconds = time.perf_counter() - start
                     if self.on_step:
                         self.on_step(epoch + now.step / self._steps)
                     bar.update()
-                    if self.label and now.step % 50 == 0:  # reading the loss waits for a GPU
-                        self._show(bar)
+                    if self.label and now.seen and now.step % 50 == 0:
+                        self._show(bar)  # reads the loss, and so waits for a GPU
+                if not now.seen:
+                    raise InputError("fit: expected images that can be read, found none")
                 train_loss = float(now.loss_sum) / now.seen  # waits for a GPU's last step
                 self._end_epoch(train_loss, time.perf_counter() - start)
                 if self.label:
@@ -116,12 +119,33 @@ class Training:
         """Raise InputError, before anything is changed, if this cannot be trained."""
         for data in (self.train,) if self.held_out is None else (self.train, self.held_out):
             check_fits(self.model, data)
-        count = len(self.train.labels)
-        if self.epochs < 1 or not 1 <= self.batch_size <= count:
+        self._check_options()
+        now, steps = self.progress, self._steps
+        if not (0 <= now.epoch <= self.epochs and 0 <= now.step <= steps):
             raise InputError(
-                f"fit: expected epochs of at least 1 and a batch_size from 1 to {count}, "
-                f"found {self.epochs} and {self.batch_size}"
+                f"fit: expected progress within {self.epochs} epochs of {steps} steps, found epoch "
+                f"{now.epoch}, step {now.step}"
             )
+
+    def _check_options(self):
+        """Raise InputError for an option of a wrong kind, or a batch larger than the data."""
+        check_counts("fit", epochs=self.epochs, batch_size=self.batch_size)
+        check_counts("fit", smallest=0, seed=self.seed)
+        count = len(self.train.labels)
+        if self.batch_size > count:
+            raise InputError(
+                f"fit: expected a batch_size of at most the {count} images to train on, "
+                f"found {self.batch_size}"
+            )
+        for name, kind in (("optimizer", Optimizer), ("progress", Progress)):
+            found = getattr(self, name)
+            if not isinstance(found, kind):
+                what = f"an object of {kind.__name__}"
+                raise InputError(f"fit: expected {name} to be {what}, found {shown(found)}")
+        for name in ("loss", "schedule", "on_step", "on_epoch"):
+            found = getattr(self, name)
+            if not callable(found) and (found is not None or name == "loss"):
+                raise InputError(f"fit: expected {name} to be a function, found {shown(found)}")
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -143,8 +167,13 @@ class Training:
                 yield epoch, order
 
     def _batches(self, rest, epoch):
-        """(x, labels, number of images) of every batch of the `rest` of an epoch's order."""
-        with closing(batches(self.train, self.batch_size, rest, (self.seed, epoch))) as ready:
+        """(x, labels, number of images) of every batch of the `rest` of an epoch's order.
+
+        Also of batches without an image left: a batch counts as a step, so that an epoch that is
+        resumed goes on where it stopped.
+        """
+        chosen = cut(rest, self.batch_size)
+        with closing(load(self.train, chosen, (self.seed, epoch))) as ready:
             for x, labels in ready:
                 yield x, labels, len(labels)
 
@@ -152,14 +181,14 @@ class Training:
         """One step at the scheduled learning rate, added to the progress."""
         now = self.progress
         if self.schedule:  # its value in the middle of the step
-            self.optimizer.lr = self.schedule(now.epoch + (now.step + 0.5) / self._steps)
+            rate = self.schedule(now.epoch + (now.step + 0.5) / self._steps)
+            self.optimizer.lr = number("schedule", rate, "a rate of 0 or more", lambda v: v >= 0)
         try:
             value = self._train_step(x, labels)
         except FloatingPointError as error:
             raise self._diverged(f"step {now.step + 1} of epoch {now.epoch + 1}: {error}") from None
         now.loss_sum = now.loss_sum + value * count  # stays on the device until it is needed
         now.seen += count  # less than a batch where damaged images were left out
-        now.step += 1
 
     def _train_step(self, x, labels):
         """Learn from this batch; its loss."""
@@ -220,6 +249,7 @@ def evaluate(
     return total_loss / seen, correct / seen
 
 
+@one_blas_thread()
 def totals(model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entropy):
     """(sum of `loss`, right answers, images) on held-out images, as `evaluate` divides them."""
     total_loss, correct, seen = 0.0, 0, 0
@@ -232,6 +262,7 @@ def totals(model, data: ImageSet, batch_size: int = 500, loss=softmax_cross_entr
 
 def outputs_of(model, data: ImageSet, batch_size: int = 500):
     """Yield (outputs, labels) of held-out images, batch by batch, layers in evaluation mode."""
+    check_counts("evaluate", batch_size=batch_size)
     check_fits(model, data)
     with evaluation(model):
         for x, labels in batches(data, batch_size):
@@ -240,9 +271,13 @@ def outputs_of(model, data: ImageSet, batch_size: int = 500):
 
 def check_fits(model, data: ImageSet):
     """Raise InputError if the model cannot learn from this data, before anything is changed."""
+    check_network("fit", model)
     check_data(data)
-    with evaluation(model):
-        x, _ = next(batches(data, 1))
+    check_labels(data.labels, len(data.images))
+    with evaluation(model), closing(batches(data, 1)) as ready:
+        x, _ = next(ready, (None, None))
+        if x is None:
+            raise InputError("data: expected at least one image that can be read, found none")
         outputs = model.forward(x)
     check_labels(data.labels, len(data.images), outputs.shape[1])
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from test_house import MODULES, imports
 
 import nnref
 from nnref.__main__ import choose_backend
-from nnref.backend import to_device, to_host, xp
+from nnref.backend import blas_libraries, one_blas_thread, set_blas_threads, to_device, to_host, xp
 from nnref.errors import InputError
 
 PACKAGE = Path(nnref.__file__).parent
@@ -114,3 +115,41 @@ def test_the_flags_of_a_recorded_command_say_what_computed(tf32, flags, monkeypa
     assert nnref.backend.flags() == flags
     monkeypatch.setattr(nnref.backend, "xp", np)
     assert nnref.backend.flags() == ""
+
+
+@pytest.fixture
+def blas_threads():
+    """Calling it returns BLAS's numbers of threads, which are 2 at first."""
+    before = [library.get_num_threads() for library in blas_libraries()]
+    set_blas_threads([2] * len(before))
+    yield lambda: {library.get_num_threads() for library in blas_libraries()}
+    set_blas_threads(before)
+
+
+@pytest.mark.skipif(not blas_libraries(), reason="no BLAS that can be told")
+def test_blas_has_one_thread_until_the_last_of_overlapping_contexts_ends(blas_threads):
+    first, second = one_blas_thread(), one_blas_thread()
+    assert blas_threads() == {2}
+    first.__enter__()
+    second.__enter__()
+    assert blas_threads() == {1}
+    first.__exit__(None, None, None)
+    assert blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == {2}
+
+
+@pytest.mark.skipif(not blas_libraries(), reason="no BLAS that can be told")
+def test_every_thread_can_set_the_number_not_only_the_first_that_did(blas_threads):
+    seen = []
+
+    def inside():
+        with one_blas_thread():
+            seen.append(blas_threads())
+        seen.append(blas_threads())
+
+    inside()
+    other = threading.Thread(target=inside)
+    other.start()
+    other.join()
+    assert seen == [{1}, {2}] * 2

@@ -1,7 +1,13 @@
 """Checkpoints: what is saved comes back to the last bit, and no damage gets through."""
 
 import copy
+import hashlib
+import io
+import json
 import os
+import zipfile
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +16,7 @@ from oracles import assert_same, normal
 from nnref import models
 from nnref.backend import xp
 from nnref.errors import InputError
-from nnref.feedback import FeedbackAlignment, RedrawnMagnitudes
+from nnref.feedback import Backprop, Feedback, FeedbackAlignment, RedrawnMagnitudes
 from nnref.optim import SGD, Adam
 from nnref.runs import checkpoint
 from nnref.train import Progress, train_step
@@ -62,6 +68,88 @@ def test_training_goes_on_bit_for_bit(rule, optimizer, tmp_path, rng):
         assert_same(theirs[name], ours[name])
 
 
+NUMBERS = [1, np.float32(0.03), np.float64(0.03), np.int64(1), np.longdouble("0.03")]
+NUMBERS += [Decimal("0.03"), Fraction(3, 100), np.array(0.03)]
+
+
+@pytest.mark.parametrize("lr", NUMBERS, ids=lambda lr: type(lr).__name__)
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_a_rate_of_any_type_of_number_is_restored(optimizer, lr, tmp_path, rng):
+    """As it was given, and as a schedule sets it later; training goes on bit for bit."""
+    for given in (lr, 0.5):
+        model = models.mlp([3], (4,), 3)
+        its_optimizer = optimizer(model, given)
+        its_optimizer.lr = lr
+        checkpoint.save(tmp_path / "a.npz", model, its_optimizer, Progress(), {})
+        other = models.mlp([3], (4,), 3, seed=1)
+        other_optimizer = optimizer(other, 0.25)
+        checkpoint.restore(checkpoint.read(tmp_path / "a.npz"), other, other_optimizer)
+        assert other_optimizer.lr == float(lr)
+        x = normal(rng, (5, 4), "float32")
+        for one, its in ((model, its_optimizer), (other, other_optimizer)):
+            train_step(one, its, x, np.arange(5) % 3)
+        assert_same(other.layers[1].params["W"], model.layers[1].params["W"])
+
+
+class Keeper(SGD):
+    """An optimizer that keeps its state in several ways."""
+
+    def __init__(self, model, lr):
+        super().__init__(model, lr)
+        self.steps, self.alone = np.int32(0), xp.zeros(3)
+        self.by_name, self.pair = {"a": xp.zeros(2), "more": [xp.zeros(1)]}, (xp.zeros(1), 7)
+
+    def step(self):
+        self.steps += 1
+        for array in (self.alone, self.by_name["a"], self.by_name["more"][0], self.pair[0]):
+            array += self.steps
+
+
+class Counting(Feedback):
+    """A rule that counts, in a number and in a list of arrays."""
+
+    def born(self, W, scale, draw):
+        self.calls, self.seen = 0, [xp.zeros(1)]
+
+    def __call__(self, W):
+        self.calls += 1
+        self.seen[0] += 1
+        return W
+
+
+def test_state_is_found_wherever_an_optimizer_or_a_rule_keeps_it(tmp_path, rng):
+    def fresh():
+        model = models.mlp([3, 3], (4,), 3, feedback=Counting())
+        return model, Keeper(model, 0.1)
+
+    model, optimizer = fresh()
+    for _ in range(3):
+        train_step(model, optimizer, normal(rng, (5, 4), "float32"), np.arange(5) % 3)
+    checkpoint.save(tmp_path / "a.npz", model, optimizer, Progress(), {})
+    other, restored = fresh()
+    checkpoint.restore(checkpoint.read(tmp_path / "a.npz"), other, restored)
+    assert restored.steps == 3
+    for array in (restored.alone, restored.by_name["more"][0], restored.pair[0]):
+        assert array[0] == 6
+    assert restored.by_name["a"].tolist() == [6, 6]
+    for ours, theirs in zip(other.layers[1::2], model.layers[1::2], strict=True):
+        assert ours.feedback.calls == theirs.feedback.calls
+        assert_same(ours.feedback.seen[0], theirs.feedback.seen[0])
+    assert model.layers[-1].feedback.calls == 3
+
+
+def test_a_history_may_hold_numbers_of_any_type(tmp_path):
+    model, optimizer = made(Backprop())
+    entry = {"epoch": np.int64(1), "angles": np.array([0.5, 1]), "rate": Decimal("0.5")}
+    progress = Progress(history=[entry])
+    checkpoint.save(tmp_path / "a.npz", model, optimizer, progress, {})
+    found = checkpoint.restore(checkpoint.read(tmp_path / "a.npz"), model, optimizer)
+    assert found.history == [{"epoch": 1, "angles": [0.5, 1.0], "rate": 0.5}]
+    progress.history[0]["model"] = model
+    with pytest.raises(InputError, match=r"a\.npz: cannot be saved: "):
+        checkpoint.save(tmp_path / "a.npz", model, optimizer, progress, {})
+
+
 def test_every_array_that_a_step_changes_or_uses_is_in_it(saved):
     names = " ".join(state(*saved[1:]))
     for part in ("W", "gamma", "running_mean", "running_var", "optimizer.velocities0"):
@@ -91,6 +179,92 @@ def test_no_flipped_bit_and_no_shorter_file_is_read(saved, tmp_path, rng):
     for length in (0, 1, 63, 64, 65, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(InputError, match="damaged, or not a checkpoint"):
+            checkpoint.read(path)
+
+
+def other_text(**parts):
+    """A change of some parts of what the checkpoint says, and of the progress in it."""
+
+    def change(contents):
+        text = json.loads(str(contents["text"]))
+        text["progress"] |= {name: parts.pop(name) for name in list(parts) if name in PROGRESS}
+        contents["text"] = np.array(json.dumps(text | parts))
+
+    return change
+
+
+def other_array(name, make):
+    """A change of one array."""
+
+    def change(contents):
+        contents[name] = make(contents[name])
+
+    return change
+
+
+def without(name):
+    """The change that leaves out one entry."""
+    return lambda contents: contents.pop(name)
+
+
+PROGRESS = ("epoch", "step", "seen", "seconds", "history", "speed")
+A_WEIGHT = "layer1.W"
+ODD = {  # sealed with a hash that is right
+    **{
+        f"weights of {kind}": other_array(A_WEIGHT, lambda W, kind=kind: W.astype(kind))
+        for kind in ("float64", "int32", "bool", "complex64", "datetime64[s]", "U8")
+    },
+    "no weights": without(A_WEIGHT),
+    "weights and more": lambda contents: contents.update(more=np.zeros(3)),
+    "no text": without("text"),
+    "no sum": without("loss_sum"),
+    "no JSON": other_array("text", lambda _: np.array("{")),
+    "deep JSON": other_array("text", lambda _: np.array("[" * 100_000)),
+    "a list": other_array("text", lambda _: np.array("[]")),
+    "many sums": other_array("loss_sum", lambda _: np.zeros(3)),
+    "a sum of text": other_array("loss_sum", lambda _: np.array("a")),
+    "epoch -1": other_text(epoch=-1),
+    "epoch as text": other_text(epoch="1"),
+    "half a step": other_text(step=0.5),
+    "no history": other_text(history=None),
+    "a history of numbers": other_text(history=[1, 2]),
+    "more progress": other_text(speed=3),
+    "no progress": other_text(progress=None),
+    "no streams": other_text(streams=None),
+    "other streams": other_text(streams={}),
+    "odd streams": other_text(streams={str(i): {"state": 7} for i in range(22)}),
+    "no numbers": other_text(numbers=[]),
+    "a rate as text": other_text(numbers={"lr": "a", "momentum": 0, "weight_decay": 0}),
+    "no facts": other_text(facts=None),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_checkpoint_with_a_right_hash_is_one_line_and_changes_nothing(name, saved):
+    path, model, optimizer = saved
+    contents = checkpoint.read(path)
+    ODD[name](contents)
+    path.write_bytes(checkpoint._sealed(contents))
+    before = {name: array.copy() for name, array in state(model, optimizer).items()}
+    streams = str(checkpoint._streams(model)["0"].bit_generator.state)
+    with pytest.raises(InputError) as caught:
+        checkpoint.restore(checkpoint.read(path), model, optimizer)
+    assert "checkpoint" in str(caught.value) and "\n" not in str(caught.value)
+    for array_name, array in state(model, optimizer).items():
+        assert_same(array, before[array_name])
+    assert str(checkpoint._streams(model)["0"].bit_generator.state) == streams
+
+
+def test_a_name_that_stands_twice_and_what_is_no_archive_are_one_line(saved):
+    path, *_ = saved
+    buffer = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("layer1.W.npy", archive.read("layer1.W.npy"))
+        archive.comment = b"0" * checkpoint.COMMENT
+    for content in (buffer.getvalue(), b"no archive at all" + b"0" * checkpoint.COMMENT):
+        rest = content[: -checkpoint.COMMENT]
+        path.write_bytes(rest + hashlib.sha256(rest).hexdigest().encode())
+        with pytest.raises(InputError, match=r"a\.npz: not a checkpoint of nnref: "):
             checkpoint.read(path)
 
 

@@ -11,7 +11,7 @@ from nnref.feedback import Backprop, FeedbackAlignment, FixedMagnitudes, SignedI
 from nnref.init import stream
 from nnref.layers import BatchNorm, Linear
 from nnref.losses import softmax_cross_entropy
-from nnref.measure import weight_layers
+from nnref.measure import delta_angles, weight_layers
 from nnref.optim import SGD
 from nnref.questions.dale import PIN, Interneurons, every_neuron, every_weight, interneurons
 from nnref.train import train_step
@@ -83,6 +83,15 @@ def test_neurons_have_one_sign_each_in_balance_and_as_large_as_before(share):
     assert np.array_equal(to_host(first), to_host(old))
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_neurons_of_one_kind_alone_are_as_large_as_before_too(share):
+    model, plain = (models.mlp([6, 5], (5, 1, 1), 4, seed=2) for _ in range(2))
+    every_neuron(model, share, seed=0)
+    for layer, before in zip(weight_layers(model)[1:], weight_layers(plain)[1:], strict=True):
+        expected = abs(before.params["W"]) * (1 if share else -1)
+        assert np.allclose(to_host(layer.params["W"]), to_host(expected))
+
+
 def test_a_neuron_of_a_convolution_is_a_channel():
     model = network((16, 16, 3), [6, 4], [5], SignSymmetry(), 0, norm=BatchNorm)
     every_neuron(model, 0.5, seed=0)
@@ -148,6 +157,8 @@ def test_interneurons_are_three_layers_without_a_law():
     assert np.allclose(to_host(layer.forward(x)), to_host(expected))
     error = excite.backward(delta) + to_inter.backward(inhibit.backward(-delta))
     assert np.allclose(to_host(layer.backward(delta)), to_host(error))
+    squares = {name: float((layer.params[name] ** 2).sum()) for name in "PQ"}
+    assert layer.rates == pytest.approx({"P": 1 / squares["Q"], "Q": 1 / squares["P"]})
     for name, part in zip("EPQ", (excite, to_inter, inhibit), strict=True):
         rate = layer.rates.get(name, 1)
         assert np.allclose(to_host(layer.grads[name]), rate * to_host(part.grads["W"])), name
@@ -182,5 +193,15 @@ def test_a_network_of_interneurons_learns_and_no_strength_falls_below_zero(rule)
 
 
 def test_a_share_outside_0_to_1_is_refused():
+    for share in (-0.1, 1.1):
+        with pytest.raises(InputError, match=r"^every_neuron: expected excitatory from 0 to 1, f"):
+            every_neuron(models.mlp([3], (5, 1, 1), 2), share, seed=0)
     with pytest.raises(InputError, match="every_neuron: expected excitatory from 0 to 1, found 80"):
         every_neuron(models.mlp(), 80, seed=0)
+
+
+def test_under_backpropagation_interneurons_learn_from_the_exact_delta():
+    model = models.mlp([20, 10], (5, 1, 1), 3, dtype="float64")
+    interneurons(model, 0.1, seed=0)
+    x = to_device(np.random.default_rng(0).normal(size=(30, 5, 1, 1)))
+    assert delta_angles(model, x, np.arange(30) % 3) == pytest.approx([0, 0, 0], abs=1e-4)

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 import nnref
-from nnref import models, optim
+from nnref import layers, models, optim
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import SignSymmetry
+from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 
 if xp is not np:
     pytest.skip("about the CPU", allow_module_level=True)
 fast = pytest.importorskip("nnref.fast.cpu", reason="the folder nnref/fast is gone")
-from nnref.fast import memory, threads  # noqa: E402
+from nnref.fast import conv, memory, threads, winograd  # noqa: E402
 
 ROOT = Path(nnref.__file__).parent.parent
 
@@ -34,6 +35,18 @@ def test_every_share_is_done_once_and_small_work_by_one(monkeypatch):
     names = set()
     assert threads.share(lambda *_: names.add(threading.current_thread()), 10, smallest=6) == 1
     assert names == {threading.current_thread()}
+
+
+def test_every_share_has_a_thread_of_its_own(monkeypatch):
+    """They wait for one another, so one thread could not do two of them."""
+    monkeypatch.setattr(threads, "THREADS", 3)
+    meet = threading.Barrier(3, timeout=60)
+    assert threads.share(lambda *_: meet.wait(), 3) == 3
+
+
+def test_rows_are_made_wide_but_never_cut():
+    assert [memory.width(2**20, C) for C in (1, 3, 16, 10_000)] == [8192, 3, 8192, 10_000]
+    assert [memory.width(size, 16) for size in (16, 48, 96, 16 * 1000)] == [16, 16, 32, 128]
 
 
 def test_an_error_in_a_share_is_raised_and_the_workers_live_on(monkeypatch):
@@ -60,16 +73,6 @@ def test_a_share_may_share_again(monkeypatch):
     assert sorted(seen) == [(0, 0, 2), (0, 2, 4), (1, 0, 2), (1, 2, 4)]
 
 
-def test_blas_has_one_thread_inside_and_its_old_number_afterward():
-    counts = [library.get_num_threads() for library in threads.blas]
-    inside = []
-    threads.share(
-        lambda *_: inside.extend(library.get_num_threads() for library in threads.blas), 1
-    )
-    assert set(inside) <= {1}
-    assert [library.get_num_threads() for library in threads.blas] == counts
-
-
 def test_memory_is_reused_when_the_last_view_is_gone():
     first = memory.empty((300, 301), "float32")
     address, view = first.ctypes.data, first[1:, ::2]
@@ -84,6 +87,12 @@ def test_memory_is_reused_when_the_last_view_is_gone():
     assert third.flags.writeable
 
 
+def step_of(model, optimizer, x, labels):
+    _, delta = softmax_cross_entropy(model.forward(x), labels)
+    model.backward(delta)
+    optimizer.step()
+
+
 def test_a_step_that_repeats_allocates_no_large_array(rng):
     """After two steps, the memory of a third comes from the shelf, but for small things."""
     if os.environ.get("NNREF_FAST") == "0":
@@ -91,21 +100,98 @@ def test_a_step_that_repeats_allocates_no_large_array(rng):
     model = models.resnet20((32, 32, 3), feedback=SignSymmetry())
     optimizer = optim.SGD(model, 0.01)
     x, labels = rng.standard_normal((32, 32, 32, 3)).astype("float32"), np.arange(32) % 10
-
-    def step():
-        _, delta = softmax_cross_entropy(model.forward(x), labels)
-        model.backward(delta)
-        optimizer.step()
-
     for _ in range(3):
-        step()
+        step_of(model, optimizer, x, labels)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
-    step()
+    step_of(model, optimizer, x, labels)
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     assert peak < 1_000_000  # bytes; the largest activation alone has 2,097,152
+
+
+@pytest.fixture
+def traced():
+    """Calling it returns the bytes that are allocated now."""
+    gc.collect()
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+
+def test_batches_of_many_sizes_do_not_pile_up_and_go_with_the_network(traced, monkeypatch, rng):
+    monkeypatch.setattr(memory, "SPARE", 2**20)
+    x = rng.standard_normal((90, 28, 28, 1)).astype("float32")
+    models.lenet().forward(x)  # scratch memory, which stays
+    before = traced()
+    model = models.lenet()
+    model.forward(x)
+    largest = traced() - before
+    for count in range(40, 90, 3):
+        model.forward(x[:count])
+    assert traced() - before < 2 * largest + 2**20
+    del model
+    gc.collect()
+    assert traced() - before < 100_000
+
+
+def test_memory_of_a_network_that_is_gone_is_given_back_while_another_goes_on(traced, monkeypatch):
+    monkeypatch.setattr(memory, "SPARE", 2**20)
+    small = memory.empty((2**18,), np.uint8)
+    before = traced()
+    large = [memory.empty((2**20 + 2**16 * i,), np.uint8) for i in range(9)]
+    del large
+    small = memory.empty((2**18,), np.uint8)
+    assert traced() - before < 2 * 2**20
+    del small
+
+
+@pytest.mark.parametrize(
+    ("C", "C_out", "size", "stride"), [(16, 16, 24, 1), (16, 20, 150, 1), (16, 20, 24, 2),
+                                       (3, 8, 40, 1), (128, 128, 12, 1)]
+)  # fmt: skip
+def test_a_convolution_takes_no_more_memory_at_a_time_than_it_says(
+    C, C_out, size, stride, monkeypatch, rng
+):
+    """The scratch memory of a thread of its own: as much as CHUNK for each purpose, about."""
+    monkeypatch.setattr(threads, "THREADS", 1)
+    layer = layers.Conv2d(
+        C, C_out, 3, stream(0, "init"), stride=stride, padding=1, bias=False,
+        feedback=SignSymmetry(),
+    )  # fmt: skip
+    x = rng.standard_normal((40 if size < 100 else 2, size, size, C)).astype("float32")
+    largest = {}
+
+    def passes():
+        delta = fast.conv_forward(layer, x)
+        fast.conv_backward(layer, delta)
+        largest.update({purpose: len(held) for purpose, held in vars(memory._mine).items()})
+
+    thread = threading.Thread(target=passes)
+    thread.start()
+    thread.join()
+    weights = layer.params["W"].nbytes  # "gradient" is one of W, or of 16/9 of it
+    image = x[0].nbytes + 4 * size * size * C_out  # "padded" is one at least
+    for purpose, held in largest.items():
+        assert held <= max(2 * winograd.CHUNK, 2 * weights, 2 * image), purpose
+    of_patches = largest.get("patches", 0)
+    assert of_patches <= conv.CHUNK
+
+
+def test_the_sizes_that_are_asked_for_stay_longest(monkeypatch):
+    monkeypatch.setattr(memory, "SPARE", 0)
+    held = memory.empty((10 * 2**20,), np.uint8)
+    addresses = set()
+    for i in range(30):
+        usual, other = (memory.empty((int(n * 2**20),), np.uint8) for n in (4, 5 + i / 100))
+        addresses.add(usual.ctypes.data)
+        shelf = memory._shelf()
+        idle = sum(size * len(pieces) for size, pieces in shelf.free.items())
+        assert (shelf.idle, shelf.used) == (idle, sum(len(r.memory) for r in shelf.lent.values()))
+        del usual, other
+    assert len(addresses) == 1
+    del held
 
 
 def run(code, **environment):
@@ -121,6 +207,19 @@ def test_nnref_fast_0_turns_the_twins_off():
     code = "from nnref import backend, layers; print(len(backend.twins()))"
     assert run(code, NNREF_FAST="0").stdout == "0\n"
     assert run(code, NNREF_FAST="1").stdout == f"{len(fast.TWINS)}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_process_that_forks_while_memory_changes_hands_gives_its_child_a_shelf_of_its_own():
+    code = (
+        "import os; from nnref.fast import memory\n"
+        "held = memory.empty((2**20,), 'uint8')\n"
+        "with memory._lock:\n"  # as another thread may at this moment
+        "    child = os.fork()\n"
+        "if not child: memory.empty((2**20,), 'uint8'); os._exit(7)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    assert run(code).stdout == "7\n"
 
 
 def test_nnref_threads_sets_the_number_of_threads():

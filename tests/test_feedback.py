@@ -114,6 +114,18 @@ def test_the_authors_scale_is_the_default_and_can_be_set(kind):
     assert np.unique(to_host(abs(B))).tolist() == [0.5]
 
 
+@pytest.mark.parametrize(
+    "rule", [SignSymmetry(), FixedMagnitudes(), RedrawnMagnitudes(), SignedInit()]
+)
+def test_a_weight_of_zero_has_no_sign(rule):
+    def some_zeros(rng, shape, fan_in, fan_out):
+        return np.arange(math.prod(shape)).reshape(shape) % 3 - 1.0
+
+    layer = Linear(6, 4, stream(3, "init"), feedback=rule, init=some_zeros, dtype="float64")
+    W = layer.params["W"]
+    assert_same(xp.sign(layer.feedback(W)), W)
+
+
 def test_random_feedback_follows_the_authors_laws():
     """U(-lambda, lambda) in Linear: rms lambda / sqrt(3). N(0, lambda) in Conv2d: rms lambda."""
     linear = Linear(400, 300, stream(0, "init"), feedback=FeedbackAlignment())

@@ -8,7 +8,7 @@ import pytest
 from oracles import assert_close, assert_same
 
 from nnref.backend import to_device, to_host
-from nnref.data.imageset import ImageSet, ahead, batches, check_data
+from nnref.data.imageset import ImageSet, ahead, batch_starts, batches, check_data, split
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
 
@@ -114,9 +114,8 @@ def test_images_of_several_shapes_need_a_transform():
         def __getitem__(self, i):
             return np.zeros((2 + i % 2, 2, 3), np.uint8)
 
-    with pytest.raises(
-        InputError, match=r"^batches: expected images of the same shape, found"
-    ) as e:
+    expected = r"^batches: expected images of the same shape, found \(2, 2, 3\) and \(3, 2, 3\)"
+    with pytest.raises(InputError, match=expected) as e:
         gather(ImageSet(Ragged(4), np.arange(4)))
     assert "--size 64" in str(e.value) and "size=64" in str(e.value)  # for both kinds of users
 
@@ -160,6 +159,78 @@ def test_normalize_is_the_formula(rng):
     assert_close(double, expected, atol=1e-15)
 
 
+def test_a_data_set_has_one_image_or_more():
+    check_data(ImageSet(np.zeros((1, 2, 2, 3)), np.zeros(1, int)))
+    with pytest.raises(InputError, match=r"^data: expected at least one image, found none"):
+        check_data(ImageSet(np.zeros((0, 2, 2, 3)), np.zeros(0, int)))
+
+
+def test_a_number_that_is_not_finite_is_found_wherever_it_is(rng):
+    images = rng.random((5, 2, 2, 3))
+    images[3, 1, 1, 2] = np.inf
+    with pytest.raises(InputError, match=r"^data: image 3 holds a number that is not finite"):
+        check_data(ImageSet(images, np.zeros(5, int)))
+    check_data(ImageSet(images[:3], np.zeros(3, int)))
+
+
 def test_a_list_of_images_is_not_a_data_set():
     with pytest.raises(InputError, match=r"^data: expected an ImageSet"):
         check_data(ImageSet([np.zeros((2, 2, 3))], np.zeros(1, int)))
+
+
+def test_an_image_has_random_numbers_of_its_own_that_no_version_changes():
+    draws = {}
+
+    def note(image, rng):
+        draws[int(image[0, 0, 0])] = rng.random(3)
+        return image
+
+    for key, options in (((3, 7), {"key": (3, 7)}), ((0, 0), {})):
+        list(batches(ImageSet(Shelf(9), np.arange(9), transform=note), 4, **options))
+        for i in range(9):
+            same = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, i]))
+            assert_same(draws[i], same.random(3))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_as_many_jobs_wait_as_threads_and_two_more(threads):
+    taken = []
+
+    def jobs():
+        for job in range(20):
+            taken.append(job)
+            yield job
+
+    results = ahead(lambda job: job, jobs(), threads)
+    assert [next(results), len(taken)] == [0, threads + 2]
+    assert [next(results), len(taken)] == [1, threads + 3]
+    results.close()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "starts"),
+    [(5, 2, [0, 2]), (3, 2, [0]), (6, 2, [0, 2, 4]), (3, 1, [0, 1, 2]), (1, 2, [0]), (0, 2, []),
+     (33, 32, [0]), (34, 32, [0, 32])],
+)  # fmt: skip
+def test_a_single_image_left_over_starts_no_batch_of_its_own(count, batch_size, starts):
+    assert batch_starts(count, batch_size) == starts
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_has_one_image_or_more(batch_size):
+    with pytest.raises(InputError, match=r"^batches: expected a batch_size of at least 1, found"):
+        batch_starts(3, batch_size)
+
+
+def test_a_share_of_the_images_is_split_off_at_random_and_none_is_in_both():
+    train, test = ImageSet(np.arange(50), np.arange(50)), ImageSet(np.arange(9), np.arange(9))
+    test = test._replace(transform="of the test", normalize="too")
+    kept, held_out = split(train, test, 0.3, seed=1)
+    assert len(held_out.labels) == 15
+    assert sorted([*kept.labels, *held_out.labels]) == list(range(50))
+    assert list(held_out.labels) == sorted(held_out.labels) != list(range(15))
+    assert (kept.transform, kept.normalize) == (None, None)
+    assert (held_out.transform, held_out.normalize) == ("of the test", "too")
+    assert_same(split(train, test, 0.3, seed=1)[1].labels, held_out.labels)
+    assert list(split(train, test, 0.3, seed=2)[1].labels) != list(held_out.labels)
+    assert split(train, test, 0, seed=1) == (train, None)

@@ -7,8 +7,9 @@ import pytest
 from oracles import assert_same
 
 from nnref import models
+from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment, RedrawnMagnitudes, SignSymmetry
-from nnref.init import glorot_uniform, he_normal, stream
+from nnref.init import glorot_uniform, he_normal, he_normal_out, pytorch_uniform, stream
 from nnref.layers import Conv2d
 from nnref.measure import weight_layers
 
@@ -21,11 +22,24 @@ def test_streams_of_one_seed_differ_and_repeat():
     assert stream(8, "init").random() != stream(7, "init").random()
 
 
+@pytest.mark.parametrize("seed", [-1, None, 1.5, "a", [1], math.nan, True])
+def test_a_seed_that_cannot_be_is_one_line(seed):
+    for attempt in (lambda: stream(seed, "init"), lambda: models.lenet(seed=seed)):
+        with pytest.raises(InputError, match=r"^seed: expected a whole number of at least 0, "):
+            attempt()
+
+
+def test_a_seed_of_numpys_is_that_of_pythons():
+    assert stream(np.int32(7), "init").random() == stream(7, "init").random()
+
+
 @pytest.mark.parametrize(
     ("init", "rms"),
     [
         (he_normal, math.sqrt(2 / 400)),
         (glorot_uniform, math.sqrt(2 / (400 + 300))),
+        (he_normal_out, math.sqrt(2 / 300)),
+        (pytorch_uniform, math.sqrt(1 / 400 / 3)),
     ],
 )
 def test_initial_weights_have_the_published_size(init, rms):

@@ -13,6 +13,7 @@ from nnref.errors import InputError
 from nnref.experiments.network import network
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.init import stream
+from nnref.layers import Linear, Residual, Sequential
 from nnref.losses import softmax_cross_entropy
 from nnref.measure import deltas, weight_layers
 from nnref.optim import SGD
@@ -52,6 +53,14 @@ def test_without_filters_the_strength_is_1_minus_d_over_t(hold, delay):
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_what_the_right_pairing_loses_false_ones_win(clock):
     assert sum(overlap(clock, lag) for lag in range(-60, 60)) == pytest.approx(1)
+
+
+def test_a_trace_that_outlasts_its_image_meets_the_error_of_the_next_one():
+    clock = Clock(60, 0, 0, 2.0)
+    q = math.exp(-1 / 2)
+    after = sum((1 - q**60) * q ** (t + 1) for t in range(60)) / 60
+    assert overlap(clock, -1) == pytest.approx(after)
+    assert overlap(clock) + overlap(clock, -1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("hold, delay, trace", [(10, 0, 5.0), (10, 4, 10.0), (4, 9, 20.0)])
@@ -150,6 +159,9 @@ def test_the_gradient_of_a_stream_without_delay_is_that_of_all_images():
     (Clock(0), net(), "expected hold from 1 and no time below 0, found Clock"),
     (Clock(3, -1), net(), "expected hold from 1 and no time below 0, found Clock"),
     (Clock(3), network((8, 8, 1), [2], [3], Backprop(), 0), "expected a network like models.mlp"),
+    (Clock(3), Residual(Linear(3, 3, stream(0, "init"))), "expected a network like models.mlp"),
+    (Clock(3), Sequential(net()), "expected a network like models.mlp"),
+    (Clock(3), Linear(3, 3, stream(0, "init")), "expected a network like models.mlp"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(clock, model, words):
     with pytest.raises(InputError, match=words):

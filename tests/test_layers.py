@@ -21,7 +21,7 @@ from nnref import layers, models
 from nnref.backend import to_host, xp
 from nnref.errors import InputError
 from nnref.feedback import SignSymmetry
-from nnref.init import stream
+from nnref.init import glorot_uniform, stream
 from nnref.layers.checks import check_input
 from nnref.optim import SGD
 
@@ -206,6 +206,29 @@ def test_a_layer_without_bias_has_no_such_parameter_and_no_optimizer_looks_for_i
         assert [name for _, _, name in SGD(layer, 0.1).places] == ["W"]
 
 
+@pytest.mark.parametrize(
+    ("make", "shape", "fans"),
+    [
+        (lambda init: layers.Linear(7, 4, init=init, **f64()), (7, 4), (7, 4)),
+        (lambda init: layers.Conv2d(5, 4, 3, init=init, **f64()), (45, 4), (45, 36)),
+        (
+            lambda init: layers.LocallyConnected2d((6, 7, 5), 4, 3, init=init, **f64()),
+            (20, 45, 4),
+            (45, 36),
+        ),
+    ],
+)
+def test_fans_count_the_connections_of_a_unit(make, shape, fans):
+    seen = []
+
+    def note(rng, shape, fan_in, fan_out):
+        seen.append((shape, (fan_in, fan_out)))
+        return np.zeros(shape)
+
+    make(note)
+    assert seen == [(shape, fans)]
+
+
 POOLS = list(itertools.product([(6, 6), (5, 8)], [1, 2, 3], [1, 2, 3], [0, 1]))
 
 
@@ -248,6 +271,12 @@ def test_batch_norm_evaluates_with_its_running_averages(rng):
     before = layer.running_mean.copy()
     layer.forward(x)
     assert_same(layer.running_mean, before)
+
+
+def test_the_mean_of_a_large_image_keeps_its_digits(rng):
+    x = 100 + normal(rng, (1, 300, 200, 2), "float32")
+    exact = x.astype("float64").mean(axis=(1, 2))
+    assert_close(layers.GlobalAvgPool().forward(x), exact, rtol=2e-7)
 
 
 def test_sigmoid_and_its_gradient_survive_large_inputs():
@@ -344,12 +373,39 @@ def test_a_wrong_input_is_one_line_that_names_the_layer(name, shape, dtype, mess
     assert str(caught.value) == message
 
 
-def test_something_that_is_no_array_is_refused():
-    with pytest.raises(
-        InputError,
-        match=rf"^Linear\(5, 4\): expected an array of {xp.__name__}, found builtins.list",
-    ):
-        LAYERS["linear"][0]().forward([[1.0] * 5])
+@pytest.mark.parametrize("name", LAYERS)
+def test_something_that_is_no_array_is_refused(name):
+    make, shape = LAYERS[name]
+    layer = make()
+    delta = layer.forward(xp.ones(shape))
+    for refused, found in ((delta.tolist(), "builtins.list"), (None, "builtins.NoneType")):
+        for call in (layer.forward, layer.backward):
+            with pytest.raises(
+                InputError, match=rf": expected an array of {xp.__name__}, found {found}$"
+            ):
+                call(refused)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_delta_that_is_not_like_the_output_is_one_line_that_names_the_layer(name):
+    """None is broadcast, reshaped or cast in silence."""
+    make, shape = LAYERS[name]
+    layer = make()
+    with pytest.raises(InputError) as caught:
+        layer.backward(xp.ones(shape))
+    assert str(caught.value) == f"{layer}: expected a forward pass before the backward pass"
+    y = layer.forward(xp.ones(shape))
+    others = [y[:1], y[None], y.ravel(), xp.ones((*y.shape[:-1], y.shape[-1] + 1))]
+    for delta in (*others, y.astype("float32"), y.astype("int64")):
+        if (delta.shape, delta.dtype) == (y.shape, y.dtype):
+            continue  # a batch of one
+        with pytest.raises(InputError) as caught:
+            layer.backward(delta)
+        assert str(caught.value) == (
+            f"{layer}: expected delta of shape {y.shape} and dtype float64, as the output, found "
+            f"{delta.shape} and {delta.dtype}"
+        )
+    layer.backward(y)
 
 
 CONSTRUCTIONS = [
@@ -376,6 +432,30 @@ CONSTRUCTIONS = [
     (
         lambda: layers.Linear(3, 2, stream(0, "init"), dtype="int32"),
         "Linear(3, 2): expected a floating dtype, found int32",
+    ),
+    (
+        lambda: layers.Linear(3, 2, stream(0, "init"), dtype="float33"),
+        "Linear(3, 2): expected a floating dtype, found float33",
+    ),
+    (
+        lambda: layers.BatchNorm(3, "complex64"),
+        "BatchNorm(3): expected a floating dtype, found complex64",
+    ),
+    (
+        lambda: layers.BatchNorm(2.5),
+        "BatchNorm: expected C to be a whole number of at least 1, found 2.5",
+    ),
+    (
+        lambda: layers.LocallyConnected2d((5, 5), 2, 3, stream(0, "init")),
+        "LocallyConnected2d: expected input_shape to be (height, width, channels), found (5, 5)",
+    ),
+    *(
+        (make, "rng: expected a generator such as stream(0, 'init'), found None")
+        for make in (
+            lambda: layers.Linear(3, 2, None),
+            lambda: layers.Conv2d(3, 2, 1, None),
+            lambda: layers.Linear(3, 2, None, init=glorot_uniform),
+        )
     ),
     (
         lambda: layers.Sequential([layers.ReLU()]),
@@ -426,6 +506,9 @@ def test_batch_norm_moves_a_tenth_of_the_way_with_each_batch():
     layer.forward(xp.asarray([[2.0], [4.0]]))  # mean 3, unbiased variance 2
     assert float(layer.running_mean[0]) == pytest.approx(0.3)
     assert float(layer.running_var[0]) == pytest.approx(0.9 + 0.2)
+    layer.forward(xp.asarray([[-1.0], [1.0], [3.0]]))  # mean 1, unbiased variance 4
+    assert float(layer.running_mean[0]) == pytest.approx(0.9 * 0.3 + 0.1)
+    assert float(layer.running_var[0]) == pytest.approx(0.9 * 1.1 + 0.4)
 
 
 def test_a_rule_that_is_not_an_object_is_refused():

@@ -64,6 +64,11 @@ def test_cross_entropy_survives_huge_logits_and_its_delta_rows_sum_to_zero():
         assert delta.tolist() == [[1, 0.5, -1]]
 
 
+def test_sigmoid_cross_entropy_keeps_the_digits_of_a_small_loss():
+    loss, _ = sigmoid_cross_entropy(xp.asarray([[20.0, -20.0]], "float32"), np.array([0]))
+    assert float(loss) == pytest.approx(2 * math.exp(-20), rel=1e-5)
+
+
 def test_mean_squared_error_is_half_the_squared_length_per_sample():
     loss, delta = mean_squared_error(xp.asarray([[1.0, 2.0], [3.0, 4.0]]), xp.zeros((2, 2)))
     assert loss == (0.5 * 5 + 0.5 * 25) / 2
@@ -101,6 +106,21 @@ def test_a_target_of_another_shape_is_one_line():
     for target in (xp.zeros((3, 1)), xp.zeros((3, 4), "float32")):
         with pytest.raises(InputError, match=r"target of shape \(3, 4\) and dtype float64, found"):
             mean_squared_error(xp.zeros((3, 4)), target)
+
+
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, sigmoid_cross_entropy, squared_error])
+def test_logits_that_are_no_array_are_one_line(loss):
+    for logits in ([[0.0, 1.0]], None):
+        with pytest.raises(InputError, match=r"^logits: expected an array of .*, found builtins"):
+            loss(logits, np.array([0]))
+
+
+def test_a_target_that_is_no_array_and_outputs_that_are_no_matrix_are_one_line():
+    for output, target in (([[0.0]], xp.zeros((1, 1))), (xp.zeros((1, 1)), [[0.0]])):
+        with pytest.raises(InputError, match=r"^mean_squared_error: expected an array of"):
+            mean_squared_error(output, target)
+    with pytest.raises(InputError, match=r"expected shape \(N, classes\), found \(3,\)"):
+        mean_squared_error(xp.zeros(3), xp.zeros(3))
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 2, 4), (4,), (0, 4)])

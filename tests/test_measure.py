@@ -75,6 +75,17 @@ def test_a_feedback_of_zero_agrees_with_no_sign():
 def test_norm_ratio(rng):
     W = normal(rng, (5, 4), "float32")
     assert measure.norm_ratio(W, -2 * W) == pytest.approx(2)
+    assert math.isnan(measure.norm_ratio(0 * W, W))
+
+
+def test_sizes_are_computed_in_float64(rng):
+    """So that squares and fourth powers of float32 neither overflow nor vanish, nor lose digits."""
+    W = rng.laplace(size=(500, 400))
+    for move, factor in ((0, 1e-30), (0, 1e30), (100, 1)):
+        moved = to_device((factor * (W + move)).astype("float32"))
+        assert measure.kurtosis(moved) == pytest.approx(measure.kurtosis(to_device(W)), rel=1e-3)
+        assert measure.norm_ratio(moved, moved) == 1
+    assert math.isnan(measure.kurtosis(xp.ones((4, 3), "float32")))
 
 
 @pytest.fixture(scope="module")
@@ -299,3 +310,27 @@ def test_a_layer_that_computes_something_else_forward_is_refused(rng):
     model.layers[-1].__class__ = Doubling
     with pytest.raises(InputError, match="found another output; its exact gradient is not known"):
         measure.delta_angles(model, normal(rng, (5, 28, 28, 1)), np.arange(5))
+
+
+@pytest.mark.parametrize("name", ["angle", "norm_ratio", "sign_concordance"])
+def test_what_compares_two_arrays_wants_two_of_one_shape(name):
+    compare = getattr(measure, name)
+    a = xp.ones((3, 4))
+    with pytest.raises(InputError, match=rf"^{name}: expected arrays of one shape, found"):
+        compare(a, a[:2])
+    for pair in ((a.tolist(), a), (a, None)):
+        with pytest.raises(InputError, match=rf"^{name}: expected an array of"):
+            compare(*pair)
+
+
+@pytest.mark.parametrize("name", ["kurtosis", "predicted_sign_angle"])
+def test_what_describes_an_array_wants_an_array(name):
+    with pytest.raises(InputError, match=rf"^{name}: expected an array of"):
+        getattr(measure, name)([1.0, 2.0])
+
+
+@pytest.mark.parametrize("name", ["weight_angles", "delta_angles", "deltas", "layer_measures"])
+def test_what_is_no_network_cannot_be_measured(name):
+    rest = () if name == "weight_angles" else (xp.ones((2, 3)), np.array([0, 1]))
+    with pytest.raises(InputError, match=r"expected a network such as models\.mlp"):
+        getattr(measure, name)(None, *rest)

@@ -1,15 +1,26 @@
 """The optimizers, step by step against their formulas, and the schedules at known times."""
 
+import contextlib
 import math
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from oracles import assert_close, assert_same, normal
 
 from nnref import layers
-from nnref.backend import xp
+from nnref.backend import plainly, xp
 from nnref.errors import InputError
 from nnref.init import stream
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
+
+
+@pytest.fixture(params=["as it is", "as it is written"], autouse=True)
+def written(request):
+    """Every test runs twice: with the twins of nnref/fast, and with what they stand for."""
+    with contextlib.nullcontext() if request.param == "as it is" else plainly():
+        yield
 
 
 @pytest.fixture
@@ -96,7 +107,75 @@ def test_schedules_at_known_times():
     assert half(2) == pytest.approx(0.1 * (1 + math.sqrt(0.5)))
 
 
-@pytest.mark.parametrize("lr", [0, -0.1, math.nan])
-def test_a_learning_rate_that_cannot_be(lr, layer):
-    with pytest.raises(InputError, match="SGD: expected a learning rate above 0, found"):
-        SGD(layer, lr)
+@pytest.mark.parametrize("optimizer", [SGD, BatchManhattan, Adam])
+@pytest.mark.parametrize(
+    "lr",
+    [
+        *(0, -0.1, math.nan, math.inf, 10**400, "0.1", b"1", None, [0.1], 1j, Decimal("nan")),
+        *(True, np.ones((40, 40)), "long " * 100),
+    ],
+    ids=lambda lr: str(lr)[:9],
+)
+def test_a_learning_rate_that_cannot_be(lr, optimizer, layer):
+    with pytest.raises(
+        InputError, match=rf"^{optimizer.__name__}: expected a learning rate above 0, found"
+    ) as caught:
+        optimizer(layer, lr)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize("name", ["momentum", "weight_decay", "beta1", "beta2"])
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "0.1", None, [0.5]])
+def test_a_setting_that_cannot_be(name, value, layer):
+    with pytest.raises(InputError, match=rf"^{name}: expected .*0.*, found"):
+        (Adam if name.startswith("beta") else SGD)(layer, 0.1, **{name: value})
+
+
+def test_shares_end_below_one_and_a_decay_may_be_large(layer):
+    for refused in (lambda: SGD(layer, 0.1, momentum=1), lambda: Adam(layer, 0.1, beta2=1)):
+        with pytest.raises(InputError, match="expected a number from 0 to below 1, found 1"):
+            refused()
+    assert SGD(layer, 0.1, weight_decay=1.5).weight_decay == 1.5
+
+
+def test_defaults_are_those_of_the_papers(layer):
+    sgd, adam = SGD(layer, 0.1), Adam(layer, 0.1)
+    assert (sgd.momentum, sgd.weight_decay) == (0.9, 0)
+    assert (adam.beta1, adam.beta2, adam.eps, adam.t) == (0.9, 0.999, 1e-8, 0)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.longdouble, Decimal, Fraction, np.array])
+def test_a_number_of_another_type_is_kept_as_pythons_own(kind, layer):
+    """So that float32 stays float32 in a step; also a number that is set later."""
+    optimizer = SGD(layer, kind(0.25), momentum=kind(0.5))
+    assert (optimizer.lr, optimizer.momentum) == (0.25, 0.5)
+    optimizer.lr = kind(0.125)
+    assert optimizer.lr == 0.125
+    assert {type(n) for n in (optimizer.lr, optimizer.momentum)} == {float}
+
+
+def test_what_is_no_number_is_kept_as_it_is(layer):
+    optimizer = SGD(layer, 0.1)
+    optimizer.flag, optimizer.words, optimizer.count = True, "fast", np.int64(3)
+    assert (optimizer.flag, optimizer.words) == (True, "fast")
+    assert [type(v) for v in (optimizer.flag, optimizer.count)] == [bool, int]
+
+
+@pytest.mark.parametrize("schedule", [step_decay, cosine])
+@pytest.mark.parametrize("value", [0, -1, math.nan, "x", None, [1]])
+def test_a_schedule_that_cannot_be(schedule, value):
+    for arguments in ((value, 3), (0.1, value)):
+        with pytest.raises(InputError, match=rf"^{schedule.__name__}: .* a number above 0, found"):
+            schedule(*arguments)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_a_step_before_the_backward_pass_is_one_line(optimizer, layer):
+    with pytest.raises(InputError, match=r"^gradient of W: expected a backward pass first"):
+        optimizer(layer, 0.1).step()
+
+
+@pytest.mark.parametrize("model", [None, [], layers.ReLU, "mlp"])
+def test_what_is_no_network_has_no_optimizer(model):
+    with pytest.raises(InputError, match=r"^SGD: expected a network such as models\.mlp"):
+        SGD(model, 0.1)

@@ -21,6 +21,7 @@ from nnref.questions.plasticity import (
     mean_change,
     mean_manhattan_change,
     resting_gradient,
+    weights_at_rest,
 )
 from nnref.train import train_step
 
@@ -149,6 +150,18 @@ def test_by_strength_the_drift_points_away_from_zero(rng):
     assert_close(layer.params["b"], -0.1 * 1.4 * grads["b"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [Plasticity, StrengthPlasticity])
+def test_a_layer_without_synapses_learns_by_sgd(kind, rng):
+    norm = layers.BatchNorm(20, "float64")
+    model = layers.Sequential(linear(4, 20), norm)
+    before = {name: param.copy() for name, param in norm.params.items()}
+    optimizer = kind(model, 0.1, [(2, 0.5)])
+    model.layers[0].grads, norm.grads = (gradients(rng, one, 1)[0] for one in model.layers)
+    optimizer.step()
+    for name, param in norm.params.items():
+        assert_close(param, before[name] - 0.1 * norm.grads[name], rtol=1e-12)
+
+
 def test_behind_a_softmax_the_rows_of_the_last_layer_move_by_the_drift_alone(rng):
     """Their gradients add up to 0 over the classes, so nothing but the drift changes their sum."""
     model = models.mlp([6], (4, 1, 1), 3, dtype="float64")
@@ -185,6 +198,11 @@ def test_mean_changes_are_the_integrals_over_gaussian_gradients(plus, minus, mea
     found = mean_manhattan_change(plus, minus, mean, noise)
     # the midpoints know the place of the sign's jump to a step: 1e-4 deviations, times a density
     assert found == pytest.approx((weight * rule * np.sign(u)).sum(), abs=1e-4)
+
+
+def test_without_noise_synapses_at_zero_rest_there(rng):
+    pairs = [(1, 1), (1, 0.5), (0.2, 1)]
+    assert weights_at_rest(Plasticity, pairs, 0.0, rng, 0.1, count=4, steps=3) == [0, 0, 0]
 
 
 def test_the_optimizers_drift_is_that_of_the_formula(rng):

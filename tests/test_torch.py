@@ -5,7 +5,7 @@ import pytest
 from oracles import randomize
 
 from nnref import layers, losses, models, optim
-from nnref.backend import xp
+from nnref.backend import plainly, xp
 from nnref.init import stream
 from nnref.measure import weight_layers
 
@@ -91,6 +91,21 @@ def test_batch_norm_and_its_running_averages(shape, training, rng):
     compare(layer, function, shape, rng)
     np.testing.assert_allclose(layer.running_mean, mean.numpy(), rtol=1e-12)
     np.testing.assert_allclose(layer.running_var, var.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("mean", [0, 100, 5e4])
+def test_batch_norm_in_float32_is_as_exact(mean, rng):
+    """The largest error, against float64, at means far from zero."""
+    x = (mean + rng.standard_normal((64, 16, 16, 8))).astype("float32")
+    double = x.astype("float64")
+    exact = (double - double.mean(axis=(0, 1, 2))) / np.sqrt(double.var(axis=(0, 1, 2)) + 1e-5)
+    theirs = torch.nn.functional.batch_norm(
+        torch.tensor(x).movedim(-1, 1), None, None, training=True
+    ).movedim(1, -1)
+    with plainly():
+        reference = layers.BatchNorm(8).forward(x)
+    for ours in (layers.BatchNorm(8).forward(x), reference):
+        assert abs(ours - exact).max() <= 2 * abs(theirs.numpy() - exact).max() + 2e-6
 
 
 @pytest.mark.parametrize(("k", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 0), (2, 3, 1)])

@@ -1,20 +1,23 @@
 """The loop: what it returns, that it repeats, and what it refuses."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from oracles import assert_same
 
 from nnref import layers, models
-from nnref.backend import to_device, to_host, xp
+from nnref.backend import blas_libraries, to_device, to_host, xp
 from nnref.data.imageset import ImageSet, batches
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import stream
+from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
-from nnref.train import evaluate, fit
+from nnref.train import Progress, evaluate, fit, train_step
 
 
 @pytest.fixture
@@ -72,6 +75,23 @@ def test_history_has_an_entry_for_each_epoch(small):
     loss, accuracy = evaluate(model, test)
     assert (history[2]["held_out_loss"], history[2]["held_out_accuracy"]) == (loss, accuracy)
     assert all(entry["seconds"] > 0 for entry in history)
+
+
+def test_the_training_loss_is_the_mean_over_the_images_of_every_epoch(small):
+    train, _ = small
+    model, seen = models.mlp([16]), []
+
+    def loss(outputs, labels):
+        value, delta = softmax_cross_entropy(outputs, labels)
+        seen.append((float(value), len(labels)))
+        return value, delta
+
+    history = fit(model, SGD(model, 0.05), train, epochs=2, batch_size=32, loss=loss)
+    for epoch, entry in enumerate(history):
+        values, counts = zip(*seen[4 * epoch : 4 * epoch + 4], strict=True)
+        assert counts == (32, 32, 32, 4)
+        expected = sum(v * n for v, n in zip(values, counts, strict=True)) / 100
+        assert entry["train_loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_evaluation_in_parts_equals_the_definition(small):
@@ -168,17 +188,81 @@ def test_bytes_are_normalized_and_augmented_anew_in_every_epoch(rng):
 
 
 class Shelf:
-    """40 images of bytes; number 3 is damaged and to be skipped."""
+    """Images of bytes, those with these numbers damaged and to be skipped."""
+
+    def __init__(self, damaged, count=40):
+        self.damaged, self.count = {*map(int, damaged)}, count
 
     def __len__(self):
-        return 40
+        return self.count
 
     def __getitem__(self, i):
-        return None if i == 3 else np.full((2, 2, 3), i, np.uint8)
+        return None if int(i) in self.damaged else np.full((2, 2, 3), 6 * i, np.uint8)
+
+
+def shelf(damaged):
+    """A set of 40 images in two classes, of which some are damaged."""
+    normalize = Normalize((0.5,) * 3, (0.25,) * 3)
+    return ImageSet(Shelf(damaged), np.arange(40) // 20, normalize=normalize)
+
+
+class Stopped(Exception):
+    """The end of a training that is to be resumed."""
+
+
+@pytest.mark.parametrize("first", [0, 8, 16, 36])
+def test_a_stopped_epoch_goes_on_where_it_was_though_a_whole_batch_is_damaged(first):
+    """Stopped after every step, the first and the last and those without an image included."""
+    order = stream(0, "order").permutation(40)
+    data = shelf(order[first : first + 8])
+
+    def trained(stops):
+        model = models.mlp([3], input_shape=(2, 2, 3), classes=2)
+        optimizer, progress, seen = SGD(model, 0.1), Progress(), []
+
+        def on_step(_):
+            seen.append(progress.step)
+            if stops and len(seen) == 1:
+                raise Stopped
+
+        while True:
+            seen.clear()
+            try:
+                history = fit(
+                    model, optimizer, data, batch_size=4, epochs=2, on_step=on_step,
+                    progress=progress,
+                )  # fmt: skip
+            except Stopped:
+                continue
+            return [entry["train_loss"] for entry in history], model.layers[1].params["W"]
+
+    (losses, W), (other_losses, other) = trained(False), trained(True)
+    assert losses == other_losses
+    assert_same(W, other)
+
+
+def test_the_seconds_of_an_epoch_are_those_before_a_stop_and_those_after(small):
+    train, _ = small
+    model = models.mlp([])
+    progress = Progress(step=1, seen=32, seconds=1000.0)
+    (entry,) = fit(model, SGD(model, 0.1), train, progress=progress)
+    assert entry["seconds"] > 1000
+    assert (progress.epoch, progress.step, progress.seen, progress.seconds) == (1, 0, 0, 0)
+
+
+def test_images_of_which_none_can_be_read_are_one_line():
+    data, model = shelf(range(40)), models.mlp([], input_shape=(2, 2, 3), classes=2)
+    for attempt in (
+        lambda: fit(model, SGD(model, 0.1), data),
+        lambda: evaluate(model, data),
+        lambda: fit(model, SGD(model, 0.1), shelf([3]), data),
+    ):
+        with pytest.raises(InputError, match=r"^data: expected at least one image that can be "):
+            attempt()
 
 
 def test_accuracy_and_loss_count_the_images_that_were_seen():
-    data = ImageSet(Shelf(), np.zeros(40, int), normalize=Normalize((0.5,) * 3, (0.25,) * 3))
+    data = shelf([3])._replace(labels=np.zeros(40, int))
     model = models.mlp([], input_shape=(2, 2, 3), classes=2)
     for param in model.layers[-1].params.values():
         param[...] = 0  # both classes equally likely: a loss of log 2, and class 0 on a tie
@@ -215,6 +299,8 @@ def broken(data, name):
         images = images.astype("float64")
     if name == "image size":
         images = images[:, 1:]
+    if name in ("labels as a list", "no labels"):
+        return ImageSet(images, None if name == "no labels" else labels.tolist())
     if name == "list":
         return ImageSet(images.tolist(), labels)
     return (images, labels) if name == "tuple" else ImageSet(images, labels)
@@ -228,6 +314,8 @@ BAD_DATA = {
     "empty": "data: expected at least one image, found none",
     "image dtype": "Linear(784, 10): expected input of dtype float32, found float64",
     "image size": "Linear(784, 10): expected input of shape (any, 784), found (1, 756)",
+    "labels as a list": "labels: expected a NumPy array of integers, found list",
+    "no labels": "labels: expected a NumPy array of integers, found NoneType",
     "list": "data: expected an ImageSet(images, labels) of two NumPy arrays",
     "tuple": "data: expected an ImageSet(images, labels) of two NumPy arrays",
 }
@@ -251,16 +339,59 @@ def test_bad_data_is_one_line_and_nothing_is_trained(name, small):
     assert all(layer.training for layer in model.walk())
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 51}, {"batch_size": 0}, {"epochs": 0}])
-def test_impossible_options_are_one_line(options, small):
+BAD_OPTIONS = {
+    "epochs": (0, -1, 1.5, "2", None, [1], np.float64(1)),
+    "batch_size": (51, 0, -1, 2.5, "2", None),
+    "seed": (-1, 1.5, "1", None),
+    "schedule": (3, "cosine"),
+    "loss": (3, "mse", None),
+    "on_step": (3,),
+    "on_epoch": (3,),
+    "progress": (3, None, Progress(epoch=2), Progress(step=99), Progress(epoch=-1)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OPTIONS)
+def test_impossible_options_are_one_line(name, small):
     _, data = small
     model = models.mlp([])
-    with pytest.raises(InputError, match=r"^fit: expected epochs of at least 1 and a batch_size f"):
-        fit(model, SGD(model, 0.1), data, **options)
-    with pytest.raises(
-        InputError, match=r"^batches: expected a batch_size of at least 1, found -1"
-    ):
-        evaluate(model, data, batch_size=-1)
+    for value in BAD_OPTIONS[name]:
+        with pytest.raises(InputError, match=rf"^fit: expected .*{name}.*, found") as caught:
+            fit(model, SGD(model, 0.1), data, **{name: value})
+        assert "\n" not in str(caught.value)
+    if name == "batch_size":
+        for value in (0, -1, 2.5, "2", None):
+            with pytest.raises(InputError, match=r"^evaluate: expected batch_size to be a whole"):
+                evaluate(model, data, batch_size=value)
+
+
+@pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf, "0.1", None, [0.1], 1j])
+def test_a_schedule_that_gives_no_rate_is_one_line(rate, small):
+    _, data = small
+    model = models.mlp([])
+    with pytest.raises(InputError, match=r"^schedule: expected a rate of 0 or more, found"):
+        fit(model, SGD(model, 0.1), data, schedule=lambda _: rate)
+
+
+def test_what_is_no_network_and_no_optimizer_is_one_line(small):
+    _, data = small
+    model = models.mlp([])
+    for optimizer in (None, SGD, "sgd"):
+        with pytest.raises(InputError, match=r"^fit: expected optimizer to be an object of Optim"):
+            fit(model, optimizer, data)
+    for other in (None, layers.ReLU, [model]):
+        with pytest.raises(InputError, match=r"^fit: expected a network such as models\.mlp"):
+            fit(other, SGD(model, 0.1), data)
+        with pytest.raises(InputError, match=r"expected a network such as models\.mlp"):
+            evaluate(other, data)
+
+
+def test_the_smallest_batches_and_the_largest_are_allowed(small):
+    _, data = small
+    for batch_size, steps in ((1, 50), (50, 1)):
+        model, times = models.mlp([]), []
+        fit(model, SGD(model, 0.001), data, batch_size=batch_size, on_step=times.append)
+        assert len(times) == steps
 
 
 def test_evaluation_leaves_every_layer_in_the_mode_it_was_in(small):
@@ -283,3 +414,50 @@ def test_divergence_stops_the_run_with_the_epoch_and_the_rate(small):
         ),
     ):
         fit(model, SGD(model, 1e6), train)
+
+
+@pytest.mark.skipif(xp is not np, reason="two trainings share one GPU's stream")
+def test_two_trainings_in_two_threads_are_those_of_one_after_the_other(small):
+    """Bit for bit; the first one to end leaves the other's BLAS as it was."""
+    train, test = small
+    epochs = (1, 3)
+    meet = threading.Barrier(2, timeout=60)
+
+    def weights(count, on_step=None):
+        model = models.lenet(seed=count)
+        fit(model, SGD(model, 0.05), train, test, epochs=count, seed=count, on_step=on_step)
+        return [param for layer in model.walk() for param in layer.params.values()]
+
+    def together(count):
+        threads, first = set(), []
+
+        def look(_):
+            if not first:
+                first.append(meet.wait())
+            threads.update(library.get_num_threads() for library in blas_libraries())
+
+        found = weights(count, look)
+        assert threads <= {1}
+        return found
+
+    alone = [weights(count) for count in epochs]
+    before = [library.get_num_threads() for library in blas_libraries()]
+    with ThreadPoolExecutor(2) as pool:
+        side_by_side = list(pool.map(together, epochs))
+    assert [library.get_num_threads() for library in blas_libraries()] == before
+    for ours, theirs in zip(side_by_side, alone, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert_same(a, b)
+
+
+def test_a_step_and_an_evaluation_of_ones_own_have_one_blas_thread_too(small):
+    _, data = small
+    model, seen = models.mlp([]), set()
+
+    def loss(outputs, labels):
+        seen.update(library.get_num_threads() for library in blas_libraries())
+        return softmax_cross_entropy(outputs, labels)
+
+    train_step(model, SGD(model, 0.1), to_device(data.images), data.labels, loss)
+    evaluate(model, data, loss=loss)
+    assert seen <= {1}

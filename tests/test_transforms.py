@@ -97,3 +97,36 @@ def test_a_crop_cannot_be_larger_than_what_it_is_cut_from():
 def test_with_nothing_to_resize_the_center_is_cut_out_as_it_is(rng):
     image = rng.integers(0, 256, (20, 20, 3), np.uint8)
     np.testing.assert_array_equal(ResizeCenterCrop(10, resize=20)(image, rng), image[5:15, 5:15])
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (32, 60), (60, 32)])
+def test_crops_lie_where_they_should_whatever_the_shape(shape):
+    """An image that holds its own rows and columns says where a crop was taken."""
+    H, W = shape
+    image = np.zeros((H, W, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(H)[:, None], np.arange(W)
+    shorter = min(shape)
+    center = ResizeCenterCrop(shorter // 2, resize=shorter)(image, None)
+    top, left = (H - shorter // 2) // 2, (W - shorter // 2) // 2
+    np.testing.assert_array_equal(center, image[top:, left:][: shorter // 2, : shorter // 2])
+    crop = RandomResizedCropFlip(9)
+    areas, corners = [], []
+    for seed in range(300):
+        box = crop._box(H, W, np.random.default_rng(seed))
+        top, left, height, width = map(int, box)
+        areas.append(height * width / (H * W))
+        corners.append((top / (H - height or 1), left / (W - width or 1)))
+        cut = crop(image, np.random.default_rng(seed))
+        for rows in (cut[..., 0].max(), cut[..., 0].min()):
+            assert top <= rows < top + height
+        for columns in (cut[..., 1].max(), cut[..., 1].min()):
+            assert left <= columns < left + width
+    assert 0.25 < np.mean(areas) < 0.55
+    assert np.mean(corners, axis=0) == pytest.approx([0.5, 0.5], abs=0.1)
+    assert (np.max(corners, axis=0) == 1).all() and (np.min(corners, axis=0) == 0).all()
+
+
+def test_defaults_are_those_of_the_papers():
+    assert PadCropFlip().pad == 4
+    crop = RandomResizedCropFlip(8)
+    assert (crop.smallest_area, crop.widest, crop.tries) == (0.08, 4 / 3, 10)

@@ -11,7 +11,7 @@ import cupyx
 import numpy as np
 
 from nnref.backend import to_device, xp
-from nnref.layers.checks import check_image, check_input, check_labels
+from nnref.layers.checks import check_array, check_image, check_input, check_labels
 from nnref.patches import output_size
 
 SOURCE = Path(__file__).with_name("kernels.cu")
@@ -96,7 +96,7 @@ def _gather(layer, errors, OH, OW, images):
 
 
 def norm_forward(layer, x):
-    """BatchNorm.forward: y = a x + c for every channel, with a = gamma / std, c = beta - a mean."""
+    """BatchNorm.forward: y = a (x - mean) + beta for every channel, with a = gamma / std."""
     gamma, beta, C = layer.params["gamma"], layer.params["beta"], layer.C
     check_input(layer, x, (..., C), gamma.dtype)
     if not _fits(x) or x.size <= C:
@@ -105,17 +105,17 @@ def norm_forward(layer, x):
     mean, var = layer.running_mean, layer.running_var
     if layer.training:
         zeros = xp.zeros_like(gamma)
-        mean = _sums(x, x, zeros, zeros)[0] / n
-        var = _sums(x, x, mean, mean)[1] / n  # a second pass, since E x^2 - mean^2 is inexact
+        near = _sums(x, x, zeros, zeros)[0] / n
+        rest, squares = _sums(x, x, near, near) / n  # again, since E x^2 - mean^2 is inexact
+        mean, var = near + rest, squares - rest**2
         layer.running_mean += layer.momentum * (mean - layer.running_mean)
         layer.running_var += layer.momentum * (var * (n / (n - 1)) - layer.running_var)
     layer.x, layer.mean, layer.inv_std = x, mean, 1 / xp.sqrt(var + layer.eps)
-    a = gamma * layer.inv_std
-    return _affine(x, x, a, xp.zeros_like(a), beta - a * mean)
+    return _affine(x, x, mean, xp.zeros_like(gamma), gamma * layer.inv_std, beta)
 
 
 def norm_backward(layer, delta):
-    """BatchNorm.backward in training: an error a delta + b x + c, for every channel."""
+    """BatchNorm.backward in training: an error a delta + b (x - mean) + c, for every channel."""
     x, mean, inv_std = layer.x, layer.mean, layer.inv_std
     if not layer.training or not _fits(delta):
         return NotImplemented
@@ -125,11 +125,11 @@ def norm_backward(layer, delta):
     layer.grads = {"gamma": grad_gamma, "beta": of_delta}
     a = layer.gain_of_errors() * inv_std
     b = -a * inv_std * grad_gamma / n
-    return _affine(delta, xp.ascontiguousarray(x), a, b, -a * of_delta / n - b * mean)
+    return _affine(delta, xp.ascontiguousarray(x), mean, a, b, -a * of_delta / n)
 
 
 def _sums(x, z, p, q):
-    """For each channel (C,): the sum of x, and the sum of (x - p)(z - q)."""
+    """For each channel (C,): the sum of x - p, and the sum of (x - p)(z - q)."""
     C = len(p)
     rows = x.size // C
     parts = min(rows, max(1, SHARES // C))
@@ -139,10 +139,10 @@ def _sums(x, z, p, q):
     return sums.sum(axis=1)
 
 
-def _affine(x, z, a, b, c):
-    """a x + b z + c, the coefficients for each channel."""
+def _affine(x, z, q, a, b, c):
+    """a x + b (z - q) + c, the coefficients and q for each channel."""
     y = xp.empty(x.shape, x.dtype)
-    _launch("affine", x.dtype, x.size, x, z, a, b, c, y, len(a))
+    _launch("affine", x.dtype, x.size, x, z, q, a, b, c, y, len(a))
     return y
 
 
@@ -183,6 +183,7 @@ def pool_backward(layer, delta):
 
 def cross_entropy(logits, labels):
     """losses.softmax_cross_entropy, a thread for each sample."""
+    check_array("logits", logits)
     if logits.ndim != 2 or 0 in logits.shape or logits.shape[1] > CLASSES or not _fits(logits):
         return NotImplemented
     N, classes = logits.shape

@@ -57,7 +57,7 @@ __global__ void col2im(int count, const T* patches, T* images, int H, int W, int
     images[t] = sum;
 }
 
-// sum of x, and of (x - p)(z - q), for each channel of x and z (rows, C); p and q are (C,).
+// sum of x - p, and of (x - p)(z - q), for each channel of x and z (rows, C); p and q are (C,).
 // A thread for each of `parts` shares of the rows and each channel; neighboring threads read
 // neighboring numbers. Writes sums (2, parts, C).
 __global__ void column_sums(int count, const T* x, const T* z, const T* p, const T* q, T* sums,
@@ -66,20 +66,20 @@ __global__ void column_sums(int count, const T* x, const T* z, const T* p, const
     int c = t % C;
     T first = 0, second = 0;
     for (int row = t / C; row < rows; row += parts) {
-        T value = x[(long long)row * C + c];
+        T value = x[(long long)row * C + c] - p[c];
         first += value;
-        second += (value - p[c]) * (z[(long long)row * C + c] - q[c]);
+        second += value * (z[(long long)row * C + c] - q[c]);
     }
     sums[t] = first;
     sums[count + t] = second;
 }
 
-// y = a x + b z + c, the coefficients (C,), everything else (count / C, C).
-__global__ void affine(int count, const T* x, const T* z, const T* a, const T* b, const T* c,
-                       T* y, int C) {
+// y = a x + b (z - q) + c, the coefficients and q (C,), everything else (count / C, C).
+__global__ void affine(int count, const T* x, const T* z, const T* q, const T* a, const T* b,
+                       const T* c, T* y, int C) {
     ONE_OF(count)
-    int channel = t % C;
-    y[t] = a[channel] * x[t] + (b[channel] * z[t] + c[channel]);
+    int i = t % C;
+    y[t] = a[i] * x[t] + (b[i] * (z[t] - q[i]) + c[i]);
 }
 
 // ReLU.backward: the error where sigma is above zero.

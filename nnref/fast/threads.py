@@ -3,13 +3,10 @@
 Each share runs NumPy's own loops, and BLAS with one thread: BLAS's own would compete for the cores.
 """
 
-import contextlib
 import os
 import threading
 
-from threadpoolctl import ThreadpoolController
-
-from nnref.backend import cores
+from nnref.backend import cores, one_blas_thread
 from nnref.errors import InputError
 
 
@@ -63,23 +60,9 @@ def _forget_workers():
 
 
 THREADS = _count()
-blas = ThreadpoolController().select(user_api="blas").lib_controllers
 _forget_workers()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)  # threads do not survive a fork
-
-
-@contextlib.contextmanager
-def one_blas_thread():
-    """Limit BLAS to the thread that calls it, inside this context."""
-    before = [library.get_num_threads() for library in blas]
-    for library in blas:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, count in zip(blas, before, strict=True):
-            library.set_num_threads(count)
 
 
 def share(work, count: int, smallest: int = 1) -> int:
@@ -89,11 +72,8 @@ def share(work, count: int, smallest: int = 1) -> int:
     """
     shares = max(1, min(THREADS, count // smallest))
     jobs = [(work, count * i // shares, count * (i + 1) // shares, i) for i in range(shares)]
-    if all(library.get_num_threads() == 1 for library in blas):
+    with one_blas_thread():
         _run(jobs)
-    else:
-        with one_blas_thread():
-            _run(jobs)
     return shares
 
 

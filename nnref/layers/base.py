@@ -7,12 +7,11 @@ forward pass, `layer.grads` the gradients that the last backward pass assigned.
 import copy
 from functools import partial
 
-import numpy as np
-
 from nnref.backend import to_device, xp
 from nnref.errors import InputError
 from nnref.feedback import Feedback
 from nnref.init import sample
+from nnref.layers.checks import check_dtype, checking, noting
 
 
 class Layer:
@@ -22,6 +21,7 @@ class Layer:
     grads            arrays by name, assigned (not added to) by `backward`; a name that no parameter
                      has, such as the gradient of a bias that was left out, is ignored
     keeps            names of other arrays that last longer than a step, such as running averages
+    made             shape and dtype of the last output; `backward` takes a delta of no other
     layers           the layers inside this one, bottom first (none in most)
     training         BatchNorm uses the statistics of the batch while this is true
     sends_error      set to false in the first layer with weights: no layer below uses its error
@@ -31,13 +31,21 @@ class Layer:
 
     layers = ()
     keeps = ()
+    made = None
     training = True
     sends_error = True
     exact_backward = False
 
+    def __init_subclass__(cls, **named):
+        """Every layer's `backward` checks its delta, so that no layer has to say so."""
+        super().__init_subclass__(**named)
+        for name, checked in (("forward", noting), ("backward", checking)):
+            if name in vars(cls):
+                setattr(cls, name, checked(vars(cls)[name]))
+
     def __init__(self):
         self.params = {}
-        self.grads = {}
+        self.grads = NoGradients()
 
     def forward(self, x):
         """The output of this layer for a batch x; samples are rows, channels are last."""
@@ -61,6 +69,20 @@ class Layer:
         return f"{type(self).__name__}()"
 
 
+class NoGradients(dict):
+    """The gradients of a layer before its first backward pass: asked for one, it says so."""
+
+    def __missing__(self, name):
+        raise InputError(f"gradient of {name}: expected a backward pass first, found none")
+
+
+def check_network(owner, model):
+    """Raise InputError, naming the owner, unless the model is a network: an object of a layer."""
+    if not isinstance(model, Layer):
+        found = type(model).__name__
+        raise InputError(f"{owner}: expected a network such as models.mlp([100]), found a {found}")
+
+
 class WeightLayer(Layer):
     """A layer with weights W (n_in, n_out), a bias b (n_out,) unless left out, and a feedback rule.
 
@@ -76,8 +98,7 @@ class WeightLayer(Layer):
             raise InputError(
                 f"{self}: expected feedback to be an object like SignSymmetry(), found {feedback}"
             )
-        if np.dtype(dtype).kind != "f":
-            raise InputError(f"{self}: expected a floating dtype, found {dtype}")
+        check_dtype(self, dtype)
         W = to_device(W.astype(dtype))
         self.params = {"W": W}
         if bias:

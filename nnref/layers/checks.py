@@ -1,8 +1,13 @@
-"""Checks of arrays, counts and labels that a user passes in. Each error is one line.
+"""Checks of arrays, numbers and labels that a user passes in. Each error is one line.
 
 They look at shapes and dtypes, not at the numbers in an array, so they cost nothing on a GPU.
 Labels are on the host; their values are checked too.
 """
+
+import functools
+import sys
+from decimal import Decimal
+from numbers import Real
 
 import numpy as np
 
@@ -16,9 +21,7 @@ def check_input(layer, x, shape, dtype):
     None stands for any length (as the first entry `...` for any number of them) or any dtype. Only
     the type, shape and dtype of x are read, so this costs nothing on a GPU.
     """
-    if not isinstance(x, xp.ndarray):
-        found = f"{type(x).__module__}.{type(x).__name__}"
-        raise InputError(f"{layer}: expected an array of {xp.__name__}, found {found}")
+    check_array(layer, x)
     lengths = (None,) * (x.ndim - len(shape) + 1) + shape[1:] if shape[0] is ... else shape
     if len(x.shape) != len(lengths) or any(
         want not in (None, have) for want, have in zip(lengths, x.shape, strict=True)
@@ -29,14 +32,94 @@ def check_input(layer, x, shape, dtype):
         raise InputError(f"{layer}: expected input of dtype {dtype}, found {x.dtype}")
 
 
-def check_counts(layer, smallest=1, **counts):
-    """Raise InputError, naming the layer, unless all of these are whole numbers >= `smallest`."""
+def check_array(owner, *arrays):
+    """Raise InputError, naming the owner, unless all of these are arrays of the present backend."""
+    for x in arrays:
+        if not isinstance(x, xp.ndarray):
+            found = f"{type(x).__module__}.{type(x).__name__}"
+            raise InputError(f"{owner}: expected an array of {xp.__name__}, found {found}")
+
+
+def noting(forward):
+    """A layer's `forward`, which takes an array, and notes shape and dtype of what it returns."""
+
+    @functools.wraps(forward)
+    def noted(layer, x):
+        if not isinstance(x, xp.ndarray):
+            check_array(layer, x)
+        y = forward(layer, x)
+        layer.made = y.shape, y.dtype
+        return y
+
+    return noted
+
+
+def checking(backward):
+    """A layer's `backward`, which first checks that its delta is like what `forward` returned."""
+
+    @functools.wraps(backward)
+    def checked(layer, delta):
+        if not isinstance(delta, xp.ndarray) or (delta.shape, delta.dtype) != layer.made:
+            _refuse(layer, delta)
+        return backward(layer, delta)
+
+    return checked
+
+
+def _refuse(layer, delta):
+    """Raise InputError: what is wrong with this delta."""
+    if layer.made is None:
+        raise InputError(f"{layer}: expected a forward pass before the backward pass")
+    check_array(layer, delta)
+    shape, dtype = layer.made
+    raise InputError(
+        f"{layer}: expected delta of shape {shape} and dtype {dtype}, as the output, found "
+        f"{delta.shape} and {delta.dtype}"
+    )
+
+
+def shown(value) -> str:
+    """What Python prints of a value, as one line of at most 80 characters."""
+    words = " ".join(repr(value).split())
+    return words if len(words) <= 80 else f"{words[:77]}..."
+
+
+def check_counts(owner, smallest=1, **counts):
+    """Raise InputError, naming the owner, unless all of these are whole numbers >= `smallest`."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < smallest:
+            owner = owner if isinstance(owner, str) else type(owner).__name__
             raise InputError(
-                f"{type(layer).__name__}: expected {name} to be a whole number of at least "
-                f"{smallest}, found {count!r}"
+                f"{owner}: expected {name} to be a whole number of at least {smallest}, "
+                f"found {shown(count)}"
             )
+
+
+def plain(value):
+    """A number of any kind (NumPy's, a Decimal) as Python's own; anything else as it is."""
+    if isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, Real | Decimal) and not isinstance(value, int):
+        return float(value)
+    return value
+
+
+def number(what: str, value, expected: str, holds) -> float:
+    """`value` as a number of Python's. Raises InputError unless it is finite and holds(value)."""
+    found, largest = plain(value), sys.float_info.max
+    if type(found) in (int, float) and -largest <= found <= largest and holds(found):
+        return found
+    raise InputError(f"{what}: expected {expected}, found {shown(value)}")
+
+
+def check_dtype(layer, dtype):
+    """Raise InputError, naming the layer, unless dtype is a real floating dtype."""
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError:
+        kind = None
+    if kind != "f":
+        raise InputError(f"{layer}: expected a floating dtype, found {dtype}")
 
 
 def check_image(layer, x, channels, dtype):
@@ -50,13 +133,18 @@ def check_image(layer, x, channels, dtype):
         )
 
 
-def check_labels(labels, N: int, classes: int):
-    """Raise InputError unless labels is a NumPy array of N integers from 0 to classes - 1."""
+def check_labels(labels, N: int, classes: int | None = None):
+    """Raise InputError unless labels is a NumPy array of N integers.
+
+    Where the number of classes is given, also unless they are from 0 to classes - 1.
+    """
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         kind = getattr(labels, "dtype", type(labels).__name__)
         raise InputError(f"labels: expected a NumPy array of integers, found {kind}")
     if labels.shape != (N,):
         raise InputError(f"labels: expected shape ({N},), one per sample, found {labels.shape}")
+    if classes is None:
+        return
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(((labels < 0) | (labels >= classes)).argmax())
         raise InputError(

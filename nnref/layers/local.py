@@ -7,10 +7,11 @@ fairer test. It is also harder: each weight sees only one place (Bartunov et al.
 import math
 
 from nnref.backend import accelerated
+from nnref.errors import InputError
 from nnref.feedback import Backprop
 from nnref.init import he_normal, normal
 from nnref.layers.base import WeightLayer
-from nnref.layers.checks import check_counts, check_input
+from nnref.layers.checks import check_counts, check_input, shown
 from nnref.patches import col2im, im2col, output_size
 
 
@@ -26,6 +27,11 @@ class LocallyConnected2d(WeightLayer):
         self, input_shape, C_out, k, rng, *, stride=1, padding=0,
         bias=True, feedback=Backprop(), init=he_normal, dtype="float32",
     ):  # fmt: skip
+        if not isinstance(input_shape, tuple | list) or len(input_shape) != 3:
+            raise InputError(
+                "LocallyConnected2d: expected input_shape to be (height, width, channels), found "
+                f"{shown(input_shape)}"
+            )
         height, width, C_in = input_shape
         check_counts(self, height=height, width=width, C_in=C_in, C_out=C_out, k=k, stride=stride)
         check_counts(self, smallest=0, padding=padding)

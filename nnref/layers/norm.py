@@ -8,7 +8,7 @@ unless `sends_gain` is false: then gamma counts as 1, its initial value (transpo
 from nnref.backend import accelerated, xp
 from nnref.errors import InputError
 from nnref.layers.base import Layer
-from nnref.layers.checks import check_input
+from nnref.layers.checks import check_counts, check_dtype, check_input
 
 
 class BatchNorm(Layer):
@@ -25,7 +25,9 @@ class BatchNorm(Layer):
 
     def __init__(self, C, dtype="float32"):
         super().__init__()
+        check_counts(self, C=C)
         self.C = C
+        check_dtype(self, dtype)
         self.params = {"gamma": xp.ones(C, dtype), "beta": xp.zeros(C, dtype)}
         self.running_mean, self.running_var = xp.zeros(C, dtype), xp.ones(C, dtype)
 
@@ -39,9 +41,8 @@ class BatchNorm(Layer):
 
     @accelerated
     def backward(self, delta):
-        axes = tuple(range(delta.ndim - 1))
         normalized = (self.x - self.mean) * self.inv_std
-        self.grads = {"gamma": (delta * normalized).sum(axis=axes), "beta": delta.sum(axis=axes)}
+        self.grads = {"gamma": total(delta * normalized), "beta": total(delta)}
         scale = self.gain_of_errors() * self.inv_std
         if not self.training:  # mean and variance were constants
             return delta * scale
@@ -56,11 +57,12 @@ class BatchNorm(Layer):
 
     def _statistics(self, x):
         """Mean and variance of this batch, (C,) each; also updates the running averages."""
-        axes = tuple(range(x.ndim - 1))
         if x.size <= self.C:
             raise InputError(f"{self}: expected two values or more per channel, found {x.shape}")
-        mean, var = x.mean(axis=axes), x.var(axis=axes)
         n = x.size // self.C
+        mean = total(x) / n
+        mean += total(x - mean) / n  # exact also where the mean is far larger than what differs
+        var = total((x - mean) ** 2) / n
         unbiased = var * (n / (n - 1))
         self.running_mean += self.momentum * (mean - self.running_mean)
         self.running_var += self.momentum * (unbiased - self.running_var)
@@ -68,3 +70,13 @@ class BatchNorm(Layer):
 
     def __repr__(self):
         return f"BatchNorm({self.C})"
+
+
+def total(x):
+    """The sum of x (..., C) for each channel, (C,).
+
+    One axis after the other, because in one long sum float32 loses digits.
+    """
+    while x.ndim > 1:
+        x = x.sum(axis=0)
+    return x

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from threadpoolctl import threadpool_limits
+from nnref.backend import one_blas_thread
 
 REPORT_S = 1  # seconds between two reports of a job
 
@@ -48,7 +48,7 @@ def computed(job: Job):
     if _hired:
         _stop.clear()  # forget an earlier request; a new one is repeated (jobs.carry_out)
     try:
-        with threadpool_limits(1, user_api="blas"):  # nnref/fast has threads of its own
+        with one_blas_thread():  # nnref/fast has threads of its own
             result = job.call(*job.arguments)
     except Exception as error:
         if _hired and not _can_be_sent(error):

@@ -203,8 +203,7 @@ class Together(train.Training):
                 self.averaged.weight = len(labels) / max(count, 1)
                 # A rank without a share computes something all the same, with a weight of 0: a B
                 # that is redrawn in every backward pass must be redrawn everywhere.
-                if count:
-                    yield *((x, labels) if len(labels) else self.spare), count
+                yield *((x, labels) if len(labels) or not count else self.spare), count
 
     def _train_step(self, x, labels):
         try:

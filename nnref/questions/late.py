@@ -30,9 +30,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from nnref.backend import to_device, xp
+from nnref.backend import one_blas_thread, to_device, xp
 from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.layers import Linear, Sequential
@@ -140,7 +139,7 @@ class LateTraining(Training):
         late, hold = LateErrors(self.model, self.clock), self.clock.hold
         presentations = len(self.train.labels) // self.batch_size
         steps = presentations * hold
-        with threadpool_limits(1, user_api="blas"):  # as in train.py
+        with one_blas_thread():  # as in train.py
             for epoch, order in self._orders():
                 start, total = time.perf_counter(), 0.0
                 shown = order[: presentations * self.batch_size]
@@ -159,7 +158,7 @@ class LateTraining(Training):
         return self.progress.history
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_blas_thread()
 def summed_gradient(model, images, labels, clock: Clock, streams: int) -> list:
     """The sum of the gradients of each layer's W, bottom first, over a stream.
 

@@ -6,6 +6,7 @@ It holds parameters, BatchNorm's running averages, the matrices of the feedback 
 optimizer, the states of the random streams, and the progress of the training.
 """
 
+import copy
 import dataclasses
 import hashlib
 import io
@@ -18,6 +19,7 @@ import numpy as np
 from nnref.backend import to_device, to_host, xp
 from nnref.errors import InputError
 from nnref.files import write_whole
+from nnref.layers.checks import plain
 from nnref.measure import weight_layers
 from nnref.train import Progress
 
@@ -39,10 +41,20 @@ def save(path: Path, model, optimizer, progress: Progress, facts: dict):
         "progress": stands,
         "streams": {name: rng.bit_generator.state for name, rng in _streams(model).items()},
         "numbers": _numbers(optimizer),
+        "rules": _numbers_of_rules(model),
         "facts": facts,
     }
-    contents |= {"text": np.array(json.dumps(text)), "loss_sum": loss_sum}
+    try:
+        words = json.dumps(text, default=_as_data)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be saved: {error}") from None
+    contents |= {"text": np.array(words), "loss_sum": loss_sum}
     write_whole(path, _sealed(contents))
+
+
+def _as_data(value):
+    """What JSON cannot hold, such as an array, as lists and numbers of Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else float(value)
 
 
 def _sealed(contents: dict) -> bytes:
@@ -56,15 +68,50 @@ def _sealed(contents: dict) -> bytes:
 
 
 def read(path: Path) -> dict:
-    """Read a checkpoint: {name: NumPy array}. Raises InputError if any byte is damaged."""
+    """Read a checkpoint: {name: NumPy array}.
+
+    Raises InputError if any byte is damaged, or if it is not of the form that `save` gives it.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if hashlib.sha256(content[:-COMMENT]).hexdigest().encode() != content[-COMMENT:]:
         raise InputError(f"{path}: damaged, or not a checkpoint of nnref: its hash differs")
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            contents = {name: file[name] for name in file.files}
+            if len(contents) < len(file.files):
+                raise ValueError("a name stands in it twice")
+        _check_form(contents)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever NumPy finds in a file that someone else has sealed
+        words = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{path}: not a checkpoint of nnref: {words}") from None
+    return contents
+
+
+def _check_form(contents):
+    """Raise ValueError, KeyError or TypeError unless these have the form that `save` gives them."""
+    text, loss_sum = json.loads(str(contents["text"])), contents["loss_sum"]
+    progress = Progress(**text["progress"])
+    counts, entries = (progress.epoch, progress.step, progress.seen), progress.history
+    expected = {
+        "whole numbers of steps": all(type(n) is int and n >= 0 for n in counts),
+        "a number of seconds": type(progress.seconds) in (int, float),
+        "a list of entries": type(entries) is list and {type(entry) for entry in entries} <= {dict},
+        "one sum of losses": loss_sum.shape == () and loss_sum.dtype.kind == "f",
+        "facts and streams by name": {type(text[k]) for k in ("facts", "streams")} == {dict},
+        "numbers by name": all(
+            type(number) in (int, float, bool)
+            for kind in ("numbers", "rules")
+            for number in text.get(kind, {}).values()
+        ),
+    }
+    for what, holds in expected.items():
+        if not holds:
+            raise ValueError(f"expected {what}")
 
 
 def facts_of(contents: dict) -> dict:
@@ -79,19 +126,25 @@ def restore(contents: dict, model, optimizer) -> Progress:
     """
     text, arrays = json.loads(str(contents["text"])), _arrays(model, optimizer)
     streams, numbers = _streams(model), _numbers(optimizer)
-    saved = {name: contents[name].shape for name in contents if name not in ("text", "loss_sum")}
-    wanted = {name: array.shape for name, array in arrays.items()}
+    saved = {name: _kind(contents[name]) for name in contents if name not in ("text", "loss_sum")}
+    wanted = {name: _kind(array) for name, array in arrays.items()}
     if saved != wanted or text["streams"].keys() != streams.keys() or (
         text["numbers"].keys() != numbers.keys()
     ):  # fmt: skip
         differing = {*saved.items()} ^ {*wanted.items()} or {"optimizer or feedback"}
         raise InputError(f"checkpoint: of another network or optimizer: {min(map(str, differing))}")
+    for name, rng in streams.items():
+        _set_state(copy.deepcopy(rng), text["streams"][name])  # raises before anything is changed
     for name, array in arrays.items():
         array[...] = to_device(contents[name])
     for name, rng in streams.items():
-        rng.bit_generator.state = text["streams"][name]
+        _set_state(rng, text["streams"][name])
     for name, value in text["numbers"].items():
         setattr(optimizer, name, value)
+    rules = weight_layers(model)
+    for name in _numbers_of_rules(model).keys() & text.get("rules", {}).keys():
+        place, attribute = name.split(".", 1)
+        setattr(rules[int(place)].feedback, attribute, text["rules"][name])
     progress = Progress(**text["progress"] | {"loss_sum": to_device(contents["loss_sum"])})
     progress.history = with_present_names(progress.history)
     return progress
@@ -112,13 +165,37 @@ def _arrays(model, optimizer) -> dict:
         arrays |= {f"layer{i}.{name}": array for name, array in layer.params.items()}
         arrays |= {f"layer{i}.{name}": getattr(layer, name) for name in layer.keeps}
     for i, layer in enumerate(weight_layers(model)):
-        for name, value in vars(layer.feedback).items():
-            if isinstance(value, xp.ndarray):
-                arrays[f"feedback{i}.{name}"] = value
-    for name, value in vars(optimizer).items():
-        if isinstance(value, list) and all(isinstance(item, xp.ndarray) for item in value):
-            arrays |= {f"optimizer.{name}{i}": array for i, array in enumerate(value)}
-    return arrays
+        arrays |= _arrays_in(vars(layer.feedback), f"feedback{i}.")
+    known = {id(array) for array in arrays.values()}  # its `places` are the parameters again
+    own = _arrays_in(vars(optimizer), "optimizer.")
+    return arrays | {name: array for name, array in own.items() if id(array) not in known}
+
+
+def _arrays_in(value, name) -> dict:
+    """All arrays in a value, and in its lists and dictionaries: {name: array}."""
+    if isinstance(value, xp.ndarray):
+        return {name: value}
+    items = value if isinstance(value, dict) else {}
+    if isinstance(value, list | tuple):
+        items = dict(enumerate(value))
+    return {
+        inner: array
+        for key, item in items.items()
+        for inner, array in _arrays_in(item, f"{name}{key}").items()
+    }
+
+
+def _kind(array):
+    """What an array and the one that replaces it must share."""
+    return array.shape, array.dtype.name
+
+
+def _set_state(rng, state):
+    """Set a random generator; InputError if this is no state of one."""
+    try:
+        rng.bit_generator.state = state
+    except Exception as error:  # each kind of damage has an error of its own
+        raise InputError(f"checkpoint: not the state of a random stream: {error}") from None
 
 
 def _streams(model) -> dict:
@@ -127,7 +204,15 @@ def _streams(model) -> dict:
 
 
 def _numbers(optimizer) -> dict:
-    """The optimizer's settings and counters."""
+    """The optimizer's settings and counters, or those of a rule, as numbers of Python's own."""
+    values = {name: plain(value) for name, value in vars(optimizer).items()}
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _numbers_of_rules(model) -> dict:
+    """The settings and counters of the feedback rules: {"number of the layer.name": value}."""
     return {
-        name: value for name, value in vars(optimizer).items() if isinstance(value, int | float)
+        f"{i}.{name}": value
+        for i, layer in enumerate(weight_layers(model))
+        for name, value in _numbers(layer.feedback).items()
     }

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nnref import layers, models
-from nnref.backend import describe, tf32, to_device, xp
+from nnref.backend import blas_libraries, describe, one_blas_thread, tf32, to_device, xp
 from nnref.errors import InputError
 from nnref.fast import threads
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
@@ -166,7 +166,7 @@ def training_step(model, shape, batch):
     x, optimizer = to_device(x), SGD(model, lr=0.001)
 
     def step():
-        with threads.one_blas_thread():
+        with one_blas_thread():
             _, delta = softmax_cross_entropy(model.forward(x), labels)
             model.backward(delta)
             optimizer.step()
@@ -351,7 +351,7 @@ def machine() -> dict:
         "python": platform.python_version(),
         xp.__name__: xp.__version__,
         "device": describe(),
-        "blas": [f"{lib.internal_api} {lib.version}" for lib in threads.blas],
+        "blas": [f"{lib.internal_api} {lib.version}" for lib in blas_libraries()],
         "torch": getattr(sys.modules.get("torch"), "__version__", None),
     }
 

@@ -8,7 +8,7 @@ import math
 import time
 from statistics import median
 
-from nnref.backend import to_device
+from nnref.backend import one_blas_thread, to_device
 from nnref.data.imageset import ImageSet
 from nnref.fast import threads
 from nnref.optim import SGD
@@ -45,11 +45,11 @@ def measure(name: str, world: World, batch: int | None = None, width: float = 1)
     x = to_device(x)
 
     def alone():
-        with threads.one_blas_thread():
+        with one_blas_thread():
             train_step(model, optimizer, x, labels)
 
     def shared():  # with all that ranks tell each other in a step
-        with threads.one_blas_thread():
+        with one_blas_thread():
             world.gather(len(labels))
             together._train_step(x, labels)
             world.any(False)
