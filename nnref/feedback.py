@@ -20,7 +20,8 @@ class Feedback:
 
     To write a rule of your own, derive from this class and return B in `__call__`. Override `born`
     if B needs the initial weights, a scale or random numbers. With `learns = True`, the optimizer
-    changes the array `self.B` by the gradient of W.
+    changes the array `self.B` by the gradient of W; with an `on_step`, B learns in any other way.
+    All arrays and numbers that a rule keeps as attributes are saved in checkpoints.
     """
 
     learns = False
@@ -36,6 +37,12 @@ class Feedback:
     def __call__(self, W):
         """B, of the shape of W: (n_in, n_out)."""
         raise NotImplementedError(f"{type(self).__name__} does not define B in __call__")
+
+    def on_step(self, layer):
+        """Called by the optimizer after every step, with the layer whose rule this is.
+
+        `layer.x` is its input in this step; W has just changed. Do not write to either.
+        """
 
 
 class Backprop(Feedback):

@@ -28,11 +28,13 @@ class Optimizer:
     def __init__(self, model, lr: float):
         check_network(type(self).__name__, model)
         self.lr = number(type(self).__name__, lr, "a learning rate above 0", lambda v: v > 0)
-        self.places = []
+        self.places, self.weight_layers = [], []
         for layer in model.walk():
             self.places += [(param, layer, name) for name, param in layer.params.items()]
-            if isinstance(layer, WeightLayer) and layer.feedback.learns:
-                self.places.append((layer.feedback.B, layer, "W"))
+            if isinstance(layer, WeightLayer):
+                self.weight_layers.append(layer)
+                if layer.feedback.learns:
+                    self.places.append((layer.feedback.B, layer, "W"))
 
     def __setattr__(self, name, value):
         """Numbers are kept as Python's own: NumPy's would make float64 of float32 in a step."""
@@ -43,8 +45,14 @@ class Optimizer:
         return [xp.zeros_like(param) for param, _, _ in self.places]
 
     def step(self):
-        """Change every parameter in place, after `backward` has assigned the gradients."""
-        raise NotImplementedError
+        """Change every parameter, after `backward` has assigned `grads`; then tell the rules."""
+        self.update()
+        for layer in self.weight_layers:
+            layer.feedback.on_step(layer)
+
+    def update(self):
+        """Change every parameter in place."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update")
 
 
 class SGD(Optimizer):
@@ -60,7 +68,7 @@ class SGD(Optimizer):
         self.velocities = self.zeros()
 
     @accelerated
-    def step(self):
+    def update(self):
         for (param, layer, name), velocity in zip(self.places, self.velocities, strict=True):
             grad = layer.grads[name]
             velocity *= self.momentum
@@ -85,15 +93,17 @@ class Adam(Optimizer):
     Both means start at zero; dividing by 1 - beta^t corrects for it at step t.
     """
 
-    def __init__(self, model, lr: float, beta1: float = 0.9, beta2: float = 0.999):
+    def __init__(
+        self, model, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ):
         super().__init__(model, lr)
         self.beta1 = number("beta1", beta1, SHARE, is_share)
         self.beta2 = number("beta2", beta2, SHARE, is_share)
-        self.eps = 1e-8
+        self.eps = number("eps", eps, "a number above 0", lambda v: v > 0)
         self.t, self.ms, self.vs = 0, self.zeros(), self.zeros()
 
     @accelerated
-    def step(self):
+    def update(self):
         self.t += 1
         lr = self.lr / (1 - self.beta1**self.t)  # the correction of m, folded into the rate
         correction = 1 - self.beta2**self.t

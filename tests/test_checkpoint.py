@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from oracles import assert_same, normal
 
-from nnref import models
+from nnref import layers, models
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import Backprop, Feedback, FeedbackAlignment, RedrawnMagnitudes
@@ -99,7 +99,7 @@ class Keeper(SGD):
         self.steps, self.alone = np.int32(0), xp.zeros(3)
         self.by_name, self.pair = {"a": xp.zeros(2), "more": [xp.zeros(1)]}, (xp.zeros(1), 7)
 
-    def step(self):
+    def update(self):
         self.steps += 1
         for array in (self.alone, self.by_name["a"], self.by_name["more"][0], self.pair[0]):
             array += self.steps
@@ -136,6 +136,42 @@ def test_state_is_found_wherever_an_optimizer_or_a_rule_keeps_it(tmp_path, rng):
         assert ours.feedback.calls == theirs.feedback.calls
         assert_same(ours.feedback.seen[0], theirs.feedback.seen[0])
     assert model.layers[-1].feedback.calls == 3
+
+
+class OwnAdam(FeedbackAlignment):
+    """A rule whose B is trained by an optimizer of its own, toward W."""
+
+    def born(self, W, scale, draw):
+        super().born(W, scale, draw)
+        self.layer = layers.Layer()
+        self.layer.params = {"B": self.B}
+        self.adam = Adam(self.layer, 0.01)
+
+    def on_step(self, layer):
+        self.layer.grads = {"B": self.B - layer.params["W"]}
+        self.adam.step()
+
+
+def test_a_rule_that_has_an_optimizer_goes_on_bit_for_bit(tmp_path, rng):
+    def fresh(seed):
+        model = models.mlp([3, 3], (4,), 3, feedback=OwnAdam(), seed=seed)
+        return model, SGD(model, 0.1)
+
+    def go_on(model, optimizer, batches):
+        for x in batches:
+            train_step(model, optimizer, x, np.arange(5) % 3)
+
+    (model, optimizer), (other, restored) = fresh(0), fresh(1)
+    before, later = ([normal(rng, (5, 4), "float32") for _ in range(3)] for _ in range(2))
+    go_on(model, optimizer, before)
+    checkpoint.save(tmp_path / "a.npz", model, optimizer, Progress(), {})
+    checkpoint.restore(checkpoint.read(tmp_path / "a.npz"), other, restored)
+    assert other.layers[1].feedback.adam.t == 3
+    go_on(model, optimizer, later)
+    go_on(other, restored, later)
+    for ours, theirs in zip(other.layers[1::2], model.layers[1::2], strict=True):
+        assert_same(ours.feedback.B, theirs.feedback.B)
+        assert_same(ours.feedback.adam.vs[0], theirs.feedback.adam.vs[0])
 
 
 def test_a_history_may_hold_numbers_of_any_type(tmp_path):

@@ -12,6 +12,7 @@ from oracles import assert_close, assert_same, normal
 from nnref import layers
 from nnref.backend import plainly, xp
 from nnref.errors import InputError
+from nnref.feedback import Backprop
 from nnref.init import stream
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
 
@@ -34,6 +35,29 @@ def after(optimizer, layer, gradients):
         layer.grads = {"W": grad, "b": xp.zeros(2)}
         optimizer.step()
     return layer.params["W"]
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam, BatchManhattan])
+def test_after_every_step_each_rule_is_told(optimizer):
+    """With its own layer, when W has changed."""
+    told = []
+
+    class Watching(Backprop):
+        def on_step(self, layer):
+            told.append((layer, layer.params["W"].copy()))
+
+    model = layers.Sequential(
+        *(layers.Linear(3, 3, stream(0, "init"), feedback=Watching()) for _ in "ab")
+    )
+    optimizer = optimizer(model, 0.1)
+    for count in (1, 2):
+        for layer in model.layers:
+            layer.grads = {"W": xp.ones((3, 3), "float32"), "b": xp.ones(3, "float32")}
+        optimizer.step()
+        assert [layer for layer, _ in told] == list(model.layers) * count
+    for layer, W in told[2:]:
+        assert_same(W, layer.params["W"])
+    assert not (told[0][1] == told[2][1]).all()
 
 
 def test_sgd_follows_its_formula(layer, rng):

@@ -11,7 +11,7 @@ from nnref.fast import conv, local, pieces, winograd
 from nnref.fast.memory import empty, scratch
 from nnref.fast.norm import column_sums, norm_backward, norm_forward
 from nnref.fast.pool import pool_backward, pool_forward
-from nnref.fast.steps import adam_step, sgd_step
+from nnref.fast.steps import adam_update, sgd_update
 from nnref.fast.threads import share
 from nnref.layers.checks import check_image, check_input
 
@@ -202,6 +202,6 @@ TWINS = {
     "MaxPool2d.backward": pool_backward,
     "Residual.add": add,
     "SignSymmetry.__call__": sign_symmetry,
-    "SGD.step": sgd_step,
-    "Adam.step": adam_step,
+    "SGD.update": sgd_update,
+    "Adam.update": adam_update,
 }

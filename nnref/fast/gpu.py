@@ -194,15 +194,15 @@ def cross_entropy(logits, labels):
     return losses.mean(), delta
 
 
-def sgd_step(optimizer):
-    """SGD.step on all parameters at once."""
+def sgd_update(optimizer):
+    """SGD.update on all parameters at once."""
     grads = [optimizer.direction(layer.grads[name]) for _, layer, name in optimizer.places]
     settings = optimizer.lr, optimizer.momentum, optimizer.weight_decay
     return _on_all_parameters("sgd", optimizer.places, grads, [optimizer.velocities], settings)
 
 
-def adam_step(optimizer):
-    """Adam.step on all parameters at once."""
+def adam_update(optimizer):
+    """Adam.update on all parameters at once."""
     grads = [layer.grads[name] for _, layer, name in optimizer.places]
     t, beta1, beta2 = optimizer.t + 1, optimizer.beta1, optimizer.beta2
     settings = optimizer.lr / (1 - beta1**t), beta1, beta2, 1 - beta2**t, optimizer.eps
@@ -296,7 +296,7 @@ TWINS = {
     "MaxPool2d.forward": pool_forward,
     "MaxPool2d.backward": pool_backward,
     "softmax_cross_entropy": cross_entropy,
-    "SGD.step": sgd_step,
-    "Adam.step": adam_step,
+    "SGD.update": sgd_update,
+    "Adam.update": adam_update,
     "staged": staged,
 }

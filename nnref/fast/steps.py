@@ -7,8 +7,8 @@ from nnref.fast.memory import scratch
 from nnref.fast.threads import share
 
 
-def sgd_step(optimizer):
-    """SGD.step: decay, momentum and the step itself, a piece of the parameters at a time."""
+def sgd_update(optimizer):
+    """SGD.update: decay, momentum and the step itself, a piece of the parameters at a time."""
     momentum, decay, lr = optimizer.momentum, optimizer.weight_decay, optimizer.lr
 
     def work(param, grad, velocity):
@@ -24,8 +24,8 @@ def sgd_step(optimizer):
     return _for_all_parameters(work, optimizer, optimizer.velocities)
 
 
-def adam_step(optimizer):
-    """Adam.step, a piece of the parameters at a time."""
+def adam_update(optimizer):
+    """Adam.update, a piece of the parameters at a time."""
     beta1, beta2, eps = optimizer.beta1, optimizer.beta2, optimizer.eps
     t = optimizer.t + 1
     lr, correction = optimizer.lr / (1 - beta1**t), 1 - beta2**t

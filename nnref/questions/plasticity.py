@@ -55,7 +55,7 @@ class Plasticity(Optimizer):
         _check(self, bound)
         self.rules = {layer: (*pair, bound) for layer, pair in zip(layers, strengths, strict=True)}
 
-    def step(self):
+    def update(self):
         for param, layer, name in self.places:
             plus, minus, bound = self.rules.get(layer, (1, 1, math.inf))
             u = -self.direction(layer.grads[name])
@@ -88,7 +88,7 @@ class StrengthPlasticity(Plasticity):
     def __init__(self, model, lr: float, strengths: list):
         super().__init__(model, lr, strengths)
 
-    def step(self):
+    def update(self):
         for param, layer, name in self.places:
             plus, minus, _ = self.rules.get(layer, (1, 1, math.inf))
             u = -layer.grads[name]
@@ -117,7 +117,7 @@ class OpponentPairs(Optimizer):
         self.ps = [xp.maximum(param, 0) for param, _, _ in self.places]
         self.qs = [xp.maximum(-param, 0) for param, _, _ in self.places]
 
-    def step(self):
+    def update(self):
         for (param, layer, name), p, q in zip(self.places, self.ps, self.qs, strict=True):
             u = -layer.grads[name]
             p += self.lr * (xp.maximum(u, 0) * (1 - p / self.bound) - self.decay * p)

@@ -3,6 +3,7 @@
 The command line, reports, figures and the ledger of transport all read this table.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from nnref.feedback import (
@@ -26,6 +27,8 @@ class Known(NamedTuple):
     B: str  # its B, in a few words
     color: str  # in every figure: Okabe & Ito 2008, with gray and a dark brown
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
+    # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
+    network: Callable = lambda model, x: model
 
 
 KNOWN = {

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import zipfile
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from nnref.errors import InputError
 from nnref.files import write_whole
 from nnref.layers.checks import plain
 from nnref.measure import weight_layers
+from nnref.optim import Optimizer
 from nnref.train import Progress
 
 COMMENT = 64  # bytes: a SHA-256 in hexadecimal
@@ -143,8 +145,9 @@ def restore(contents: dict, model, optimizer) -> Progress:
         setattr(optimizer, name, value)
     rules = weight_layers(model)
     for name in _numbers_of_rules(model).keys() & text.get("rules", {}).keys():
-        place, attribute = name.split(".", 1)
-        setattr(rules[int(place)].feedback, attribute, text["rules"][name])
+        place, *owners, attribute = name.split(".")
+        owner = reduce(getattr, owners, rules[int(place)].feedback)
+        setattr(owner, attribute, text["rules"][name])
     progress = Progress(**text["progress"] | {"loss_sum": to_device(contents["loss_sum"])})
     progress.history = with_present_names(progress.history)
     return progress
@@ -166,18 +169,22 @@ def _arrays(model, optimizer) -> dict:
         arrays |= {f"layer{i}.{name}": getattr(layer, name) for name in layer.keeps}
     for i, layer in enumerate(weight_layers(model)):
         arrays |= _arrays_in(vars(layer.feedback), f"feedback{i}.")
-    known = {id(array) for array in arrays.values()}  # its `places` are the parameters again
-    own = _arrays_in(vars(optimizer), "optimizer.")
-    return arrays | {name: array for name, array in own.items() if id(array) not in known}
+    arrays |= _arrays_in(vars(optimizer), "optimizer.")
+    once = {}  # each array by its first name: the places of an optimizer are parameters again
+    for name, array in arrays.items():
+        once.setdefault(id(array), (name, array))
+    return dict(once.values())
 
 
 def _arrays_in(value, name) -> dict:
-    """All arrays in a value, and in its lists and dictionaries: {name: array}."""
+    """All arrays in a value, and in its lists, dictionaries and optimizers: {name: array}."""
     if isinstance(value, xp.ndarray):
         return {name: value}
     items = value if isinstance(value, dict) else {}
     if isinstance(value, list | tuple):
         items = dict(enumerate(value))
+    if isinstance(value, Optimizer):
+        items = {f".{key}": item for key, item in vars(value).items()}
     return {
         inner: array
         for key, item in items.items()
@@ -203,10 +210,18 @@ def _streams(model) -> dict:
     return {str(i): layer.feedback.rng for i, layer in enumerate(weight_layers(model))}
 
 
-def _numbers(optimizer) -> dict:
-    """The optimizer's settings and counters, or those of a rule, as numbers of Python's own."""
-    values = {name: plain(value) for name, value in vars(optimizer).items()}
-    return {name: value for name, value in values.items() if isinstance(value, int | float)}
+def _numbers(owner) -> dict:
+    """The settings and counters of an optimizer or a rule, as numbers of Python's own.
+
+    Those of an optimizer inside a rule are named after both: "adam.lr".
+    """
+    numbers = {}
+    for name, value in vars(owner).items():
+        if isinstance(value, Optimizer):
+            numbers |= {f"{name}.{inner}": number for inner, number in _numbers(value).items()}
+        if isinstance(plain(value), int | float):
+            numbers[name] = plain(value)
+    return numbers
 
 
 def _numbers_of_rules(model) -> dict:

@@ -19,7 +19,7 @@ from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.files import read_text, user_path
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
-from nnref.rules.known import RULES
+from nnref.rules.known import KNOWN, RULES
 
 MODELS = {
     "mlp": models.mlp,
@@ -246,6 +246,7 @@ def build(settings: Settings, train):
         width=settings.width,
         seed=settings.seed,
     )
+    model = KNOWN[settings.feedback].network(model, x)
     rest = (settings.momentum, settings.weight_decay) if settings.optimizer != "adam" else ()
     optimizer = OPTIMIZERS[settings.optimizer](model, settings.lr, *rest)
     kind, _, every = settings.schedule.partition(":")
