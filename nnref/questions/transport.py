@@ -9,6 +9,7 @@ means when the initial weights are drawn.
     signs of W at birth       1 bit per synapse, once; also under a Law that keeps signs (dale.py),
                               and 1 bit per neuron, once, if all synapses of a neuron have its sign
     B random, or none         nothing
+    B an inverse (targets.py) nothing: it learns from activities; in DTP the last layer has B = W
     Interneurons (dale.py)    besides the price of their net effect, 32 bits for each entry of Q,
                               since the weights by which they inhibit carry their error too
     BatchNorm's gamma         32 bits per channel and step, under every rule, since the error is
@@ -26,11 +27,13 @@ from nnref.layers import BatchNorm, Linear
 from nnref.measure import weight_layers
 from nnref.questions.dale import Interneurons, Law
 from nnref.questions.pathways import FixedConcordance, Inverted, TrackingConcordance
+from nnref.rules.inverse import AugmentedInverse
 from nnref.rules.known import KNOWN
 
 FLOAT = 32
 PRICES = {  # class of a rule -> bits per synapse: at every step, once at the start
     **{type(known.rule): known.bits for known in KNOWN.values()},
+    AugmentedInverse: (0, 0),
     TrackingConcordance: (1, 0),
     FixedConcordance: (0, 1),
 }

@@ -18,6 +18,8 @@ from nnref.feedback import (
     SignedInit,
     SignSymmetry,
 )
+from nnref.rules.inverse import Inverse, denoising, difference_reconstruction
+from nnref.rules.targets import AtOutput, TargetPropagation
 
 
 class Known(NamedTuple):
@@ -29,6 +31,11 @@ class Known(NamedTuple):
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
     # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
     network: Callable = lambda model, x: model
+
+
+def _targets(*choices):
+    """The network of a rule of targets.py."""
+    return lambda model, x: TargetPropagation(model, *choices)
 
 
 KNOWN = {
@@ -44,6 +51,26 @@ KNOWN = {
     "feedback-alignment": Known(FeedbackAlignment(), "random and fixed", "#0072B2", (0, 0)),
     "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", (0, 0)),
     "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", (0, 0)),
+    "difference-target-propagation": Known(
+        Inverse(), "a learned inverse; W in the last layer", "#332288", (0, 0), _targets()
+    ),
+    "simplified-dtp": Known(
+        Inverse(denoising), "a learned inverse", "#882255", (0, 0), _targets(AtOutput())
+    ),
+    "l-drl": Known(
+        Inverse(difference_reconstruction),
+        "learned; it comes to W",
+        "#44AA99",
+        (0, 0),
+        _targets(AtOutput(0.7)),
+    ),
+    "fixed-weight-dtp": Known(
+        Inverse(optimizer=None),
+        "random and fixed; W in the last layer",
+        "#999933",
+        (0, 0),
+        _targets(),
+    ),
     "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
 }
 RULES = {name: known.rule for name, known in KNOWN.items()}
