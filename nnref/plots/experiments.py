@@ -25,6 +25,10 @@ STYLES = {  # name of a setting -> (color, line style)
     "FA": (COLORS["feedback-alignment"], "-"),
     "FA, BP last": (COLORS["feedback-alignment"], "--"),
     "KP": (COLORS["kolen-pollack"], "-"),
+    "DTP parallel": (COLORS["difference-target-propagation"], "--"),
+    "DTP alternating": (COLORS["difference-target-propagation"], "-"),
+    "SDTP parallel": (COLORS["simplified-dtp"], "--"),
+    "SDTP alternating": (COLORS["simplified-dtp"], "-"),
     "last layer only": (COLORS["last-layer-only"], "-"),
 }
 WIDE = 4.2  # inches for a panel

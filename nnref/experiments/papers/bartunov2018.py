@@ -1,27 +1,52 @@
-"""Bartunov et al. 2018: how far does FA fall behind BP, on digits and on photographs?
+"""Bartunov et al. 2018: how far do FA and target propagation fall behind BP?
 
 Bartunov et al.    fully and locally connected networks on MNIST and CIFAR-10 (larger ones on
-                   ImageNet), trained to the end; target propagation beside FA, not done here
-here               networks of these kinds and a convolutional one, scaled down, few epochs of
+                   ImageNet), trained to the end, under BP, FA and target propagation
+here, BP and FA    networks of these kinds and a convolutional one, scaled down, few epochs of
                    SGD with momentum on images as they are (no crops, no flips); every network
                    chooses its own learning rate under every rule
+here, targets      their fully connected network for MNIST, 784-256-256-256-256-256-10 with tanh,
+                   with Adam at their settings for every rule (their Table 5), for fewer epochs than
+                   their 500, of which they took the best; batches of 100, a size of nnref's choice
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
 from nnref import models, plots
+from nnref.backend import to_device
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import Result, Table, average, claim, listed, measured, spread
-from nnref.experiments.trial import Parts, usual_training
+from nnref.experiments.result import (
+    Result,
+    Table,
+    average,
+    beyond_spread,
+    claim,
+    listed,
+    measured,
+    spread,
+)
+from nnref.experiments.trial import Parts, usual_training, watch_layers
+from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
+from nnref.init import glorot_uniform, stream
+from nnref.layers import Flatten, Linear, Sequential, Tanh
+from nnref.optim import Adam
+from nnref.rules.alternating import AlternatingTraining
+from nnref.rules.inverse import Inverse, denoising, noise_preserving
+from nnref.rules.targets import AtOutput, BelowOutput, TargetPropagation
+from nnref.train import Training
 
 PAPER = (
     "Bartunov, Santoro, Richards, Marris, Hinton & Lillicrap 2018, *Assessing the scalability of "
     "biologically-motivated deep learning algorithms and architectures* "
-    "([arXiv 1807.04587](https://arxiv.org/abs/1807.04587)), only its rows of BP and FA: FA learns "
-    "digits well, and falls behind where images are harder."
+    "([arXiv 1807.04587](https://arxiv.org/abs/1807.04587)): FA learns digits well, and falls "
+    "behind where images are harder; target propagation learns better if layers and inverses take "
+    "turns."
 )
 PUBLISHED = {  # test error in %, from the table of MNIST and CIFAR-10
     "mnist": {
@@ -49,6 +74,124 @@ class NetworksPart(Part):
     search_epochs: int = 2
     seeds: int = 3
 
+    def settings(self):
+        """Every network under every rule."""
+        for network in NETWORKS:
+            for rule in RULES:
+                facts = {"data": self.data, "network": network, "width": self.width, "rule": rule}
+                yield Setting(facts, self.rates)
+
+    def parts(self, facts: dict, images) -> Parts:
+        """A network under a rule, as narrow as the part says."""
+        build, (feedback, _) = NETWORKS[facts["network"]], rules_of(facts["rule"])
+        model = build(images.shape, feedback=feedback, width=self.width, seed=facts["seed"])
+        return Parts(usual_training(model, self, facts, images), images.test)
+
+
+class Steps(NamedTuple):
+    """How Adam steps."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+
+
+class Targets(NamedTuple):
+    """A rule, with the settings that Bartunov et al. found best (their Table 5)."""
+
+    published: float | None  # test error in %
+    steps: Steps  # of W and b
+    inverses: Steps | None = None  # of B and c
+    sigma: float = 0.0  # of the noise at which inverses learn
+    first: BelowOutput | AtOutput | None = None  # where targets start
+
+
+DEEP = "five hidden layers"
+DTP, SDTP = ("DTP parallel", "DTP alternating"), ("SDTP parallel", "SDTP alternating")
+TARGETS = {
+    "BP": Targets(1.48, Steps(1.52e-4, 0.9, 0.999, 1e-8)),
+    "FA": Targets(1.85, Steps(1.68e-4, 0.9, 0.999, 1e-4)),
+    "DTP parallel": Targets(
+        2.86, Steps(7.57e-4, 0.99, 0.95, 1e-3), Steps(7.68e-4, 0.99, 0.999, 1e-4), 0.361,
+        BelowOutput(0.150),
+    ),
+    "DTP alternating": Targets(
+        1.83, Steps(3.08e-4, 0.99, 0.99, 1e-4), Steps(4.593e-3, 0.99, 0.999, 1e-4), 0.220,
+        BelowOutput(0.232),
+    ),
+    "SDTP parallel": Targets(
+        3.52, Steps(4.02e-4, 0.99, 0.999, 1e-8), Steps(1.101e-3, 0.99, 0.95, 1e-6), 0.214,
+        AtOutput(),
+    ),
+    "SDTP alternating": Targets(
+        2.28, Steps(3.01e-4, 0.9, 0.95, 1e-4), Steps(9.572e-3, 0.9, 0.95, 1e-3), 0.118,
+        AtOutput(),
+    ),
+    "last layer only": Targets(None, Steps(1.52e-4, 0.9, 0.999, 1e-8)),  # not in the paper
+}  # fmt: skip
+
+
+class GlorotAlignment(FeedbackAlignment):
+    """Feedback alignment whose B is drawn from the distribution of W."""
+
+    def born(self, W, scale, draw):
+        self.B = to_device(glorot_uniform(self.rng, W.shape, *W.shape).astype(W.dtype))
+
+
+MATRICES = {"BP": Backprop(), "FA": GlorotAlignment(), "last layer only": NoFeedback()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetsPart(Part):
+    """A part of the plan: the network DEEP under the rules of TARGETS."""
+
+    width: float = 1  # times the 256 units of a hidden layer
+    batch_size: int = 100
+    seeds: int = 3
+
+    def settings(self):
+        """Every rule at its published learning rate."""
+        for rule, targets in TARGETS.items():
+            facts = {"data": self.data, "network": DEEP, "width": self.width, "rule": rule}
+            yield Setting(facts, [targets.steps.lr])
+
+    def parts(self, facts: dict, images) -> Parts:
+        """The network, trained at once or in turns with its inverses, as the rule says."""
+        rule = facts["rule"]
+        chosen, in_turns = TARGETS[rule], rule.endswith("alternating")
+        model = deep(images.shape, round(256 * self.width), feedback_of(rule), facts["seed"])
+        if chosen.first:
+            model = TargetPropagation(model, chosen.first, parallel=not in_turns)
+        return Parts(
+            usual_training(
+                model, self, facts, images, Adam(model, *chosen.steps), schedule=None,
+                kind=AlternatingTraining if in_turns else Training,
+            ),
+            images.test, look=watch_layers, also=(rule, *chosen),
+        )  # fmt: skip
+
+
+def feedback_of(rule: str):
+    """The feedback rule of a name in TARGETS."""
+    if rule in MATRICES:
+        return MATRICES[rule]
+    loss, chosen = denoising if rule in SDTP else noise_preserving, TARGETS[rule]
+    lr, beta1, beta2, eps = chosen.inverses
+    adam = partial(Adam, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
+    return Inverse(loss, chosen.sigma, adam)
+
+
+def deep(input_shape, units: int, feedback, seed: int) -> Sequential:
+    """Five hidden layers of tanh units; W of Glorot & Bengio's distribution."""
+    options = {"rng": stream(seed, "init"), "init": glorot_uniform, "feedback": feedback}
+    layers = [Flatten()]
+    for n_in, n_out in pairwise([math.prod(input_shape), *[units] * 5]):
+        layers += [Linear(n_in, n_out, **options), Tanh()]
+    model = Sequential(*layers, Linear(units, 10, **options))
+    model.send_no_error_below()
+    return model
+
 
 DIGITS = NetworksPart(
     data="digits", take=60, width=0.05, rates=(0.1,), batch_size=25, seeds=2
@@ -56,27 +199,25 @@ DIGITS = NetworksPart(
 SMALL = [
     NetworksPart(data="mnist", take=20_000, width=0.25, search_images=3_000, epochs=3),
     NetworksPart(data="cifar10", take=8_000, width=0.25, search_images=3_000, epochs=6, seeds=2),
+    TargetsPart(data="mnist", epochs=10),
 ]
 FULL = [
     NetworksPart(data="mnist", epochs=20, batch_size=100),
     NetworksPart(data="cifar10", search_epochs=3, epochs=60, batch_size=100),
+    TargetsPart(data="mnist", epochs=100, seeds=5),
 ]
-TIERS = {"smoke": [DIGITS], "small": SMALL, "full": FULL}
+FEW = TargetsPart(data="digits", take=60, width=0.05, batch_size=25, seeds=2)
+TIERS = {"smoke": [DIGITS, FEW], "small": SMALL, "full": FULL}
 
 
-def plan(part: NetworksPart):
-    """Every network under every rule."""
-    for network in NETWORKS:
-        for rule in RULES:
-            facts = {"data": part.data, "network": network, "width": part.width, "rule": rule}
-            yield Setting(facts, part.rates)
+def plan(part: NetworksPart | TargetsPart):
+    """The settings of a part."""
+    yield from part.settings()
 
 
-def parts(part: NetworksPart, facts: dict, images) -> Parts:
-    """A network under a rule, as narrow as the part says."""
-    build, (feedback, _) = NETWORKS[facts["network"]], rules_of(facts["rule"])
-    model = build(images.shape, feedback=feedback, width=part.width, seed=facts["seed"])
-    return Parts(usual_training(model, part, facts, images), images.test)
+def parts(part: NetworksPart | TargetsPart, facts: dict, images) -> Parts:
+    """The parts of a trial."""
+    return part.parts(facts, images)
 
 
 def errors(result: Result, data: str, network: str) -> dict[str, list[float]]:
@@ -98,6 +239,12 @@ def table(result: Result) -> str:
                 cell = spread(values) + (mark or " ")
                 published = PUBLISHED.get(data, {}).get(network, {}).get(rule, "-")
                 table.row(f"{network:<20}{rule}", [cell, published])
+    for data in result.values("data", network=DEEP):
+        headline = "{data}, {network} of {width} x 256 units, {images} images, {epochs} epochs"
+        table.lines.append(headline.format(**result.trials(data=data, network=DEEP)[0]))
+        for rule, values in deep_errors(result, data).items():
+            published = TARGETS[rule].published if data == "mnist" else None
+            table.row(f"{DEEP:<20}{rule}", [spread(values) + " ", published or "-"])
     return table.text()
 
 
@@ -109,7 +256,17 @@ def figures(result: Result) -> dict:
         for data in result.values("data")
     }
     stars = {TITLES[data]: networks for data, networks in PUBLISHED.items()}
-    return {"errors": draw.dots(groups, "test error (%)", stars)} if groups else {}
+    drawn = {"errors": draw.dots(groups, "test error (%)", stars)} if groups else {}
+    if result.values("data", network=DEEP):
+        rows = {rule: {rule: errors} for rule, errors in deep_errors(result).items()}
+        stars = {rule: {rule: targets.published} for rule, targets in TARGETS.items()}
+        drawn["targets"] = draw.dots({DEEP: rows}, "test error (%)", {DEEP: stars})
+    return drawn
+
+
+def deep_errors(result: Result, data: str = "mnist") -> dict[str, list[float]]:
+    """Rule -> test errors in % of DEEP, one for each seed."""
+    return {rule: result.errors(data=data, network=DEEP, rule=rule) for rule in TARGETS}
 
 
 def setting_of(result, data):
@@ -190,5 +347,88 @@ def _harder_images(result):
         yield f"CIFAR-10: a wider gap in the {network} network", gaps[network] > gaps[DENSE]
 
 
-# FA beside BP on digits and on photographs, and in which networks it falls behind
-claims = listed(_mnist, _cifar10, _harder_images)
+def deep_setting(result):
+    """The setting of DEEP, in words."""
+    words = "MNIST, {images:,} images, {epochs} epochs, 784-5x256-10 tanh, published settings"
+    trials = result.trials(data="mnist", network=DEEP)
+    return words.format(**trials[0]) if trials else "MNIST, 784-5x256-10 tanh"
+
+
+def deep_ours(result, *rules):
+    """Errors of DEEP under some rules, or all, in words."""
+    found = deep_errors(result)
+    return ", ".join(f"{rule} {measured(found[rule])}" for rule in rules or found) + " %"
+
+
+def as_published(*rules):
+    """The published errors of DEEP, in words."""
+    return "test error " + ", ".join(f"{rule} {TARGETS[rule].published}" for rule in rules) + " %"
+
+
+def below(result, better: str, worse: str):
+    """Whether DEEP has a lower error under one rule, by more than both standard deviations."""
+    found = deep_errors(result)
+    accuracies = [[-error for error in found[rule]] for rule in (better, worse)]
+    return beyond_spread(*accuracies)
+
+
+def deep_learns(result, *rules):
+    """Guards: a rule that teaches hidden layers nothing cannot be compared."""
+    for rule in rules:
+        yield f"{rule} below the last layer alone", below(result, rule, "last layer only")
+
+
+def long_enough(result):
+    """A condition on the length: where BP is still far from its end, other rules are as well."""
+    published = TARGETS["BP"].published
+    near = average(deep_errors(result)["BP"]) <= 2 * published
+    yield f"BP's error at most twice the published {published} %", near
+
+
+@claim(
+    "Target propagation learns better where layers and inverses take turns",
+    deep_setting,
+    deep_ours,
+    published=as_published(*DTP, *SDTP),
+    guards=lambda result: deep_learns(result, *DTP, *SDTP),
+    scale=long_enough,
+)
+def _alternating(result):
+    for parallel, alternating in (DTP, SDTP):
+        yield f"{alternating} below {parallel}", below(result, alternating, parallel)
+
+
+ORDER = "BP", "FA", "SDTP alternating", "DTP parallel", "SDTP parallel"  # as published, best first
+
+
+@claim(
+    "BP is best, then FA, SDTP in turns, DTP in parallel, SDTP in parallel",
+    deep_setting,
+    deep_ours,
+    published=as_published(*ORDER),
+    guards=lambda result: deep_learns(result, *ORDER),
+    scale=long_enough,
+)
+def _order(result):
+    for better, worse in pairwise(ORDER):
+        yield f"{better} below {worse}", below(result, better, worse)
+    yield f"{DTP[1]} below {SDTP[1]}", below(result, DTP[1], SDTP[1])
+
+
+@claim(
+    "DTP that takes turns is as good as FA",
+    deep_setting,
+    lambda result: deep_ours(result, "FA", DTP[1]),
+    published=as_published("FA", DTP[1]),
+    guards=lambda result: deep_learns(result, "FA", DTP[1]),
+    scale=long_enough,
+)
+def _as_fa(result):
+    found = deep_errors(result)
+    gap = average(found[DTP[1]]) - average(found["FA"])
+    yield f"{DTP[1]} at most 0.3 points above FA", gap <= 0.3
+    yield f"{DTP[1]} at most 0.3 points below FA", gap >= -0.3
+
+
+# FA beside BP on digits and on photographs, and in which networks it falls behind; then targets
+claims = listed(_mnist, _cifar10, _harder_images, _alternating, _order, _as_fa)
