@@ -20,6 +20,11 @@ from nnref.feedback import (
 )
 
 
+def as_it_is(model, x):
+    """The model itself: a matrix B in each layer is all that its rule needs."""
+    return model
+
+
 class Known(NamedTuple):
     """A rule and its description."""
 
@@ -27,8 +32,9 @@ class Known(NamedTuple):
     B: str  # its B, in a few words
     color: str  # in every figure: Okabe & Ito 2008, with gray and a dark brown
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
-    # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
-    network: Callable = lambda model, x: model
+    network: Callable = (
+        as_it_is  # of (model, a batch x): a model that carries errors by more than B
+    )
 
 
 KNOWN = {
@@ -47,4 +53,5 @@ KNOWN = {
     "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
 }
 RULES = {name: known.rule for name, known in KNOWN.items()}
+OTHER = "#333333"  # a rule of the reader's own
 COLORS = {name: known.color for name, known in KNOWN.items()}
