@@ -34,6 +34,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "rules.inverse",
     "rules.targets",
     "rules.known",
+    "rules.own",
     # data sets, from files to batches
     "data data.imageset data.transforms data.notices",
     "data.files data.files.fetch data.files.stores",

@@ -19,8 +19,7 @@ def test_every_rule_of_feedback_py_is_known():
         for _, thing in inspect.getmembers(feedback, inspect.isclass)
         if issubclass(thing, Feedback) and thing is not Feedback
     }
-    assert {type(known.rule) for known in KNOWN.values()} == classes
-    assert len(KNOWN) == len(classes)
+    assert {type(known.rule) for known in KNOWN.values()} >= classes
     assert list(RULES) == list(COLORS) == list(KNOWN)
 
 

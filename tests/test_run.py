@@ -23,8 +23,10 @@ from nnref.data.files import decode
 from nnref.data.imageset import ImageSet, choose, split
 from nnref.errors import InputError
 from nnref.files import owned
+from nnref.layers import Layer
 from nnref.parallel import job
 from nnref.plots import style
+from nnref.rules.known import KNOWN
 from nnref.runs import checkpoint, compare, run
 from nnref.runs.settings import Settings
 
@@ -176,11 +178,8 @@ def test_the_test_images_are_seen_once_after_training(tmp_path, monkeypatch):
     assert [len(part.labels) for part in looked_at] == [480, 120]
 
 
-class Known:
+class Fixed(Layer):
     """A network whose logits are its inputs."""
-
-    def walk(self):
-        return []
 
     def forward(self, x):
         return x.reshape(len(x), -1)
@@ -189,7 +188,7 @@ class Known:
 def test_score_by_hand():
     images = np.log(np.array([[6, 2, 2], [1, 8, 1], [1, 1, 2], [2, 7, 1]]) / 10.0)
     data = ImageSet(images.reshape(4, 1, 1, 3), np.array([0, 1, 2, 0]))
-    found, mistakes = run.score(Known(), data)
+    found, mistakes = run.score(Fixed(), data)
     assert found["accuracy"] == 0.75
     assert found["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
     assert found["loss"] == pytest.approx(-np.log([0.6, 0.8, 0.5, 0.2]).mean())
@@ -200,7 +199,7 @@ def test_score_by_hand():
 def test_a_damaged_image_is_left_out_of_the_score_and_the_others_keep_their_places():
     images = UserList(np.eye(3)[[0, 1, 2, 0]].reshape(4, 1, 1, 3))  # no array: read on demand
     images[1] = None
-    found, mistakes = run.score(Known(), ImageSet(images, np.array([0, 1, 2, 2])))
+    found, mistakes = run.score(Fixed(), ImageSet(images, np.array([0, 1, 2, 2])))
     assert found["confusion"] == [[1, 0, 0], [0, 0, 0], [1, 0, 1]]
     ((image, true, predicted, _),) = mistakes
     assert (image.tolist(), true, predicted) == ([[[1, 0, 0]]], 2, 0)
@@ -219,6 +218,62 @@ def test_skipped_images_are_counted_in_one_line(pets, tmp_path, monkeypatch, cap
     out = capsys.readouterr().out
     assert "on 5 images, scored once\nleft out: 2 damaged images, " in out
     assert not list(tmp_path.rglob("pixels.rgb"))
+
+
+@pytest.mark.parametrize("feedback", KNOWN)
+def test_a_run_under_any_rule_goes_on_bit_for_bit(feedback, tmp_path, monkeypatch):
+    settings = Settings(**SHORT, feedback=feedback)
+    run.start(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, 7)
+        with pytest.raises(KeyboardInterrupt):
+            run.start(tmp_path / "parts", settings)
+    run.resume(tmp_path / "parts", {})
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+OWN_RULE = """
+from nnref.feedback import FeedbackAlignment
+
+class Mine(FeedbackAlignment):
+    'B grows toward W.'
+
+    def on_step(self, layer):
+        self.B += 0.1 * layer.params["W"] + 0.01 * self.rng.random()
+"""
+
+
+def test_a_rule_of_the_readers_own_trains_reports_compares_and_goes_on(
+    tmp_path, monkeypatch, capsys, drawn
+):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN_RULE)
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(**SHORT, feedback="mine.py:Mine")
+    run.start(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, 7)
+        with pytest.raises(KeyboardInterrupt):
+            run.start(tmp_path / "parts", settings)
+    monkeypatch.chdir("/")
+    file.write_text(OWN_RULE.replace("0.1", "0.2"))
+    with pytest.raises(InputError, match="expected the rules of before, found a file that changed"):
+        run.resume(tmp_path / "parts", {})
+    file.write_text(OWN_RULE)
+    run.resume(tmp_path / "parts", {})
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    page = (tmp_path / "whole" / "report.html").read_text()
+    assert "under mine.py:Mine" in page and "B grows toward W." in page
+    run.start(tmp_path / "bp", Settings(**SHORT))
+    groups = compare.read([tmp_path / name for name in ("whole", "bp")])
+    assert [group["name"] for group in groups] == ["mine.py:Mine", "backprop"]
+
+
+def test_a_rule_that_cannot_be_used_is_refused_before_the_data_are_read(tmp_path):
+    (tmp_path / "mine.py").write_text("class Net(Sequential): pass")
+    gone = {"data": f"imagefolder:{tmp_path / 'gone'}", "feedback": f"{tmp_path}/mine.py:Net"}
+    with pytest.raises(InputError, match=r"mine\.py, line 1: cannot be run: NameError"):
+        run.start(None, Settings(**gone))
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from nnref import plots
 from nnref.commands.options import add_backend, count, place
 from nnref.errors import one_line
 from nnref.files import check_writable, make_folder, write_whole
-from nnref.rules.known import RULES
+from nnref.rules.known import KNOWN
+from nnref.rules.own import is_own
 from nnref.tools import demo
 
 SHOWN = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
@@ -21,7 +22,7 @@ def add_options(command):
     add = command.add_argument
     add("--seed", type=count(0, math.inf), default=0, help="of all random numbers")
     add("--epochs", type=count(1), default=demo.EPOCHS, help="per rule")
-    names = f"some of {', '.join(RULES)}"
+    names = f"some of {', '.join(KNOWN)}, or FILE.py:NAME"
     add("--rules", type=_rule_names, default=_rule_names(SHOWN), metavar="A,B,...", help=names)
     add("--json", type=place, metavar="PATH", help="also write the record here")
     add("--out", type=place, default=Path(), metavar="DIR", help="for the figure")
@@ -32,8 +33,9 @@ def _rule_names(text: str) -> list[str]:
     """An argparse type: names of rules, separated by commas."""
     names = text.split(",")
     for name in names:
-        if name not in RULES:
-            raise argparse.ArgumentTypeError(f"expected one of {', '.join(RULES)}, found {name!r}")
+        if name not in KNOWN and not is_own(name):
+            expected = f"one of {', '.join(KNOWN)}, or FILE.py:NAME"
+            raise argparse.ArgumentTypeError(f"expected {expected}, found {name!r}")
     return names
 
 
@@ -48,8 +50,7 @@ def run(options) -> int:
     print(
         f"nnref demo: {sizes}, ReLU; the same initial weights and order of digits, only B differs."
     )
-    rules = {name: RULES[name] for name in options.rules}
-    record = demo.run(rules, options.seed, options.epochs)
+    record = demo.run(options.rules, options.seed, options.epochs)
     if options.json:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     print(f"{record['data']}; epochs: {options.epochs}, seed: {options.seed}.\n")

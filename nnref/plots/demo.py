@@ -5,7 +5,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from nnref.plots.style import LAYER_STYLES, angle_axis, bare_axes
-from nnref.rules.known import COLORS
+from nnref.rules.known import COLORS, OTHER
 
 
 def demo(record: dict) -> Figure:
@@ -20,7 +20,7 @@ def demo(record: dict) -> Figure:
     )
     accuracy, weight, delta = figure.subplots(1, 3)
     for rule in record["rules"]:
-        color, watched = COLORS[rule["name"]], rule["watched"]
+        color, watched = COLORS.get(rule["name"], OTHER), rule["watched"]
         epochs = [entry["epoch"] for entry in rule["history"]]
         values = [100 * entry["held_out_accuracy"] for entry in rule["history"]]
         accuracy.plot(epochs, values, color=color, marker="o", markersize=3)
@@ -76,7 +76,7 @@ def _rule_legend(figure, rules):
         Line2D(
             [],
             [],
-            color=COLORS[rule["name"]],
+            color=COLORS.get(rule["name"], OTHER),
             marker="o",
             markersize=3,
             label=f"{rule['name']}: {rule['test_accuracy']:.1%}",

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nnref.errors import one_line
 from nnref.plots.style import MEASURES, angle_axis, bare_axes, layer_bar, layer_colors
-from nnref.rules.known import COLORS
+from nnref.rules.known import COLORS, OTHER
 
 MOST_NAMED_CLASSES = 20  # a confusion matrix of more has no room for names and numbers
 
@@ -17,7 +17,7 @@ MOST_NAMED_CLASSES = 20  # a confusion matrix of more has no room for names and 
 def losses(history: list, rule: str) -> Figure:
     """The loss on training and validation images, epoch by epoch (report.py)."""
     figure, axes = _panel((5, 3.2), history, "loss (nats)")
-    color, marker, highest = COLORS.get(rule, "#333333"), _marker(history), 0
+    color, marker, highest = COLORS.get(rule, OTHER), _marker(history), 0
     for key, style, label in (
         ("train_loss", "--", "training, mean over the epoch"),
         ("held_out_loss", "-", "validation, after it"),
@@ -36,7 +36,7 @@ def accuracies(history: list, rule: str, guess: float) -> Figure:
     figure, axes = _panel((5, 3.2), history, "validation accuracy (%)")
     epochs, values = _known(history, "held_out_accuracy")
     values = [100 * value for value in values]
-    color = COLORS.get(rule, "#333333")
+    color = COLORS.get(rule, OTHER)
     axes.plot(epochs, values, color=color, marker=_marker(history), ms=3)
     lowest = min([*values, 99])
     bottom = max(0, lowest - (100 - lowest))  # as much room below the curve as above it

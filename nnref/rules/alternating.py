@@ -16,10 +16,11 @@ class AlternatingTraining(Training):
 
     def check(self):
         super().check()
-        if not isinstance(self.model, TargetPropagation) or self.model.parallel:
+        parallel = getattr(self.model, "parallel", None)
+        if not isinstance(self.model, TargetPropagation) or parallel:
             raise InputError(
-                "AlternatingTraining: expected TargetPropagation(..., parallel=False), found "
-                f"{type(self.model).__name__}"
+                "AlternatingTraining: expected a TargetPropagation with parallel=False, found "
+                f"{type(self.model).__name__} with parallel={parallel}"
             )
 
     def _batches(self, rest, epoch):

@@ -22,6 +22,11 @@ from nnref.rules.inverse import Inverse, denoising, difference_reconstruction
 from nnref.rules.targets import AtOutput, TargetPropagation
 
 
+def as_it_is(model, x):
+    """The model itself: a matrix B in each layer is all that its rule needs."""
+    return model
+
+
 class Known(NamedTuple):
     """A rule and its description."""
 
@@ -29,8 +34,9 @@ class Known(NamedTuple):
     B: str  # its B, in a few words
     color: str  # in every figure: Okabe & Ito 2008, with gray and a dark brown
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
-    # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
-    network: Callable = lambda model, x: model
+    network: Callable = (
+        as_it_is  # of (model, a batch x): a model that carries errors by more than B
+    )
 
 
 def _targets(*choices):
@@ -52,26 +58,27 @@ KNOWN = {
     "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", (0, 0)),
     "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", (0, 0)),
     "difference-target-propagation": Known(
-        Inverse(), "a learned inverse; W in the last layer", "#332288", (0, 0), _targets()
+        Inverse(), "a learned inverse; W in the last layer", "#117733", (0, 0), _targets()
     ),
     "simplified-dtp": Known(
-        Inverse(denoising), "a learned inverse", "#882255", (0, 0), _targets(AtOutput())
+        Inverse(denoising), "a learned inverse", "#B2182B", (0, 0), _targets(AtOutput())
     ),
     "l-drl": Known(
         Inverse(difference_reconstruction),
         "learned; it comes to W",
-        "#44AA99",
+        "#6699CC",
         (0, 0),
         _targets(AtOutput(0.7)),
     ),
     "fixed-weight-dtp": Known(
         Inverse(optimizer=None),
         "random and fixed; W in the last layer",
-        "#999933",
+        "#DDCC77",
         (0, 0),
         _targets(),
     ),
     "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
 }
 RULES = {name: known.rule for name, known in KNOWN.items()}
+OTHER = "#333333"  # a rule of the reader's own
 COLORS = {name: known.color for name, known in KNOWN.items()}

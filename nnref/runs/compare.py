@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from nnref.errors import InputError, one_line
 from nnref.files import read_json, user_path
+from nnref.rules.own import short
 from nnref.runs.checkpoint import with_present_names
 from nnref.runs.record import RESULT, doubt
 from nnref.runs.settings import FIELDS
@@ -32,12 +33,14 @@ def read(folders: list[Path]) -> list[dict]:
         groups.setdefault(json.dumps(rest), []).append(result)
     settings = [json.loads(key) for key in groups]
     differing = [name for name in settings[0] if len({str(s.get(name)) for s in settings}) > 1]
-    names = [
-        ", ".join(f"{name} {s[name]}" if name != "feedback" else s[name] for name in differing)
-        for s in settings
+    whole = [
+        [f"{name} {s[name]}".removeprefix("feedback ") for name in differing] for s in settings
     ]
+    names = [", ".join(map(short, words)) for words in whole]
+    if len(set(names)) < len(names):  # rules of the same name, in files of other folders
+        names = [", ".join(words) for words in whole]
     return [
-        {"name": one_line(name or s["feedback"]), "feedback": s["feedback"], "results": runs}
+        {"name": one_line(name or short(s["feedback"])), "feedback": s["feedback"], "results": runs}
         for name, s, runs in zip(names, settings, groups.values(), strict=True)
     ]
 

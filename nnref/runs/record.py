@@ -11,6 +11,7 @@ RUN = {  # run.json
     "versions": dict,
     "data": {"train": int, "val": int, "test": int, "names": list, "sha256": str},
     "ranks": int | None,
+    "rules": dict | None,  # SHA-256 of the files of the reader's own rules, by flag
 }
 FACTS = {"settings": dict, "ranks": int | None}  # in a checkpoint
 RESULT = {  # result.json, which repeats run.json

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from nnref import plots
+from nnref.errors import InputError
 from nnref.rules.known import KNOWN
+from nnref.rules.own import rule_named, short
 from nnref.runs.record import doubt
 
 MOST_FILTERS = 64
@@ -61,7 +63,7 @@ def page(record: dict, mistakes: list, filters) -> str:
     """
     settings = record["settings"]
     data = str(settings["data"]).rstrip("/").rsplit("/")[-1]  # of a path, its end
-    title = f"{settings['model']} on {data} under {settings['feedback']}"
+    title = f"{settings['model']} on {data} under {short(settings['feedback'])}"
     given = dict(enumerate(record["data"].get("names") or []))
     names = [str(given.get(i, i)) for i in range(len(record["test"]["confusion"]))]
     return (
@@ -84,9 +86,9 @@ def _headline(title, record) -> str:
     """The title, the rule, and the main results."""
     settings, data, test = record["settings"], record["data"], record["test"]
     rule, last = settings["feedback"], settings.get("last_feedback")
-    about = [f"{rule}: B = {KNOWN[rule].B}."] if rule in KNOWN else []
+    about = [_about(rule)]
     if last and last != rule:
-        about.append(f"The last layer: {last}.")
+        about.append(f"The last layer: {short(last)}.")
     about.append(
         f"The {data['test']:,} test images were scored once, after the last epoch; "
         "they were not used for selection."
@@ -102,6 +104,16 @@ def _headline(title, record) -> str:
         f"<header>\n<h1>{escape(title)}</h1>\n{_paragraph(' '.join(about))}{_doubt(record)}"
         f"<dl>{''.join(cards)}</dl>\n</header>\n"
     )
+
+
+def _about(rule: str) -> str:
+    """What B is under a rule, or what its author says of it; of one that is gone, its name."""
+    if rule in KNOWN:
+        return f"{rule}: B = {KNOWN[rule].B}."
+    try:
+        return f"{short(rule)}: {rule_named(rule).B}"
+    except InputError:
+        return f"{short(rule)}."
 
 
 def _doubt(record) -> str:

@@ -40,8 +40,10 @@ from nnref.runs.settings import (
     build,
     check_enough,
     flag,
+    hashes_of_rules,
     load_data,
     read_toml,
+    rules_of,
 )
 from nnref.train import Progress
 
@@ -82,6 +84,7 @@ def _begin(folder, settings, parts):
         "versions": versions(),
         "data": parts.facts,
     } | _ranks_fact()
+    facts |= {"rules": parts.rules} if parts.rules else {}
     write_whole(folder / "run.json", _json(facts))
     write_whole(folder / "config.toml", as_toml(settings).encode())  # last: it marks a run
 
@@ -103,6 +106,8 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
             raise InputError(
                 f"{folder}: expected data of SHA-256 {facts['data']['sha256']}, found other data"
             )
+        if facts.get("rules", {}) != parts.rules:
+            raise InputError(f"{folder}: expected the rules of before, found a file that changed")
         contents = world.first(lambda: _left_off(folder, settings))
         progress = (
             checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
@@ -224,7 +229,8 @@ class _Parts:
     """The parts of a run: data, model, optimizer."""
 
     def __init__(self, settings: Settings):
-        self.settings = settings
+        self.settings, self.rules = settings, hashes_of_rules(settings)
+        rules_of(settings)  # before the data are read: a file of the reader's own may be wrong
         train, self.test = ranks.world().in_turn(lambda: load_data(settings))
         self.train, self.val = split(train, self.test, settings.val, settings.seed)
         check_enough(settings, len(train.labels), len(self.train.labels))
@@ -237,7 +243,7 @@ class _Parts:
             "names": list(map(str, train.names)) or [str(i) for i in range(1 + train.labels.max())],
             "sha256": data_hash(train, self.test),
         }
-        ranks.world().same({"SHA-256 of the data": self.facts["sha256"]})
+        ranks.world().same({"SHA-256 of the data": self.facts["sha256"]} | self.rules)
 
 
 def data_hash(*parts: ImageSet) -> str:

@@ -19,7 +19,8 @@ from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.files import read_text, user_path
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
-from nnref.rules.known import KNOWN, RULES
+from nnref.rules import own
+from nnref.rules.known import KNOWN, Known, as_it_is
 
 MODELS = {
     "mlp": models.mlp,
@@ -87,6 +88,7 @@ WIDTH = number(f"a number above 0, at most {models.WIDEST}", lambda v: 0 < v <= 
 YES_OR_NO = ("true or false", bool, lambda value: True)
 SHARE = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 SCHEDULE = "constant, cosine, or step:EPOCHS"
+RULE = (f"one of {', '.join(KNOWN)}, or FILE.py:NAME", str, lambda v: v in KNOWN or own.is_own(v))
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ class Settings:
     val: float = _setting(0.1, "share of the training images held out for validation", SHARE)
     model: str = _setting("lenet", "the network", one_of(MODELS))
     width: float = _setting(1.0, "multiplies all numbers of channels and units", WIDTH)
-    feedback: str = _setting("backprop", "rule for B", one_of(RULES))
-    last_feedback: str | None = _setting(None, "rule of the last layer, if another", one_of(RULES))
+    feedback: str = _setting("backprop", "rule for B", RULE)
+    last_feedback: str | None = _setting(None, "rule of the last layer, if another", RULE)
     optimizer: str = _setting("sgd", "optimizer", one_of(OPTIMIZERS))
     lr: float = _setting(0.01, "learning rate", POSITIVE)
     momentum: float = _setting(0.9, "of sgd and batch-manhattan", SHARE)
@@ -133,11 +135,15 @@ class Settings:
                 raise InputError(f"{flag(name)}: only for --data imagefolder:PATH")
         if folder:
             object.__setattr__(self, "data", f"imagefolder:{folder}")
+        for name in OF_RULES:
+            if own.is_own(getattr(self, name) or ""):
+                object.__setattr__(self, name, "{}:{}".format(*own.parts(getattr(self, name))))
         for name in ("momentum", "weight_decay"):
             if self.optimizer == "adam" and getattr(self, name) != FIELDS[name].default:
                 raise InputError(f"{flag(name)}: only for --optimizer sgd or batch-manhattan")
 
 
+OF_RULES = ("feedback", "last_feedback")
 OF_FOLDERS = ("size", "classes", "per_class", "on_bad", "cache")
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
@@ -235,18 +241,34 @@ def check_enough(settings, count, left):
         )
 
 
+def hashes_of_rules(settings: Settings) -> dict:
+    """SHA-256 of the file of each rule that is the reader's own, by its flag."""
+    names = {flag(name): getattr(settings, name) or "" for name in OF_RULES}
+    return {flag: own.content_hash(name) for flag, name in names.items() if own.is_own(name)}
+
+
+def rules_of(settings: Settings) -> tuple[Known, Known]:
+    """(rule, rule of the last layer). Raises InputError if they cannot be used."""
+    rule = own.rule_named(settings.feedback)
+    last = own.rule_named(settings.last_feedback or settings.feedback)
+    if settings.last_feedback and last.network is not as_it_is:
+        raise InputError(f"--last-feedback: expected a rule for B, found {settings.last_feedback}")
+    return rule, last
+
+
 def build(settings: Settings, train):
     """(model, optimizer, schedule) for a run on these images."""
     x, _ = next(batches(train, 1))
+    known, last = rules_of(settings)
     model = MODELS[settings.model](
         input_shape=x.shape[1:],
         classes=int(train.labels.max()) + 1,
-        feedback=RULES[settings.feedback],
-        last_feedback=RULES[settings.last_feedback or settings.feedback],
+        feedback=known.rule,
+        last_feedback=last.rule,
         width=settings.width,
         seed=settings.seed,
     )
-    model = KNOWN[settings.feedback].network(model, x)
+    model = known.network(model, x)
     rest = (settings.momentum, settings.weight_decay) if settings.optimizer != "adam" else ()
     optimizer = OPTIMIZERS[settings.optimizer](model, settings.lr, *rest)
     kind, _, every = settings.schedule.partition(":")

@@ -16,7 +16,7 @@ from nnref.data import mnist
 from nnref.data.imageset import ImageSet
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.optim import Adam, cosine
-from nnref.rules.known import KNOWN
+from nnref.rules.own import rule_named, short
 from nnref.train import fit
 
 SIZES = [784, 256, 128, 10]
@@ -27,8 +27,8 @@ WATCHED = 500  # training digits on which the delta angles are measured
 WATCH_EVERY = 0.2  # epochs
 
 
-def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
-    """Train the network once under each of `rules` (name -> Feedback); return the record.
+def run(rules: list[str], seed: int = 0, epochs: int = EPOCHS) -> dict:
+    """Train the network once under each of these rules, by name; return the record.
 
     The record is plain data, ready for JSON: settings, versions, and one object for each rule.
     Accuracies run from 0 to 1; angles are in degrees, one for each layer, bottom first, and None
@@ -36,7 +36,7 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
     """
     start = time.perf_counter()
     train, test = mnist.load_subset()
-    results = [run_rule(name, rule, train, test, seed, epochs) for name, rule in rules.items()]
+    results = [run_rule(name, train, test, seed, epochs) for name in rules]
     digit = int(np.bincount(train.labels).argmax())
     return {
         "data": f"{len(train.labels):,} training and {len(test.labels):,} test digits of MNIST",
@@ -52,17 +52,15 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
     }
 
 
-def run_rule(name, rule, train, test, seed, epochs) -> dict:
+def run_rule(name, train, test, seed, epochs) -> dict:
     """Train under one rule; return its record: the curves and their last values."""
     start = time.perf_counter()
-    model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
-    watched = to_device(train.images[:WATCHED])
-    if name in KNOWN:
-        model = KNOWN[name].network(model, watched)
-    watch = Watch(model, watched, train.labels[:WATCHED])
+    known, x = rule_named(name), to_device(train.images[:WATCHED])
+    model = known.network(models.mlp(SIZES[1:-1], feedback=known.rule, seed=seed), x)
+    watch = Watch(model, x, train.labels[:WATCHED])
     history = train_model(model, train, test, seed, epochs, on_step=watch, label=f"{name:<20}")
     return {
-        "name": name,
+        "name": short(name),
         "test_accuracy": history[-1]["held_out_accuracy"],
         "weight_angle_deg": watch.weight_angles[-1],
         "delta_angle_deg": watch.delta_angles[-1],
@@ -106,10 +104,12 @@ def table(record: dict) -> str:
     """The record as the table that the demo prints."""
     layers = len(record["network"]) - 1
     width = 8 * layers
+    longest = max(18, *(2 + len(rule["name"]) for rule in record["rules"]))
     numbers = "".join(f"{'layer ' + str(i):>8}" for i in range(1, layers + 1))
     lines = [
-        f"{'':<18}{'test':>9}  {'angle(W, B)':>{width}}  {'angle(delta, BP delta)':>{width}}",
-        f"{'rule':<18}{'accuracy':>9}  {numbers}  {numbers}{'seconds':>9}",
+        f"{'':<{longest}}{'test':>9}  {'angle(W, B)':>{width}}  "
+        f"{'angle(delta, BP delta)':>{width}}",
+        f"{'rule':<{longest}}{'accuracy':>9}  {numbers}  {numbers}{'seconds':>9}",
     ]
     for rule in record["rules"]:
         weight = [_degrees(angle) for angle in rule["weight_angle_deg"]]
@@ -117,11 +117,11 @@ def table(record: dict) -> str:
         delta = [_degrees(angle) for angle in rule["delta_angle_deg"]]
         cells = ["".join(f"{angle:>8}" for angle in angles) for angles in (weight, delta)]
         lines.append(
-            f"{rule['name']:<18}{rule['test_accuracy']:>9.1%}  {cells[0]}  {cells[1]}"
+            f"{rule['name']:<{longest}}{rule['test_accuracy']:>9.1%}  {cells[0]}  {cells[1]}"
             f"{rule['wall_s']:>9.1f}"
         )
     guess = record["guess"]
-    lines.append(f"{'always ' + str(guess['digit']):<18}{guess['test_accuracy']:>9.1%}")
+    lines.append(f"{'always ' + str(guess['digit']):<{longest}}{guess['test_accuracy']:>9.1%}")
     return "\n".join(lines)
 
 
