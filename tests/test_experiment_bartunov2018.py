@@ -6,13 +6,18 @@ from made_up import all_dots, failing, rows
 from nnref.experiments.images import Sources, load
 from nnref.experiments.papers import bartunov2018
 from nnref.experiments.result import Result
-from nnref.feedback import FeedbackAlignment
+from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.layers import Conv2d, Linear, LocallyConnected2d
 from nnref.measure import weight_layers
 from nnref.plots.experiments import STYLES
+from nnref.rules.alternating import AlternatingTraining
+from nnref.rules.inverse import Inverse, denoising, noise_preserving
+from nnref.rules.targets import TargetPropagation
+from nnref.train import Training
 
 FACTS = {"images": 1200, "epochs": 2, "width": 0.5, "lr": 0.1}
 FULL, LOCAL, SHARED = bartunov2018.NETWORKS
+DEEP, TARGETS = bartunov2018.DEEP, bartunov2018.TARGETS
 
 
 def made_up(errors: dict, searched: dict | None = None) -> Result:
@@ -119,8 +124,13 @@ def as_published(exchange=lambda rule: rule) -> dict:
     return found
 
 
-def verdicts(errors: dict) -> dict:
-    return {claim.name: claim.verdict for claim in bartunov2018.claims(made_up(errors))}
+OF_TARGETS = ("alternating", "order", "as fa")  # claims
+
+
+def verdicts(errors: dict, targets: bool = False) -> dict:
+    """Name of a claim -> its verdict, of those about targets or of all others."""
+    found = {claim.name: claim.verdict for claim in bartunov2018.claims(made_up(errors))}
+    return {name: verdict for name, verdict in found.items() if (name in OF_TARGETS) == targets}
 
 
 def test_the_published_numbers_reproduce_the_claims():
@@ -193,3 +203,109 @@ def test_a_claim_gives_our_numbers_and_our_setting():
         "fully connected BP 41.3 (1), FA 42.0 (1), last layer only 60.0 (1) %"
     )
     assert found["mnist"].setting == "MNIST, 1,200 images, 2 epochs, networks of width 0.5"
+
+
+def deep(**others) -> dict:
+    """The errors of Bartunov et al. of the network for targets, two seeds 0.1 apart.
+
+    others    rule, with _ for blanks -> another error
+    """
+    errors = {rule: targets.published or 10 for rule, targets in TARGETS.items()}
+    errors |= {rule.replace("_", " "): error for rule, error in others.items()}
+    return {("mnist", DEEP, rule): [error - 0.05, error + 0.05] for rule, error in errors.items()}
+
+
+def test_the_published_errors_of_target_propagation_reproduce_its_claims():
+    assert verdicts(deep(), targets=True) == dict.fromkeys(OF_TARGETS, "reproduced")
+    assert set(verdicts({}, targets=True).values()) == {"not run yet"}
+
+
+@pytest.mark.parametrize(
+    ("others", "name", "verdict", "words"),
+    [
+        ({"DTP_parallel": 1.85}, "alternating", "partly", ["DTP alternating below DTP parallel"]),
+        ({"SDTP_parallel": 2.3}, "alternating", "partly", ["SDTP alternating below SDTP parallel"]),
+        ({"FA": 1.5}, "order", "partly", ["BP below FA"]),
+        ({"SDTP_alternating": 2.9}, "order", "partly", ["SDTP alternating below DTP parallel"]),
+        ({"DTP_alternating": 2.3}, "order", "partly", ["DTP alternating below SDTP alternating"]),
+        ({"DTP_alternating": 2.3}, "as fa", "partly",
+         ["DTP alternating at most 0.3 points above FA"]),
+        ({"FA": 2.2}, "as fa", "partly", ["DTP alternating at most 0.3 points below FA"]),
+        ({"SDTP_parallel": 10}, "alternating", "partly",
+         ["SDTP parallel below the last layer alone"]),
+        ({"FA": 9.95}, "as fa", "partly",
+         ["DTP alternating at most 0.3 points below FA", "FA below the last layer alone"]),
+    ],
+)  # fmt: skip
+def test_one_error_of_target_propagation_fails_its_own_condition(others, name, verdict, words):
+    claims = bartunov2018.claims(made_up(deep(**others)))
+    (claim,) = (claim for claim in claims if claim.name == name)
+    assert failing(claim) == words
+    assert claim.verdict == verdict
+
+
+def test_parallel_and_alternating_exchanged_reproduce_nothing_of_turns():
+    found = deep(DTP_parallel=1.83, DTP_alternating=2.86, SDTP_parallel=2.28, SDTP_alternating=3.52)
+    assert verdicts(found, targets=True)["alternating"] == "not"
+
+
+def test_claims_about_targets_are_not_tested_while_bp_is_far_from_its_end():
+    found = verdicts(deep(BP=3.1, FA=3.3), targets=True)
+    assert set(found.values()) == {"not tested at this scale"}
+
+
+def test_claims_about_targets_need_two_seeds():
+    one = {key: errors[:1] for key, errors in deep().items()}
+    found = verdicts(one, targets=True)
+    assert found["alternating"] == found["order"] == "not run yet"
+
+
+def test_table_and_figure_show_targets_beside_the_published_errors():
+    result = made_up({("mnist", DEEP, "DTP parallel"): [3, 4], ("mnist", FULL, "BP"): [2]})
+    lines = {row[1]: row[2:] for row in rows(bartunov2018.table(result)) if row[0] == DEEP}
+    assert lines["DTP parallel"] == ["3.5 ± 0.7", "2.86"]
+    assert lines["last layer only"] == ["-", "-"]
+    assert set(lines) == set(TARGETS)
+    (axes,) = bartunov2018.figures(result)["targets"].axes
+    color = STYLES["DTP parallel"][0]
+    assert all_dots(axes) == {("DTP parallel", color, False): pytest.approx([3, 4])}
+    assert all_dots(axes, "*")["DTP parallel", color, True] == [2.86]
+    assert "targets" not in bartunov2018.figures(made_up({("mnist", FULL, "BP"): [2]}))
+
+
+def trial_of(rule):
+    """(Parts, training) of a trial of the smoke tier's network for targets."""
+    part = bartunov2018.TIERS["smoke"][1]
+    facts = {"network": DEEP, "rule": rule, "epochs": 1, "seed": 0, "lr": 0.1}
+    return bartunov2018.parts(part, facts, load("digits", Sources(), 60)).training
+
+
+def test_the_network_for_targets_is_trained_at_the_published_settings():
+    part = bartunov2018.TIERS["small"][-1]
+    settings = {s.facts["rule"]: s for s in bartunov2018.plan(part)}
+    assert list(settings) == list(TARGETS)
+    assert {tuple(s.rates) for s in settings.values()} == {
+        (targets.steps.lr,) for targets in TARGETS.values()
+    }
+    training = trial_of("DTP alternating")
+    adam, inverse = training.optimizer, training.model.inverses[0].feedback
+    assert (adam.lr, adam.beta1, adam.beta2, adam.eps) == (3.08e-4, 0.99, 0.99, 1e-4)
+    adam = inverse.learner
+    assert (adam.lr, adam.beta1, adam.beta2, adam.eps) == (4.593e-3, 0.99, 0.999, 1e-4)
+    assert (inverse.sigma, training.model.first.alpha) == (0.220, 0.232)
+
+
+@pytest.mark.parametrize("rule", TARGETS)
+def test_each_rule_for_targets_is_what_its_name_says(rule):
+    training = trial_of(rule)
+    model, kind = training.model, rule.partition(" ")[0]
+    layers = weight_layers(model)
+    assert [layer.n_out for layer in layers] == [13] * 5 + [10]  # 0.05 of 256 units
+    assert type(training) is (AlternatingTraining if "alternating" in rule else Training)
+    assert isinstance(model, TargetPropagation) == (kind in ("DTP", "SDTP"))
+    if kind in ("DTP", "SDTP"):
+        assert model.parallel == ("parallel" in rule)
+        assert {type(layer.feedback) for layer in layers[1:-1]} == {Inverse}
+        assert type(layers[-1].feedback) is (Backprop if kind == "DTP" else Inverse)
+        loss = noise_preserving if kind == "DTP" else denoising
+        assert {linear.feedback.loss for linear in model.inverses} == {loss}

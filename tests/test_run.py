@@ -232,6 +232,20 @@ def test_a_run_under_any_rule_goes_on_bit_for_bit(feedback, tmp_path, monkeypatc
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_target_propagation_has_a_report_with_the_angles_of_its_inverses(tmp_path, drawn):
+    settings = Settings(**SHORT, feedback="difference-target-propagation", optimizer="adam")
+    angles = run.start(tmp_path / "a", settings)["history"][-1]["weight_angle_deg"]
+    assert len(angles) == 3 and angles[-1] == 0  # W itself in the last layer
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "under difference-target-propagation" in page and "a learned inverse" in page
+
+
+def test_target_propagation_in_a_network_that_it_cannot_teach_is_one_line():
+    settings = Settings(**SHORT | {"model": "lenet"}, feedback="simplified-dtp")
+    with pytest.raises(InputError, match=r"expected hidden layers as in models.mlp.*found Conv2d"):
+        run.start(None, settings)
+
+
 OWN_RULE = """
 from nnref.feedback import FeedbackAlignment
 
