@@ -1,14 +1,12 @@
 """Target propagation: a layer is told which activity it should have had, not how wrong it was.
 
-Layer l computes h_l = f(h_{l-1} W_l + b_l); beside it stands an inverse g_l (inverse.py), by which
-targets travel down:
+Layer l computes h_l = f(h_{l-1} W_l + b_l). Through its inverse g_l (inverse.py) targets go down:
 
     plain         t_{l-1} = g_l(t_l)                         (TP; Bengio 2014, arXiv 1407.7906)
     difference    t_{l-1} = h_{l-1} - g_l(h_l) + g_l(t_l)    (DTP; Lee et al. 2015, arXiv 1412.7525)
 
-Every layer below the last learns to reach its own. The gradient of |h_l - t_l|^2 / 2, where t_l and
-h_{l-1} are constants, is delta_l = f'(sigma_l) (h_l - t_l), mean over the batch. So no error is
-multiplied by W^T. The last layer learns from the loss itself.
+The last layer learns from the loss, every other one to reach its target: the gradient of
+|h_l - t_l|^2 / 2, where t_l and h_{l-1} are constants, is delta_l = f'(sigma_l) (h_l - t_l).
 
 `difference` subtracts what an imperfect g distorts: if h_L is on target, so are all layers. Where g
 is linear it sends (t_l - h_l) B_l^T: feedback alignment of h - t in place of delta.
@@ -25,7 +23,7 @@ from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import Backprop
 from nnref.layers import Flatten, Linear, ReLU, Sequential, Sigmoid, Tanh
-from nnref.layers.base import check_network, rule_of_a_layer
+from nnref.layers.base import check_network
 from nnref.rules.inverse import Inverse
 
 
@@ -39,24 +37,23 @@ def difference(g, below, h, target):
     return below - g(h) + g(target)
 
 
+# A first target is called with the last layer, the delta of the loss, the error that this layer
+# sends by Eq. 2 (both of a mean over N images) and the way targets travel. It returns t_{L-1}.
 class BelowOutput(NamedTuple):
-    """t_{L-1} = h_{L-1} - alpha e, where e is dE/dh_{L-1} for one image (Eq. 2 of the last layer).
+    """t_{L-1} = h_{L-1} - alpha e, where e is dE/dh_{L-1} of one image: W_L is transported.
 
-    So B = W in the last layer, at the price of its transport, unless its rule says otherwise.
+    Another rule of the last layer sends its own e; an Inverse there gives way to Backprop.
     """
 
     alpha: float = 0.3
     inverts = False  # whether the last layer has an inverse
 
     def __call__(self, last, delta, error, send):
-        return last.x - self.alpha * len(error) * error  # the error is of a mean over N images
+        return last.x - self.alpha * len(error) * error
 
 
 class AtOutput(NamedTuple):
-    """t_L = h_L + beta (one-hot - h_L), sent down by g_L; h_L is the softmax, beta = 1 in SDTP.
-
-    So nothing of W_L is asked for.
-    """
+    """t_L = h_L + beta (one-hot - h_L), sent down by g_L; h_L is the softmax, beta = 1 in SDTP."""
 
     beta: float = 1.0
     inverts = True
@@ -77,8 +74,8 @@ class TargetPropagation(Sequential):
     parallel    True: the inverses learn in every step, from the same weights as the layers do;
                 False: only in `learn_inverses` (alternating.py)
 
-    For softmax_cross_entropy. Takes over the layers of `model`. Raises InputError for a network
-    of other layers than Flatten, Linear and activations, and where an Inverse is missing.
+    For softmax_cross_entropy. Raises InputError for a network of other layers than Flatten, Linear
+    and activations, and where an Inverse is missing.
     """
 
     def __init__(self, model, first=BelowOutput(), send=difference, parallel=True):
@@ -91,15 +88,13 @@ class TargetPropagation(Sequential):
             rule = linear.feedback
             if linear in self.inverses:
                 if not isinstance(rule, Inverse):
-                    name = type(rule).__name__
-                    raise InputError(
-                        f"TargetPropagation: expected an Inverse in {linear}, found {name}"
-                    )
+                    found = type(rule).__name__
+                    raise InputError(f"targets: expected an Inverse in {linear}, found {found}")
                 f = softmax if linear is self.last else Sequential(*copy.deepcopy(above)).forward
                 rule.stand_between(f, Sequential(*copy.deepcopy(below)))
-            elif isinstance(rule, Inverse):  # one that nothing would train
-                W = linear.params["W"]
-                linear.feedback = rule_of_a_layer(Backprop(), W, 1.0, None, rule.rng)
+            elif isinstance(rule, Inverse):
+                linear.feedback = Backprop()
+                linear.feedback.rng = rule.rng
         for linear, _ in self.hidden:
             linear.sends_error = False  # targets travel in place of errors
 
@@ -111,15 +106,14 @@ class TargetPropagation(Sequential):
             for activation in reversed(activations):
                 e = activation.backward(e)  # delta_l = f'(sigma_l) (h_l - t_l) / N
             linear.backward(e)
-            if linear in self.inverses:
-                below = linear.x
-                target = self.send(linear.feedback.g.forward, below, h, target)
-                h = below
+            if linear in self.inverses:  # all but the lowest, whose input has no target
+                g, below = linear.feedback.g.forward, linear.x
+                h, target = below, self.send(g, below, h, target)
         if self.parallel:
             self.compare()
 
     def compare(self):
-        """Assign the gradients of all inverse losses, at the inputs of the last forward pass."""
+        """Assign the gradients of all inverses, at the inputs of the last forward pass."""
         for linear in self.inverses:
             linear.feedback.compare(linear)
 
@@ -139,7 +133,7 @@ def softmax(sigma):
 
 def stages_of(model) -> list[tuple]:
     """[(Linear layer, list of the activations that follow it)], bottom first."""
-    check_network("TargetPropagation", model)
+    check_network("targets", model)
     stages, other = [], None
     for layer in model.layers:
         if isinstance(layer, Linear):
@@ -150,7 +144,7 @@ def stages_of(model) -> list[tuple]:
             other = other or layer
     if other or len(stages) < 2 or stages[-1][1]:
         raise InputError(
-            "TargetPropagation: expected hidden layers as in models.mlp, Linear and activations, "
-            f"and a Linear layer on top, found {other or model.layers[-1:] or model}"
+            "targets: expected hidden layers as in models.mlp, Linear and activations, and a "
+            f"Linear layer on top, found {other or model.layers[-1:] or model}"
         )
     return stages
