@@ -46,8 +46,9 @@ def difference_reconstruction(g, f, h, noise):
     For linear f and g the mean gradient is 2 sigma^2 (B - W): B becomes W, without its transport.
     """
     eps, y = noise(h), f(h)
-    _, at_y, beside = xp.split(g(xp.concatenate([f(h + eps), y, y + noise(y)])), 3)
-    return 2 * xp.concatenate([-eps, eps - (beside - at_y), beside - at_y])
+    sent = g(xp.concatenate([f(h + eps), y, y + noise(y)]))
+    change = sent[2 * len(h) :] - sent[len(h) : -len(h)]  # g(y + eta) - g(y)
+    return 2 * xp.concatenate([-eps, eps - change, change])
 
 
 class Decoder(Layer):
