@@ -18,6 +18,12 @@ from nnref.feedback import (
     SignedInit,
     SignSymmetry,
 )
+from nnref.rules.direct import Direct, DirectFeedback
+
+
+def as_it_is(model, x):
+    """The model itself: where B is a matrix for each W, its layers carry the error."""
+    return model
 
 
 class Known(NamedTuple):
@@ -25,10 +31,10 @@ class Known(NamedTuple):
 
     rule: Feedback
     B: str  # its B, in a few words
-    color: str  # in every figure: Okabe & Ito 2008, with gray and a dark brown
+    color: str  # in every figure: Okabe & Ito 2008, gray, dark brown, and wine (Tol 2021)
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
     # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
-    network: Callable = lambda model, x: model
+    network: Callable = as_it_is
 
 
 KNOWN = {
@@ -43,6 +49,9 @@ KNOWN = {
     "signed-init": Known(SignedInit(), "λ sign(initial W), fixed", "#009E73", (0, 1)),
     "feedback-alignment": Known(FeedbackAlignment(), "random and fixed", "#0072B2", (0, 0)),
     "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", (0, 0)),
+    "direct-feedback": Known(
+        Direct(), "none; random, fixed D to every layer", "#882255", (0, 0), DirectFeedback
+    ),
     "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", (0, 0)),
     "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
 }

@@ -19,7 +19,7 @@ from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.files import read_text, user_path
 from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
-from nnref.rules.known import KNOWN, RULES
+from nnref.rules.known import KNOWN, RULES, as_it_is
 
 MODELS = {
     "mlp": models.mlp,
@@ -133,6 +133,9 @@ class Settings:
                 raise InputError(f"{flag(name)}: only for --data imagefolder:PATH")
         if folder:
             object.__setattr__(self, "data", f"imagefolder:{folder}")
+        for rule in (self.feedback, self.last_feedback):
+            if self.last_feedback and KNOWN[rule].network is not as_it_is:
+                raise InputError(f"--last-feedback: {rule} is a rule for all layers alone")
         for name in ("momentum", "weight_decay"):
             if self.optimizer == "adam" and getattr(self, name) != FIELDS[name].default:
                 raise InputError(f"{flag(name)}: only for --optimizer sgd or batch-manhattan")
