@@ -25,6 +25,8 @@ STYLES = {  # name of a setting -> (color, line style)
     "FA": (COLORS["feedback-alignment"], "-"),
     "FA, BP last": (COLORS["feedback-alignment"], "--"),
     "KP": (COLORS["kolen-pollack"], "-"),
+    "DFA": (COLORS["direct-feedback"], "-"),
+    "DFA from zero": (COLORS["direct-feedback"], "--"),
     "last layer only": (COLORS["last-layer-only"], "-"),
 }
 WIDE = 4.2  # inches for a panel
