@@ -43,7 +43,7 @@ def test_the_small_plan_has_every_rule_where_a_claim_needs_it():
     both = {(network, rule) for network, rule, _ in settings}
     assert len(both) == len(settings) == 5 + 2 * 4 + 3
     assert (WIDE, "DFA from zero") in both and (MIDDLE, "FA") in both and (DEEP, ALONE) in both
-    assert {curve[0] for _, rule, curve in settings if rule == "BP"} == {2, 4, 20}
+    assert {curve[0] for _, rule, curve in settings if rule == "BP"} == {2, 3, 20}
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ TWO_LAYERS = DirectPart(
     data="mnist", networks=(WIDE,), rules=tuple(RULES),
     search_images=10_000, search_epochs=2, epochs=5, seeds=3,
 )  # fmt: skip
-FIVE_LAYERS = replace(TWO_LAYERS, networks=(MIDDLE, NARROW), rules=DirectPart.rules, epochs=8)
+FIVE_LAYERS = replace(TWO_LAYERS, networks=(MIDDLE, NARROW), rules=DirectPart.rules, epochs=6)
 TEN_LAYERS = replace(
     TWO_LAYERS, take=3_000, held_out=0.1, networks=(DEEP,), rules=("BP", "DFA", "last layer only"),
     search_images=2_700, search_epochs=8, epochs=40,
