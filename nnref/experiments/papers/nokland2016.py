@@ -9,7 +9,9 @@ here       tanh and sigmoid outputs, Adam in place of RMSprop, batches of 128, f
            network chooses its own learning rate under every rule
 
 The error on training images is that on the first 3,000 of them; the deepest network is trained on
-fewer, longer, and so this counts all of them.
+fewer, longer, and so this counts all of them. How long all networks are trained was chosen by BP
+alone; but the deepest one, for 100 epochs, after a pilot of another seed, in which BP had fitted
+its images after 40 and DFA had not after 100.
 """
 
 from dataclasses import dataclass, replace
@@ -82,8 +84,9 @@ TWO_LAYERS = DirectPart(
 )  # fmt: skip
 FIVE_LAYERS = replace(TWO_LAYERS, networks=(MIDDLE, NARROW), rules=DirectPart.rules, epochs=6)
 TEN_LAYERS = replace(
-    TWO_LAYERS, take=3_000, held_out=0.1, networks=(DEEP,), rules=("BP", "DFA", "last layer only"),
-    search_images=2_700, search_epochs=8, epochs=40,
+    TWO_LAYERS, take=3_000, networks=(DEEP,),
+    rules=("BP", "DFA", "DFA from zero", "last layer only"),
+    search_images=2_700, search_epochs=10, epochs=100,
 )  # fmt: skip
 SMALL = [TWO_LAYERS, FIVE_LAYERS, TEN_LAYERS]
 SMOKE = DirectPart(
@@ -99,11 +102,12 @@ TIERS = {"smoke": [SMOKE], "small": SMALL, "full": FULL}
 
 
 def plan(part: DirectPart):
-    """Every network under every rule; BP also with half the epochs, for budget.flat."""
+    """Every network under every rule; BP in the wide one also for half the epochs (budget.flat)."""
     for network in part.networks:
         for rule in part.rules:
             facts = {"data": part.data, "network": network, "width": part.width, "rule": rule}
-            yield Setting(facts, part.rates, [part.epochs // 2] if rule == "BP" else [])
+            half = [part.epochs // 2] if (network, rule) == (WIDE, "BP") else []
+            yield Setting(facts, part.rates, half)
 
 
 def parts(part: DirectPart, facts: dict, images) -> Parts:
@@ -310,13 +314,14 @@ def _depth_is_needed(result):
 @claim(
     "DFA reaches a training error of zero in a very deep network",
     setting_of(DEEP),
-    ours(training_errors, "% training error", ("BP", "DFA", "last layer only"), DEEP),
+    ours(training_errors, "% training error", TEN_LAYERS.rules, DEEP),
     published='"zero training error even in [...] very deep networks" (abstract)',
     guards=_depth_is_needed,
     scale=_bp_fits,
 )
 def _fits(result):
-    yield "DFA's at most 0.1 %", average(training_errors(result, DEEP, "DFA")) <= 0.1
+    for rule in ("DFA", "DFA from zero"):
+        yield f"{rule}: at most 0.1 %", average(training_errors(result, DEEP, rule)) <= 0.1
 
 
 @claim(
