@@ -165,6 +165,12 @@ def test_a_training_too_short_for_bp_does_not_compare():
     assert found(half=2)["almost as good"] == "reproduced"
 
 
+def test_a_training_that_diverged_has_fitted_nothing():
+    trials = [t for t in world() if (t["network"], t["rule"]) != (DEEP, "DFA")]
+    trials += [of(DEEP, "DFA", 9.0), of(DEEP, "DFA", 9.0, seed=1) | {"diverged": "", "test": None}]
+    assert verdicts(nokland2016, trials)["fits"] == "partly"
+
+
 def test_what_does_not_hold_is_named():
     claims = nokland2016.claims(result(world({(NARROW, "DFA"): {"test_error": 5.0}})))
     assert failing(claims[-1]) == ["the gap of DFA and BP at least twice as wide"]

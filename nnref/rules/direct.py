@@ -16,10 +16,11 @@ weight for every channel at every position, in contrast to a kernel.
 D_l is uniform from -1/sqrt(n_l) to 1/sqrt(n_l), the default of Nokland's code (anokland/dfa-torch,
 ErrorFeedback.lua), where the errors enter at the same places.
 
-Three consequences. With one hidden layer this is feedback alignment, D_1 = B_2. Without f' it is
-feedback alignment with D_l = B_{l+1} ... B_L, and so backpropagation with W in place of B. Without
-f', a step of gradient descent changes a hidden W_l by a matrix times D_l^T, whose rank is at most
-n_L, the number of classes: weights that start from zero never have a higher rank. f' lifts this.
+Three consequences. With one hidden layer this is feedback alignment, D_1 = B_2. Without
+nonlinearities it is feedback alignment with D_l = B_{l+1} ... B_L, and backpropagation where D_l =
+W_{l+1} ... W_L. There a step of gradient descent changes a hidden W_l by some matrix times D_l^T,
+whose rank is at most n_L, the number of classes, so weights that start from zero never have a
+higher one. A nonlinearity lifts this limit, since f' differs from sample to sample.
 """
 
 import copy
