@@ -33,6 +33,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "rules",
     "rules.inverse",
     "rules.targets",
+    "rules.direct",
     "rules.known",
     "rules.own",
     # data sets, from files to batches

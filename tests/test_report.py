@@ -232,6 +232,16 @@ def test_gaps_are_survived(rng):
     assert "(-)" in document.text and "None to show" in document.text
 
 
+def test_a_rule_without_a_b_has_its_angles_of_delta_alone(undrawn):
+    direct = record()
+    direct["settings"]["feedback"] = "direct-feedback"
+    for entry in direct["history"]:
+        entry |= {"weight_angle_deg": [None] * 3, "norm_ratio": [None] * 3}
+    text = Document(page(direct, [], None)).text
+    assert "direct-feedback: B = none; random, fixed D to every layer." in text
+    assert "60" in text.partition("What the feedback was like")[2]
+
+
 def test_without_images_held_out_the_test_figures_stay_away():
     alone = record()
     alone["data"]["val"] = 0

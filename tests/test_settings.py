@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnref.errors import InputError
+from nnref.rules.direct import DirectFeedback
 from nnref.runs import settings
 from nnref.runs.settings import FIELDS, Settings, as_flags, as_toml, from_text, read_toml
 
@@ -86,6 +87,21 @@ def test_schedules_are_those_of_optim(digits):
         assert optimizer.lr == 0.5
         assert (schedule is None) == (name == "constant")
         assert schedule is None or schedule(3.0) == pytest.approx(at_three)
+
+
+@pytest.mark.parametrize("model", ["mlp", "lenet"])
+def test_a_rule_may_make_a_network_of_its_own(model, digits):
+    train, _ = digits
+    network, _, _ = settings.build(Settings(model=model, feedback="direct-feedback"), train)
+    assert type(network) is DirectFeedback
+
+
+@pytest.mark.parametrize("rules", ["direct-feedback backprop", "backprop direct-feedback"])
+def test_a_rule_for_all_layers_is_not_mixed_with_another(rules):
+    feedback, last = rules.split()
+    message = "^--last-feedback: direct-feedback is a rule for all layers alone$"
+    with pytest.raises(InputError, match=message):
+        settings.rules_of(Settings(feedback=feedback, last_feedback=last))
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "size", "classes", "per_class"])

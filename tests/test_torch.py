@@ -8,6 +8,7 @@ from nnref import layers, losses, models, optim
 from nnref.backend import plainly, xp
 from nnref.init import stream
 from nnref.measure import weight_layers
+from nnref.rules.direct import DirectFeedback
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 pytestmark = [
@@ -370,3 +371,37 @@ def test_networks_of_the_zoo_equal_their_twins(make, make_twin, batch, size, rng
             expected = as_ours(param.grad, module)
             difference = np.linalg.norm(layer.grads[name] - expected)
             assert difference <= 1e-8 * np.linalg.norm(expected) + 1e-12, f"{layer} {name}"
+
+
+def test_direct_feedback(rng):
+    """A convolution with BatchNorm and a pool, then two layers; e_l enters at every h_l."""
+    options = {"rng": stream(0, "init"), "dtype": "float64"}
+    model = layers.Sequential(
+        layers.Conv2d(2, 3, 3, padding=1, **options), layers.BatchNorm(3, "float64"),
+        layers.ReLU(), layers.MaxPool2d(2), layers.Conv2d(3, 4, 3, **options), layers.Tanh(),
+        layers.Flatten(), layers.Linear(16, 5, **options),
+    )  # fmt: skip
+    randomize(model, rng)
+    x, labels = rng.standard_normal((6, 8, 8, 2)), np.arange(6) % 5
+    model = DirectFeedback(model, x)
+    _, top = losses.softmax_cross_entropy(model.forward(x), labels)
+    model.backward(top)
+
+    first, second, last = weight_layers(model)
+    norm = model.layers[1]
+    owned = [{n: leaf(p) for n, p in layer.params.items()} for layer in (first, norm, second, last)]
+    one, gain, two, three = owned
+    functional = torch.nn.functional
+    sigma = functional.conv2d(channels_first(torch.tensor(x)), kernels(one["W"], 3), one["b"], 1, 1)
+    sigma = functional.batch_norm(sigma, None, None, gain["gamma"], gain["beta"], training=True)
+    h1 = channels_last(functional.max_pool2d(torch.relu(sigma), 2))
+    sigma = functional.conv2d(channels_first(h1.detach()), kernels(two["W"], 3), two["b"])
+    h2 = channels_last(torch.tanh(sigma)).reshape(6, -1)
+    logits = h2.detach() @ three["W"] + three["b"]
+    functional.cross_entropy(logits, torch.tensor(labels)).backward()
+    for h, layer in ((h1, second), (h2, last)):  # the gradient of <h_l, e_l> for what is below h_l
+        e = torch.tensor(top @ layer.feedback.D.T).reshape(h.shape)
+        (h * e).sum().backward()
+    for layer, params in zip((first, norm, second, last), owned, strict=True):
+        for name, param in params.items():
+            np.testing.assert_allclose(layer.grads[name], param.grad.numpy(), atol=1e-14)

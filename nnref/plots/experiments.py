@@ -29,6 +29,8 @@ STYLES = {  # name of a setting -> (color, line style)
     "DTP alternating": (COLORS["difference-target-propagation"], "-"),
     "SDTP parallel": (COLORS["simplified-dtp"], "--"),
     "SDTP alternating": (COLORS["simplified-dtp"], "-"),
+    "DFA": (COLORS["direct-feedback"], "-"),
+    "DFA from zero": (COLORS["direct-feedback"], "--"),
     "last layer only": (COLORS["last-layer-only"], "-"),
 }
 WIDE = 4.2  # inches for a panel

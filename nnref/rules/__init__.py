@@ -1,1 +1,1 @@
-"""The table of all feedback rules (known.py); their classes are in nnref/feedback.py."""
+"""Ways to carry an error that need more than a B for each W, and the table of all (known.py)."""

@@ -18,6 +18,7 @@ from nnref.feedback import (
     SignedInit,
     SignSymmetry,
 )
+from nnref.rules.direct import Direct, DirectFeedback
 from nnref.rules.inverse import Inverse, denoising, difference_reconstruction
 from nnref.rules.targets import AtOutput, TargetPropagation
 
@@ -32,11 +33,10 @@ class Known(NamedTuple):
 
     rule: Feedback
     B: str  # its B, in a few words
-    color: str  # in every figure: Okabe & Ito 2008, with gray and a dark brown
+    color: str  # in every figure: Okabe & Ito 2008, gray, dark brown, Tol 2021
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
-    network: Callable = (
-        as_it_is  # of (model, a batch x): a model that carries errors by more than B
-    )
+    # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
+    network: Callable = as_it_is
 
 
 def _targets(*choices):
@@ -56,6 +56,9 @@ KNOWN = {
     "signed-init": Known(SignedInit(), "λ sign(initial W), fixed", "#009E73", (0, 1)),
     "feedback-alignment": Known(FeedbackAlignment(), "random and fixed", "#0072B2", (0, 0)),
     "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", (0, 0)),
+    "direct-feedback": Known(
+        Direct(), "none; random, fixed D to every layer", "#882255", (0, 0), DirectFeedback
+    ),
     "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", (0, 0)),
     "difference-target-propagation": Known(
         Inverse(), "a learned inverse; W in the last layer", "#117733", (0, 0), _targets()

@@ -251,8 +251,9 @@ def rules_of(settings: Settings) -> tuple[Known, Known]:
     """(rule, rule of the last layer). Raises InputError if they cannot be used."""
     rule = own.rule_named(settings.feedback)
     last = own.rule_named(settings.last_feedback or settings.feedback)
-    if settings.last_feedback and last.network is not as_it_is:
-        raise InputError(f"--last-feedback: expected a rule for B, found {settings.last_feedback}")
+    for name, known in ((settings.feedback, rule), (settings.last_feedback, last)):
+        if settings.last_feedback and known.network is not as_it_is:
+            raise InputError(f"--last-feedback: {name} is a rule for all layers alone")
     return rule, last
 
 
