@@ -7,6 +7,7 @@ import time
 from itertools import pairwise
 
 from nnref.commands import terminal
+from nnref.data.notices import Notice
 from nnref.errors import InputError, one_line
 
 OVER_MPI = {  # the commands that mpiexec may start: how
@@ -27,7 +28,7 @@ def run() -> int:
             return main(sys.argv[1:])
         finally:
             sys.stdout.flush()  # here, where an error is caught
-    except InputError as error:
+    except (InputError, Notice) as error:  # a notice, if `warnings` makes an error of it
         say(f"error: {error}")
         return 2
     except FloatingPointError as error:

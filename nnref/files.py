@@ -44,7 +44,7 @@ def check_writable(path: Path):
 
 @contextmanager
 def owned(folder: Path):
-    """Inside, no other process can own this folder, which is made; InputError if one does.
+    """Inside, nobody else can own this folder, which is made; InputError if somebody does.
 
     The lock ends with its process, even by a kill; its file stays. Where there are no locks, on
     Windows and on some network disks, the folder is not protected.
@@ -59,8 +59,8 @@ def owned(folder: Path):
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder}: another process is writing in it") from None
+        except (BlockingIOError, PermissionError):
+            raise InputError(f"{folder}: another training is writing in it") from None
         except OSError:
             pass  # a disk without locks
         yield
@@ -113,6 +113,8 @@ def _misfit(content, shape, place) -> str:
     elif isinstance(shape, list):
         if not content and ... not in shape:
             return f"expected entries in {place}, found none"
+        if isinstance(shape[0], type) and all(type(item) is shape[0] for item in content):
+            return ""  # quickly: a confusion matrix has a million numbers
         parts = [(item, shape[0], f"an entry of {place}") for item in content]
     return next(filter(None, (_misfit(*part) for part in parts)), "")
 

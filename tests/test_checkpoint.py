@@ -138,6 +138,28 @@ def test_state_is_found_wherever_an_optimizer_or_a_rule_keeps_it(tmp_path, rng):
     assert model.layers[-1].feedback.calls == 3
 
 
+class Crowded(SGD):
+    """Names that are one another's beginnings."""
+
+    def __init__(self, model, lr):
+        super().__init__(model, lr)
+        self.m, self.m0 = [xp.zeros(1)], xp.ones(1)
+        self.pairs = [[xp.full(1, 100.0 * i + j) for j in range(12)] for i in range(12)]
+
+
+def test_every_array_has_a_name_of_its_own(tmp_path):
+    model = models.mlp([3], (4,), 3)
+    optimizer, other = Crowded(model, 0.1), Crowded(model, 0.1)
+    checkpoint.save(tmp_path / "a.npz", model, optimizer, Progress(), {})
+    for array in (other.m[0], other.m0, *(array for row in other.pairs for array in row)):
+        array[...] = -1
+    checkpoint.restore(checkpoint.read(tmp_path / "a.npz"), model, other)
+    assert (other.m[0][0], other.m0[0]) == (0, 1)
+    assert [[float(a[0]) for a in row] for row in other.pairs] == [
+        [100.0 * i + j for j in range(12)] for i in range(12)
+    ]
+
+
 def test_a_history_may_hold_numbers_of_any_type(tmp_path):
     model, optimizer = made(Backprop())
     entry = {"epoch": np.int64(1), "angles": np.array([0.5, 1]), "rate": Decimal("0.5")}
@@ -152,11 +174,11 @@ def test_a_history_may_hold_numbers_of_any_type(tmp_path):
 
 def test_every_array_that_a_step_changes_or_uses_is_in_it(saved):
     names = " ".join(state(*saved[1:]))
-    for part in ("W", "gamma", "running_mean", "running_var", "optimizer.velocities0"):
+    for part in ("W", "gamma", "running_mean", "running_var", "optimizer.velocities.0"):
         assert part in names
     model, optimizer = made(FeedbackAlignment(), Adam)
     names = " ".join(state(model, optimizer))
-    for part in ("feedback0.B", "optimizer.ms0", "optimizer.vs0"):
+    for part in ("feedback0.B", "optimizer.ms.0", "optimizer.vs.0"):
         assert part in names
 
 

@@ -134,7 +134,7 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path):
     folder = tmp_path / "new" / "run"
     with owned(folder):
         with (
-            pytest.raises(InputError, match="run: another process is writing in it"),
+            pytest.raises(InputError, match="run: another training is writing in it"),
             owned(folder),
         ):
             pass
@@ -153,7 +153,7 @@ def test_a_killed_owner_owns_nothing(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"mine\n"
-        with pytest.raises(InputError, match="another process"), owned(tmp_path):
+        with pytest.raises(InputError, match="another training"), owned(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
     with owned(tmp_path):

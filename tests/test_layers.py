@@ -519,3 +519,48 @@ def test_a_rule_that_is_not_an_object_is_refused():
 def test_check_input_takes_any_number_of_leading_axes(rng):
     check_input("x", normal(rng, (2, 3, 4)), (..., 4), np.dtype("float64"))
     check_input("x", normal(rng, 4), (..., 4), None)
+
+
+class FlatReLU(layers.ReLU):
+    """A class that builds on another one, with other shapes outside than inside."""
+
+    def forward(self, x):
+        return super().forward(x).reshape(len(x), -1)
+
+    def backward(self, delta):
+        return super().backward(delta.reshape(len(delta), 3, -1))
+
+
+class Doubling:
+    """A `forward` that comes from a class that is no layer."""
+
+    def forward(self, x):
+        return 2 * x
+
+
+class Double(Doubling, layers.Layer):
+    def backward(self, delta):
+        return 2 * delta
+
+
+class Masked(layers.Layer):
+    """Takes more than x."""
+
+    def forward(self, x, mask=1.0):
+        return mask * x
+
+    def backward(self, delta, mask=1.0):
+        return mask * delta
+
+
+def test_layers_of_a_users_own_may_reshape_mix_and_take_more(rng):
+    x = normal(rng, (2, 3, 4))
+    layer = FlatReLU()
+    assert layer.forward(x).shape == (2, 12)
+    assert_same(layer.backward(xp.ones((2, 12))), (x > 0).astype(float))
+    with pytest.raises(InputError, match=r"FlatReLU\(\): expected delta of shape \(2, 12\)"):
+        layer.backward(xp.ones((2, 3, 4)))
+    assert_same(Double().backward(x), 2 * x)
+    layer = Masked()
+    assert_same(layer.forward(x, mask=0.5), 0.5 * x)
+    assert_same(layer.backward(x, mask=0.5), 0.5 * x)

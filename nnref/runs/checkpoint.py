@@ -165,9 +165,9 @@ def _arrays(model, optimizer) -> dict:
         arrays |= {f"layer{i}.{name}": array for name, array in layer.params.items()}
         arrays |= {f"layer{i}.{name}": getattr(layer, name) for name in layer.keeps}
     for i, layer in enumerate(weight_layers(model)):
-        arrays |= _arrays_in(vars(layer.feedback), f"feedback{i}.")
+        arrays |= _arrays_in(vars(layer.feedback), f"feedback{i}")
     known = {id(array) for array in arrays.values()}  # its `places` are the parameters again
-    own = _arrays_in(vars(optimizer), "optimizer.")
+    own = _arrays_in(vars(optimizer), "optimizer")
     return arrays | {name: array for name, array in own.items() if id(array) not in known}
 
 
@@ -181,7 +181,7 @@ def _arrays_in(value, name) -> dict:
     return {
         inner: array
         for key, item in items.items()
-        for inner, array in _arrays_in(item, f"{name}{key}").items()
+        for inner, array in _arrays_in(item, f"{name}.{key}").items()
     }
 
 
