@@ -464,10 +464,10 @@ def test_of_two_runs_that_start_at_once_the_later_is_refused(tmp_path, monkeypat
     """While it loads its data, the other one starts and ends."""
     original, settings = run._Parts, Settings(**SHORT)
 
-    def parts(asked):
+    def parts(*asked):
         monkeypatch.setattr(run, "_Parts", original)
         run.start(tmp_path / "a", settings)
-        return original(asked)
+        return original(*asked)
 
     monkeypatch.setattr(run, "_Parts", parts)
     with pytest.raises(InputError, match="holds a run; --resume"):
