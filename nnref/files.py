@@ -109,7 +109,7 @@ def _misfit(content, shape, place) -> str:
     parts = []
     if not isinstance(content, kind):
         return f"expected {place} to be {KINDS.get(kind, 'a number')}, found {content!r:.60}"
-    if isinstance(content, int) and abs(content) >= LARGEST_NUMBER:
+    if isinstance(content, NUMBER) and not abs(content) < LARGEST_NUMBER:  # or NaN
         return f"expected {place} to be below 1e300, found {content!r:.60}"
     if isinstance(shape, dict):
         parts = [(content.get(name), inner, name) for name, inner in shape.items()]

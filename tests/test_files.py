@@ -98,9 +98,12 @@ SHAPE = {"name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list
         ('{"name": "a", "rows": [{"x": 1}, {"y": 1}]}', "expected x to be a number, found None"),
         ('{"name": "a", "rows": [{"x": 1, "y": ""}]}', "expected y to be a number, found ''"),
         ('{"name": "a", "rows": [{"x": 1}]}', "expected more to be a list, found None"),
-        (
-            f'{{"name": "a", "rows": [{{"x": {"9" * 400}}}]}}',
-            f"expected x to be below 1e300, found {'9' * 60}",
+        *(
+            (
+                f'{{"name": "a", "rows": [{{"x": {number}}}]}}',
+                f"expected x to be below 1e300, found {shown}",
+            )
+            for number, shown in (("9" * 400, "9" * 60), ("NaN", "nan"), ("-Infinity", "-inf"))
         ),
     ],
 )
