@@ -1,5 +1,6 @@
 """`python -m nnref`: call cli.py, and print errors that the user can correct as one line."""
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -61,7 +62,8 @@ def say(problem: str):
     if rank:
         time.sleep(2)
     speaker = f"nnref: rank {rank}" if rank else "nnref"
-    print(f"{speaker}: {one_line(problem)}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # of a full disk; the exit status says it too
+        print(f"{speaker}: {one_line(problem)}", file=sys.stderr, flush=True)
 
 
 def join_ranks(command: str):

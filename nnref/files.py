@@ -13,6 +13,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LARGEST = 2**28  # bytes of a text file; a device such as /dev/zero has no end
+LARGEST_NUMBER = 10**300  # a larger whole number is no float
 NUMBER = int | float  # a shape
 
 
@@ -108,6 +109,8 @@ def _misfit(content, shape, place) -> str:
     parts = []
     if not isinstance(content, kind):
         return f"expected {place} to be {KINDS.get(kind, 'a number')}, found {content!r:.60}"
+    if isinstance(content, NUMBER) and not abs(content) < LARGEST_NUMBER:  # or NaN
+        return f"expected {place} to be below 1e300, found {content!r:.60}"
     if isinstance(shape, dict):
         parts = [(content.get(name), inner, name) for name, inner in shape.items()]
     elif isinstance(shape, list):

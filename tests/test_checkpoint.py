@@ -224,6 +224,17 @@ def other_array(name, make):
     return change
 
 
+def text_without(part):
+    """The change that leaves out one part of what the checkpoint says."""
+
+    def change(contents):
+        text = json.loads(str(contents["text"]))
+        del text[part]
+        contents["text"] = np.array(json.dumps(text))
+
+    return change
+
+
 def without(name):
     """The change that leaves out one entry."""
     return lambda contents: contents.pop(name)
@@ -235,6 +246,10 @@ ODD = {  # sealed with a hash that is right
     **{
         f"weights of {kind}": other_array(A_WEIGHT, lambda W, kind=kind: W.astype(kind))
         for kind in ("float64", "int32", "bool", "complex64", "datetime64[s]", "U8")
+    },
+    **{
+        f"nothing of {part}": text_without(part)
+        for part in ("progress", "streams", "numbers", "facts")
     },
     "no weights": without(A_WEIGHT),
     "weights and more": lambda contents: contents.update(more=np.zeros(3)),

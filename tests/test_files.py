@@ -98,6 +98,13 @@ SHAPE = {"name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list
         ('{"name": "a", "rows": [{"x": 1}, {"y": 1}]}', "expected x to be a number, found None"),
         ('{"name": "a", "rows": [{"x": 1, "y": ""}]}', "expected y to be a number, found ''"),
         ('{"name": "a", "rows": [{"x": 1}]}', "expected more to be a list, found None"),
+        *(
+            (
+                f'{{"name": "a", "rows": [{{"x": {number}}}]}}',
+                f"expected x to be below 1e300, found {shown}",
+            )
+            for number, shown in (("9" * 400, "9" * 60), ("NaN", "nan"), ("-Infinity", "-inf"))
+        ),
     ],
 )
 def test_json_of_another_shape_is_one_line_that_says_where(text, problem, tmp_path):

@@ -332,7 +332,7 @@ class _Run:
             if self.folder and not working():
                 words = f"train --resume {quote(str(self.folder))}"
                 command = f"{ranks.command(self.ranks.size)} {words}"
-                print(f"\nsaved; continue with: {command}", file=sys.stderr)
+                print("\n" + one_line(f"saved; continue with: {command}"), file=sys.stderr)
             self.ranks.any(False)  # until rank 0 has saved: the first rank to end ends all
             raise KeyboardInterrupt
         if time.monotonic() - self.saved > self.save_every:
