@@ -22,7 +22,7 @@ from nnref.backend import to_host, xp
 from nnref.errors import InputError
 from nnref.feedback import SignSymmetry
 from nnref.init import glorot_uniform, stream
-from nnref.layers.checks import check_input
+from nnref.layers.checks import check_input, shown
 from nnref.optim import SGD
 
 
@@ -519,3 +519,10 @@ def test_a_rule_that_is_not_an_object_is_refused():
 def test_check_input_takes_any_number_of_leading_axes(rng):
     check_input("x", normal(rng, (2, 3, 4)), (..., 4), np.dtype("float64"))
     check_input("x", normal(rng, 4), (..., 4), None)
+
+
+def test_a_value_in_a_message_takes_one_line_of_at_most_80_characters():
+    fits = "x" * 78  # and its two quotes
+    assert shown(fits) == repr(fits)
+    assert shown(fits + "x") == "'" + "x" * 76 + "..."
+    assert shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"  # that Python prints in two lines
