@@ -511,6 +511,13 @@ def test_batch_norm_moves_a_tenth_of_the_way_with_each_batch():
     assert float(layer.running_var[0]) == pytest.approx(0.9 * 1.1 + 0.4)
 
 
+def test_batch_norm_adds_a_hundred_thousandth_to_the_variance():
+    """PyTorch's default."""
+    layer = layers.BatchNorm(1, "float64")
+    x = xp.asarray([[-1.0], [1.0]]) * math.sqrt(1e-5)  # of a variance as large
+    assert_close(layer.forward(x), [[-math.sqrt(0.5)], [math.sqrt(0.5)]], rtol=1e-12)
+
+
 def test_a_rule_that_is_not_an_object_is_refused():
     with pytest.raises(InputError, match=r"an object like SignSymmetry\(\), found <class"):
         layers.Linear(5, 4, feedback=SignSymmetry, **f64())
