@@ -272,6 +272,18 @@ def test_accuracy_and_loss_count_the_images_that_were_seen():
     assert accuracy == 1
 
 
+def test_a_training_is_of_one_epoch_in_batches_of_32_by_seed_0_unless_told_otherwise(small):
+    train, _ = small
+    weights = []
+    for options in ({}, {"epochs": 1, "batch_size": 32, "seed": 0}):
+        model = models.mlp([])
+        fit(model, SGD(model, 0.1), train, **options)
+        weights.append(model.layers[-1].params["W"])
+    assert_same(*weights)
+    assert Progress() == Progress(0, 0, np.float32(0), seen=0, seconds=0.0, history=[])
+    assert Training.resumable
+
+
 def test_a_label_turns_the_progress_bar_on(small, capsys):
     train, test = small
     model = models.mlp([])
