@@ -117,7 +117,7 @@ def cut(order, batch_size: int) -> list:
     return [order[a:b] for a, b in zip(starts, [*starts, len(order)][1:], strict=True)]
 
 
-def load(data: ImageSet, chosen: list, key=(0, 0), threads: int | None = None):
+def load(data: ImageSet, chosen: list, key, threads: int | None = None):
     """Yield (x, labels) for each list of indices in `chosen`, prepared as `batches` says.
 
     Damaged images are left out, so there may be fewer images than indices, or none.
