@@ -1,5 +1,6 @@
 """`python -m nnref`: call cli.py, and print errors that the user can correct as one line."""
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -7,6 +8,7 @@ import time
 from itertools import pairwise
 
 from nnref.commands import terminal
+from nnref.data.notices import Notice
 from nnref.errors import InputError, one_line
 
 OVER_MPI = {  # the commands that mpiexec may start: how
@@ -27,7 +29,7 @@ def run() -> int:
             return main(sys.argv[1:])
         finally:
             sys.stdout.flush()  # here, where an error is caught
-    except InputError as error:
+    except (InputError, Notice) as error:  # a notice, if `warnings` makes an error of it
         say(f"error: {error}")
         return 2
     except FloatingPointError as error:
@@ -60,7 +62,8 @@ def say(problem: str):
     if rank:
         time.sleep(2)
     speaker = f"nnref: rank {rank}" if rank else "nnref"
-    print(f"{speaker}: {one_line(problem)}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # of a full disk; the exit status says it too
+        print(f"{speaker}: {one_line(problem)}", file=sys.stderr, flush=True)
 
 
 def join_ranks(command: str):

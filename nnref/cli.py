@@ -50,6 +50,10 @@ def _check_backend(options):
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line."""
 
+    def print_help(self, file=None):
+        """Print the help; unlike argparse, do not keep quiet about a full disk."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message):
         raise InputError(f"{message} (try {self.prog} --help)")
 

@@ -13,6 +13,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LARGEST = 2**28  # bytes of a text file; a device such as /dev/zero has no end
+LARGEST_NUMBER = 10**300  # a larger whole number is no float
 NUMBER = int | float  # a shape
 
 
@@ -44,7 +45,7 @@ def check_writable(path: Path):
 
 @contextmanager
 def owned(folder: Path):
-    """Inside, no other process can own this folder, which is made; InputError if one does.
+    """Inside, nobody else can own this folder, which is made; InputError if somebody does.
 
     The lock ends with its process, even by a kill; its file stays. Where there are no locks, on
     Windows and on some network disks, the folder is not protected.
@@ -59,8 +60,8 @@ def owned(folder: Path):
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder}: another process is writing in it") from None
+        except (BlockingIOError, PermissionError):
+            raise InputError(f"{folder}: another training is writing in it") from None
         except OSError:
             pass  # a disk without locks
         yield
@@ -108,11 +109,15 @@ def _misfit(content, shape, place) -> str:
     parts = []
     if not isinstance(content, kind):
         return f"expected {place} to be {KINDS.get(kind, 'a number')}, found {content!r:.60}"
+    if isinstance(content, NUMBER) and not abs(content) < LARGEST_NUMBER:  # or NaN
+        return f"expected {place} to be below 1e300, found {content!r:.60}"
     if isinstance(shape, dict):
         parts = [(content.get(name), inner, name) for name, inner in shape.items()]
     elif isinstance(shape, list):
         if not content and ... not in shape:
             return f"expected entries in {place}, found none"
+        if isinstance(shape[0], type) and all(type(item) is shape[0] for item in content):
+            return ""  # quickly: a confusion matrix has a million numbers
         parts = [(item, shape[0], f"an entry of {place}") for item in content]
     return next(filter(None, (_misfit(*part) for part in parts)), "")
 

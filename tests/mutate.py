@@ -92,7 +92,7 @@ def main():
         for path in {path for path, _ in chosen}:
             assert not noticed(copy, path), f"the tests of {path} fail before any change"
         for path, i in chosen:
-            text = (ROOT / path).read_text()
+            text = (copy / path).read_text()
             tree = ast.parse(text)
             node, change = list(changes(tree, path.parent.name == "fast"))[i]
             was = ast.unparse(node)

@@ -4,6 +4,8 @@ Kills at random moments, flipped bits, short files, full disks, malformed settin
 each fault is either survived without a trace or told in one line, and nothing wrong is ever loaded.
 """
 
+import copy
+import json
 import os
 import random
 import resource
@@ -21,11 +23,11 @@ from test_run import assert_same_end
 
 import nnref
 from nnref import models
-from nnref.data import mnist
+from nnref.data import imagefolder, mnist
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment
 from nnref.optim import Adam
-from nnref.runs import checkpoint, run
+from nnref.runs import checkpoint, compare, run
 from nnref.runs.settings import FIELDS, Settings, read_toml
 from nnref.train import Progress
 
@@ -39,8 +41,10 @@ SETTINGS = {  # three epochs of 8 steps each, with a checkpoint after every step
 TRAIN = f"""
 import sys
 from pathlib import Path
+from nnref import plots
 from nnref.runs import run, settings
 from nnref.data import mnist
+plots.drawn = lambda path, draw: False  # most of the time, and nothing that is compared
 train, test = mnist.load_subset()
 few = lambda part, n: part._replace(images=part.images[:n], labels=part.labels[:n])
 settings.DATA["mnist-subset"] = lambda: (few(train, 570), few(test, 100))
@@ -50,6 +54,7 @@ if (folder / "config.toml").exists():
 else:
     run.start(folder, settings.Settings(**{SETTINGS}), save_every=0)
 """  # fmt: skip
+KILLS = 50
 rows = []  # of the table
 
 
@@ -77,7 +82,7 @@ def test_killed_at_random_moments_every_run_ends_where_the_whole_one_does(tmp_pa
     assert train(tmp_path / "whole").returncode == 0
     took = time.perf_counter() - began
     rng, kills, in_a_save = random.Random(0), 0, 0
-    while kills < 50:
+    while kills < KILLS:
         folder = tmp_path / f"run{kills}"
         process = subprocess.Popen(
             [sys.executable, "-c", TRAIN, folder], env=ENVIRONMENT,
@@ -196,10 +201,123 @@ def test_folders_that_cannot_be_written_are_one_line(tmp_path):
     row("a folder that cannot be made or written", len(places), f"{len(places)} in one line", 0)
 
 
-def command(*arguments, cwd=None):
+def test_of_two_runs_in_one_folder_one_is_refused(tmp_path):
+    """Started at the same moment, with other settings."""
+    times = 4
+    for i in range(times):
+        words = [sys.executable, "-m", "nnref", "train", "--model", "mlp", "--width", "0.1"]
+        both = [
+            subprocess.Popen(
+                [*words, "--seed", seed, "--out", tmp_path / f"run{i}"], env=ENVIRONMENT,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )
+            for seed in ("0", "1")
+        ]  # fmt: skip
+        told = [process.communicate()[1] for process in both]
+        ends = [process.returncode for process in both]
+        assert sorted(ends) == [0, 2], told
+        (line,) = told[ends.index(2)].splitlines()
+        assert line.startswith("nnref: error: ") and ("holds a run" in line or "another" in line)
+        result = json.loads((tmp_path / f"run{i}" / "result.json").read_text())
+        log = (tmp_path / f"run{i}" / "log.jsonl").read_text().splitlines()
+        assert len(log) == 3 and result["settings"]["seed"] == ends.index(0)
+    row("two runs that start in one folder at once", times, f"{times} times one, whole", 0)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+    """The run goes on, and says so in one line."""
+    tree = {n: picture(size=(20, 18), seed=s) for n, s in class_folders(train=6, val=2).items()}
+    pets = write_folder(tmp_path / "pets", tree)
+    (tmp_path / "file").write_text("")
+    places = ["/proc/nnref", "/dev/null/a", tmp_path / "file", tmp_path / ("a" * 300)]
+    for place in places:
+        done = command(
+            "train", "--data", f"imagefolder:{pets}", "--size", 12, "--model", "mlp",
+            "--batch-size", 2, "--val", 0.2, XDG_CACHE_HOME=place,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("nnref: images are decoded again in every epoch")
+    row("a cache that cannot be written", len(places), f"{len(places)} went on, one line", 0)
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch):
+    """A changed byte, or a file cut off, in any file of the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tree = {n: picture(size=(20, 18), seed=s) for n, s in class_folders(train=6, val=2).items()}
+    pets = write_folder(tmp_path / "pets", tree)
+    right = [image.tobytes() for image in imagefolder.load(pets)[0].images]
+    files = sorted(p for p in (tmp_path / "nnref" / "decoded").rglob("*") if p.is_file())
+    rng, times, wrong = random.Random(5), 200, 0
+    for i in range(times):
+        path = rng.choice(files)
+        content = bytearray(path.read_bytes())
+        if i % 4:
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        else:
+            del content[rng.randrange(len(content)) :]
+        path.write_bytes(content)
+        wrong += [image.tobytes() for image in imagefolder.load(pets)[0].images] != right
+        assert path.read_bytes() != bytes(content)
+    row("a byte of the decoded images changed, or the rest cut off", times,
+        f"{times - wrong} noticed, made anew", wrong)  # fmt: skip
+    assert wrong == 0
+
+
+ODD = [None, "x", [], {}, -1, 1e400, float("nan"), 10**400, True, ...]  # ...: left out
+
+
+def odd_records(record):
+    """The texts of this record with one of its values replaced by an odd one; and odd texts."""
+    yield from ("", "{}", "[]", "null", "1", '"x"', "[" * 5000, '{"a":' * 5000, "9" * 5000)
+    for place in _places(record, []):
+        for value in ODD:
+            changed = copy.deepcopy(record)
+            *above, last = place
+            inner = changed
+            for step in above:
+                inner = inner[step]
+            if value is ...:
+                del inner[last]
+            else:
+                inner[last] = value
+            yield json.dumps(changed)
+
+
+def _places(value, place):
+    """The way to every value in a record; of a list, to the first and to the last."""
+    keys = list(value) if isinstance(value, dict) else []
+    if isinstance(value, list) and value:
+        keys = [0, len(value) - 1]
+    for key in keys:
+        yield [*place, key]
+        yield from _places(value[key], [*place, key])
+
+
+def test_odd_records_are_one_line(tmp_path):
+    """result.json as `compare` reads it, run.json and config.toml as `--resume` does."""
+    assert train(tmp_path / "run").returncode == 0
+    (tmp_path / "result").mkdir()
+    (tmp_path / "resumed").mkdir()
+    shutil.copy(tmp_path / "run" / "config.toml", tmp_path / "resumed")
+    times, told = 0, 0
+    for name, folder, look in (
+        ("result.json", tmp_path / "result", lambda f: compare.table(compare.read([f]))),
+        ("run.json", tmp_path / "resumed", lambda f: run._what_stands(f, {})),
+    ):
+        for text in odd_records(json.loads((tmp_path / "run" / name).read_text())):
+            (folder / name).write_text(text)
+            told += refused(look, folder)  # or of no importance: an older run has less in it
+            times += 1
+    row("an odd value in the record of a run", times, f"{told} in one line, the others used", 0)
+    assert told > 100
+
+
+def command(*arguments, cwd=None, **environment):
     return subprocess.run(
         [sys.executable, "-m", "nnref", *map(str, arguments)],
-        env=ENVIRONMENT, capture_output=True, text=True, cwd=cwd,
+        env=ENVIRONMENT | {name: str(value) for name, value in environment.items()},
+        capture_output=True, text=True, cwd=cwd,
     )  # fmt: skip
 
 

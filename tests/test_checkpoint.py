@@ -174,6 +174,28 @@ def test_a_rule_that_has_an_optimizer_goes_on_bit_for_bit(tmp_path, rng):
         assert_same(ours.feedback.adam.vs[0], theirs.feedback.adam.vs[0])
 
 
+class Crowded(SGD):
+    """Names that are one another's beginnings."""
+
+    def __init__(self, model, lr):
+        super().__init__(model, lr)
+        self.m, self.m0 = [xp.zeros(1)], xp.ones(1)
+        self.pairs = [[xp.full(1, 100.0 * i + j) for j in range(12)] for i in range(12)]
+
+
+def test_every_array_has_a_name_of_its_own(tmp_path):
+    model = models.mlp([3], (4,), 3)
+    optimizer, other = Crowded(model, 0.1), Crowded(model, 0.1)
+    checkpoint.save(tmp_path / "a.npz", model, optimizer, Progress(), {})
+    for array in (other.m[0], other.m0, *(array for row in other.pairs for array in row)):
+        array[...] = -1
+    checkpoint.restore(checkpoint.read(tmp_path / "a.npz"), model, other)
+    assert (other.m[0][0], other.m0[0]) == (0, 1)
+    assert [[float(a[0]) for a in row] for row in other.pairs] == [
+        [100.0 * i + j for j in range(12)] for i in range(12)
+    ]
+
+
 def test_a_history_may_hold_numbers_of_any_type(tmp_path):
     model, optimizer = made(Backprop())
     entry = {"epoch": np.int64(1), "angles": np.array([0.5, 1]), "rate": Decimal("0.5")}
@@ -188,11 +210,11 @@ def test_a_history_may_hold_numbers_of_any_type(tmp_path):
 
 def test_every_array_that_a_step_changes_or_uses_is_in_it(saved):
     names = " ".join(state(*saved[1:]))
-    for part in ("W", "gamma", "running_mean", "running_var", "optimizer.velocities0"):
+    for part in ("W", "gamma", "running_mean", "running_var", "optimizer.velocities.0"):
         assert part in names
     model, optimizer = made(FeedbackAlignment(), Adam)
     names = " ".join(state(model, optimizer))
-    for part in ("feedback0.B", "optimizer.ms0", "optimizer.vs0"):
+    for part in ("feedback0.B", "optimizer.ms.0", "optimizer.vs.0"):
         assert part in names
 
 
@@ -238,6 +260,17 @@ def other_array(name, make):
     return change
 
 
+def text_without(part):
+    """The change that leaves out one part of what the checkpoint says."""
+
+    def change(contents):
+        text = json.loads(str(contents["text"]))
+        del text[part]
+        contents["text"] = np.array(json.dumps(text))
+
+    return change
+
+
 def without(name):
     """The change that leaves out one entry."""
     return lambda contents: contents.pop(name)
@@ -249,6 +282,10 @@ ODD = {  # sealed with a hash that is right
     **{
         f"weights of {kind}": other_array(A_WEIGHT, lambda W, kind=kind: W.astype(kind))
         for kind in ("float64", "int32", "bool", "complex64", "datetime64[s]", "U8")
+    },
+    **{
+        f"nothing of {part}": text_without(part)
+        for part in ("progress", "streams", "numbers", "facts")
     },
     "no weights": without(A_WEIGHT),
     "weights and more": lambda contents: contents.update(more=np.zeros(3)),

@@ -22,6 +22,7 @@ from nnref.backend import describe, xp
 from nnref.cli import COMMANDS
 from nnref.commands.options import place
 from nnref.data import mnist
+from nnref.data.notices import Notice
 from nnref.parallel.interrupts import interrupts_waiting
 from nnref.rules.known import RULES
 from nnref.runs import seeds
@@ -394,6 +395,7 @@ def test_a_mistake_in_data_is_one_line(arguments, message, tmp_path, monkeypatch
         (OSError(36, "File name too long", "x.json"), "x.json: File name too long"),
         (PermissionError(13, "Permission denied", "a\nb"), "a\\nb: Permission denied"),
         (OSError("of a library"), "of a library"),
+        (Notice("expected UTF-8"), "expected UTF-8"),
         (OverflowError("int too large"), "a number is too large: int too large"),
     ],
 )
@@ -480,12 +482,51 @@ def test_a_result_goes_before_its_figure(two_results, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk")
-def test_output_to_a_full_disk_is_one_line():
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # the write fails, or the flush at the end
+@pytest.mark.parametrize("arguments", [("data", "list"), ("--help",)])
+def test_output_to_a_full_disk_is_one_line(arguments, unbuffered):
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "nnref", "data", "list"]
-        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "nnref", *arguments], cwd=ROOT, stdout=full,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == "nnref: error: standard output: No space left on device\n"
+
+
+def test_an_error_that_cannot_be_printed_is_seen_in_the_exit_status(monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "argv", ["nnref", "train", "--lr", "x"])
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert __main__.run() == 2
+
+
+def test_odd_names_of_places_are_printed_in_one_line_each(two_results):
+    """Line feeds and colors in the names of folders and files that exist."""
+    odd = two_results / "a\nb\x1b[31m"
+    odd.mkdir()
+    (two_results / "seed-0").rename(odd / "seed-0")
+    for arguments, lines in (
+        (("compare", odd, "--out", odd / "c.png"), 4),
+        (("data", "verify", odd), 1),
+        (("data", "verify", odd), 1),
+    ):
+        done = in_this_process(*arguments)
+        found = done.stdout.splitlines()
+        assert (done.returncode, done.stderr, len(found)) == (0, "", lines)
+        assert all(line.isprintable() for line in found)
+        assert "/a\\nb\\x1b[31m/" in found[-1]
+
+
+def test_the_list_of_data_has_a_line_for_each_place(monkeypatch):
+    usual = in_this_process("data", "list").stdout.splitlines()
+    monkeypatch.setenv("NNREF_DATA", "/no/a\nb\x1b[31m")
+    odd = in_this_process("data", "list").stdout.splitlines()
+    assert len(odd) == len(usual)
+    assert all(line.isprintable() for line in odd)
 
 
 def test_an_interrupted_training_with_several_seeds_says_to_repeat_the_command(

@@ -98,6 +98,13 @@ SHAPE = {"name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list
         ('{"name": "a", "rows": [{"x": 1}, {"y": 1}]}', "expected x to be a number, found None"),
         ('{"name": "a", "rows": [{"x": 1, "y": ""}]}', "expected y to be a number, found ''"),
         ('{"name": "a", "rows": [{"x": 1}]}', "expected more to be a list, found None"),
+        *(
+            (
+                f'{{"name": "a", "rows": [{{"x": {number}}}]}}',
+                f"expected x to be below 1e300, found {shown}",
+            )
+            for number, shown in (("9" * 400, "9" * 60), ("NaN", "nan"), ("-Infinity", "-inf"))
+        ),
     ],
 )
 def test_json_of_another_shape_is_one_line_that_says_where(text, problem, tmp_path):
@@ -134,7 +141,7 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path):
     folder = tmp_path / "new" / "run"
     with owned(folder):
         with (
-            pytest.raises(InputError, match="run: another process is writing in it"),
+            pytest.raises(InputError, match="run: another training is writing in it"),
             owned(folder),
         ):
             pass
@@ -153,7 +160,7 @@ def test_a_killed_owner_owns_nothing(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"mine\n"
-        with pytest.raises(InputError, match="another process"), owned(tmp_path):
+        with pytest.raises(InputError, match="another training"), owned(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
     with owned(tmp_path):

@@ -216,9 +216,9 @@ def test_a_single_image_left_over_starts_no_batch_of_its_own(count, batch_size, 
     assert batch_starts(count, batch_size) == starts
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, None, "2"])
 def test_a_batch_has_one_image_or_more(batch_size):
-    with pytest.raises(InputError, match=r"^batches: expected a batch_size of at least 1, found"):
+    with pytest.raises(InputError, match=r"^batches: expected batch_size to be a whole number of"):
         batch_starts(3, batch_size)
 
 
@@ -234,3 +234,16 @@ def test_a_share_of_the_images_is_split_off_at_random_and_none_is_in_both():
     assert_same(split(train, test, 0.3, seed=1)[1].labels, held_out.labels)
     assert list(split(train, test, 0.3, seed=2)[1].labels) != list(held_out.labels)
     assert split(train, test, 0, seed=1) == (train, None)
+
+
+@pytest.mark.parametrize("share", [1, -0.1, np.nan, "a", None, [0.1]])
+def test_a_share_that_cannot_be_is_one_line(share):
+    data = ImageSet(np.arange(50), np.arange(50))
+    with pytest.raises(InputError, match=r"^split: expected a share from 0 to below 1, found"):
+        split(data, data, share, seed=1)
+
+
+@pytest.mark.parametrize("images", [None, 1.5, "a", {}, [[0.5]]])
+def test_images_that_are_none_are_one_line(images):
+    with pytest.raises(InputError, match=r"^data: expected an ImageSet\(images, labels\) of two"):
+        check_data(ImageSet(images, np.arange(1)))

@@ -27,7 +27,7 @@ from nnref.questions.late import (
     show,
     summed_gradient,
 )
-from nnref.train import evaluate, train_step
+from nnref.train import Training, evaluate, train_step
 
 CLOCKS = [Clock(4), Clock(4, 1), Clock(4, 3, 2.0), Clock(5, 2, 0, 3.0), Clock(3, 7, 1.5, 4.0)]
 
@@ -208,6 +208,11 @@ def test_late_training_that_diverges_says_where():
     )
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="diverged in step"):
         training.run()
+
+
+def test_late_training_alone_is_not_resumed_within_an_epoch():
+    """Errors that are under way are not saved."""
+    assert (Training.resumable, late.LateTraining.resumable) == (True, False)
 
 
 def test_learning_strengths_are_projections_on_what_is_taught_without_delay():

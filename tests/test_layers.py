@@ -22,7 +22,7 @@ from nnref.backend import to_host, xp
 from nnref.errors import InputError
 from nnref.feedback import SignSymmetry
 from nnref.init import glorot_uniform, stream
-from nnref.layers.checks import check_input
+from nnref.layers.checks import check_input, shown
 from nnref.optim import SGD
 
 
@@ -511,6 +511,13 @@ def test_batch_norm_moves_a_tenth_of_the_way_with_each_batch():
     assert float(layer.running_var[0]) == pytest.approx(0.9 * 1.1 + 0.4)
 
 
+def test_batch_norm_adds_a_hundred_thousandth_to_the_variance():
+    """PyTorch's default."""
+    layer = layers.BatchNorm(1, "float64")
+    x = xp.asarray([[-1.0], [1.0]]) * math.sqrt(1e-5)  # of a variance as large
+    assert_close(layer.forward(x), [[-math.sqrt(0.5)], [math.sqrt(0.5)]], rtol=1e-12)
+
+
 def test_a_rule_that_is_not_an_object_is_refused():
     with pytest.raises(InputError, match=r"an object like SignSymmetry\(\), found <class"):
         layers.Linear(5, 4, feedback=SignSymmetry, **f64())
@@ -519,3 +526,55 @@ def test_a_rule_that_is_not_an_object_is_refused():
 def test_check_input_takes_any_number_of_leading_axes(rng):
     check_input("x", normal(rng, (2, 3, 4)), (..., 4), np.dtype("float64"))
     check_input("x", normal(rng, 4), (..., 4), None)
+
+
+class FlatReLU(layers.ReLU):
+    """A class that builds on another one, with other shapes outside than inside."""
+
+    def forward(self, x):
+        return super().forward(x).reshape(len(x), -1)
+
+    def backward(self, delta):
+        return super().backward(delta.reshape(len(delta), 3, -1))
+
+
+class Doubling:
+    """A `forward` that comes from a class that is no layer."""
+
+    def forward(self, x):
+        return 2 * x
+
+
+class Double(Doubling, layers.Layer):
+    def backward(self, delta):
+        return 2 * delta
+
+
+class Masked(layers.Layer):
+    """Takes more than x."""
+
+    def forward(self, x, mask=1.0):
+        return mask * x
+
+    def backward(self, delta, mask=1.0):
+        return mask * delta
+
+
+def test_layers_of_a_users_own_may_reshape_mix_and_take_more(rng):
+    x = normal(rng, (2, 3, 4))
+    layer = FlatReLU()
+    assert layer.forward(x).shape == (2, 12)
+    assert_same(layer.backward(xp.ones((2, 12))), (x > 0).astype(float))
+    with pytest.raises(InputError, match=r"FlatReLU\(\): expected delta of shape \(2, 12\)"):
+        layer.backward(xp.ones((2, 3, 4)))
+    assert_same(Double().backward(x), 2 * x)
+    layer = Masked()
+    assert_same(layer.forward(x, mask=0.5), 0.5 * x)
+    assert_same(layer.backward(x, mask=0.5), 0.5 * x)
+
+
+def test_a_value_in_a_message_takes_one_line_of_at_most_80_characters():
+    fits = "x" * 78  # and its two quotes
+    assert shown(fits) == repr(fits)
+    assert shown(fits + "x") == "'" + "x" * 76 + "..."
+    assert shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"  # that Python prints in two lines

@@ -23,8 +23,9 @@ def test_a_notice_is_one_line_and_said_once():
 
 
 def test_other_warnings_look_as_before():
-    code = "usual = warnings.formatwarning\nnotice('a')\nassert warnings.formatwarning is usual"
-    assert printed(code) == (0, ["nnref: a"])
+    status, lines = printed("notice('a')\nwarnings.warn('b')")
+    assert (status, lines[0]) == (0, "nnref: a")
+    assert lines[1].endswith(":4: UserWarning: b")
 
 
 def test_warnings_can_silence_it_or_make_it_an_error():

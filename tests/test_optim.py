@@ -195,7 +195,7 @@ def test_a_schedule_that_cannot_be(schedule, value):
 
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
 def test_a_step_before_the_backward_pass_is_one_line(optimizer, layer):
-    with pytest.raises(InputError, match=r"^gradient of W: expected a backward pass first"):
+    with pytest.raises(InputError, match=r"^grads\['W'\]: not there: no backward pass yet"):
         optimizer(layer, 0.1).step()
 
 

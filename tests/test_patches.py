@@ -34,3 +34,10 @@ def test_col2im_is_the_adjoint_of_im2col(size, k, stride, padding, rng):
     p = normal(rng, patches.shape)
     right = float((x * col2im(p, x.shape, k, stride, padding)).sum())
     assert float((patches * p).sum()) == pytest.approx(right, abs=1e-10)
+
+
+def test_patches_start_at_every_pixel_and_lie_in_the_image_unless_told_otherwise(rng):
+    x = normal(rng, (2, 4, 5, 3))
+    patches = im2col(x, 2)
+    assert_same(patches, im2col(x, 2, stride=1, padding=0))
+    assert_same(col2im(patches, x.shape, 2), col2im(patches, x.shape, 2, stride=1, padding=0))

@@ -1,6 +1,7 @@
 """LTP and LTD: the rule against its equation, the drift against its integral, opponent pairs."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -203,6 +204,14 @@ def test_mean_changes_are_the_integrals_over_gaussian_gradients(plus, minus, mea
 def test_without_noise_synapses_at_zero_rest_there(rng):
     pairs = [(1, 1), (1, 0.5), (0.2, 1)]
     assert weights_at_rest(Plasticity, pairs, 0.0, rng, 0.1, count=4, steps=3) == [0, 0, 0]
+
+
+def test_synapses_rest_where_the_sign_that_is_stronger_comes_as_much_more_seldom(rng):
+    """LTP and LTD cancel out if u > 0 with probability minus / (plus + minus)."""
+    pairs = [(1, 1), (1, 0.5), (0.5, 1)]
+    found = weights_at_rest(ManhattanPlasticity, pairs, 2.0, rng, 0.1, count=400, steps=300)
+    expected = [2 * NormalDist().inv_cdf(plus / (plus + minus)) for plus, minus in pairs]
+    assert found == pytest.approx(expected, abs=0.05)
 
 
 def test_the_optimizers_drift_is_that_of_the_formula(rng):

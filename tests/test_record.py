@@ -34,7 +34,15 @@ def test_a_run_that_has_not_learned_says_so_and_what_may_help(losses, accuracy, 
 
 
 @pytest.mark.parametrize(
-    ("losses", "accuracy"), [([2.25], 0.14), ([0.4, 0.2, 0.21], 0.95), ([], 0.9), ([0.0], 1.0)]
+    ("losses", "accuracy"),
+    [
+        ([2.25], 0.14),
+        ([0.4, 0.2, 0.21], 0.95),
+        ([], 0.9),
+        ([0.0], 1.0),
+        ([0.5, 0.9, 0.0], 0.9),
+        ([0.0100, 0.0101], 0.99),
+    ],
 )
 def test_a_run_that_has_learned_says_nothing(losses, accuracy):
     assert doubt(record(losses, accuracy)) == ""

@@ -51,7 +51,7 @@ def test_two_replications_in_one_folder_are_one_too_many(tmp_path):
     with owned(tmp_path):
         done = in_this_process(*SMOKE, "--jobs", 1, "--out", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"nnref: error: {tmp_path}: another process is writing in it\n"
+    assert done.stderr == f"nnref: error: {tmp_path}: another training is writing in it\n"
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 

@@ -225,7 +225,7 @@ def test_skipped_images_are_counted_in_one_line(pets, tmp_path, monkeypatch, cap
     given = {"data": pets, "size": 8, "model": "mlp", "width": 0.05, "batch_size": 4}
     with pytest.raises(InputError, match="not a readable image"):
         run.start(None, Settings(**given))
-    run.start(None, Settings(**given, on_bad="skip", cache=False))
+    run.start(None, Settings(**given, on_bad="skip"), cache=False)
     out = capsys.readouterr().out
     assert "on 5 images, scored once\nleft out: 2 damaged images, " in out
     assert not list(tmp_path.rglob("pixels.rgb"))
@@ -521,13 +521,12 @@ def test_a_run_on_a_relative_path_is_resumed_from_any_folder(pets, tmp_path, mon
 
 
 def test_an_earlier_run_without_the_newer_settings_is_resumed_and_compared(halfway, tmp_path):
-    """Before `on_bad` and `cache` were settings."""
+    """Before `on_bad` was a setting."""
     path = halfway / "config.toml"
     lines = path.read_text().splitlines()
-    path.write_text("\n".join(line for line in lines if not line.startswith(("on_bad", "cache"))))
+    path.write_text("\n".join(line for line in lines if not line.startswith("on_bad")))
     result = run.resume(halfway, {})
-    for name in ("on_bad", "cache"):
-        del result["settings"][name]
+    del result["settings"]["on_bad"]
     (halfway / "result.json").write_text(json.dumps(result))
     run.start(tmp_path / "now", Settings(**SHORT, seed=1))
     (group,) = compare.read([halfway, tmp_path / "now"])
@@ -536,9 +535,9 @@ def test_an_earlier_run_without_the_newer_settings_is_resumed_and_compared(halfw
 
 @pytest.mark.skipif(files.fcntl is None, reason="this system has no locks of files")
 def test_a_folder_in_which_another_process_writes_is_refused(halfway, tmp_path):
-    with owned(halfway), pytest.raises(InputError, match="another process is writing in it"):
+    with owned(halfway), pytest.raises(InputError, match="another training is writing in it"):
         run.resume(halfway, {})
-    with owned(tmp_path / "new"), pytest.raises(InputError, match="another process is writing"):
+    with owned(tmp_path / "new"), pytest.raises(InputError, match="another training is writing"):
         run.start(tmp_path / "new", Settings(**SHORT))
     assert os.listdir(tmp_path / "new") == [".lock"]
 
@@ -547,10 +546,10 @@ def test_of_two_runs_that_start_at_once_the_later_is_refused(tmp_path, monkeypat
     """While it loads its data, the other one starts and ends."""
     original, settings = run._Parts, Settings(**SHORT)
 
-    def parts(asked):
+    def parts(*asked):
         monkeypatch.setattr(run, "_Parts", original)
         run.start(tmp_path / "a", settings)
-        return original(asked)
+        return original(*asked)
 
     monkeypatch.setattr(run, "_Parts", parts)
     with pytest.raises(InputError, match="holds a run; --resume"):

@@ -33,8 +33,8 @@ def test_flags_give_back_what_they_say():
     found = Settings(**{name: from_text(name, text) for name, text in given.items()})
     assert found == dataclasses.replace(OTHER, data="imagefolder:a.zip")
     assert as_flags(Settings()) == ""
-    spaced = as_flags(Settings(data="imagefolder:/my photos", cache=False))
-    assert shlex.split(spaced) == ["--data", "imagefolder:/my photos", "--no-cache"]
+    spaced = as_flags(Settings(data="imagefolder:/my photos"))
+    assert shlex.split(spaced) == ["--data", "imagefolder:/my photos"]
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,13 @@ def test_a_path_that_no_toml_file_can_hold_is_one_line():
 
 
 def test_what_class_folders_need_reaches_their_loader_and_nothing_else(monkeypatch):
-    given = {"size": 8, "classes": 2, "per_class": 3, "on_bad": "skip", "cache": False}
+    given = {"size": 8, "classes": 2, "per_class": 3, "on_bad": "skip"}
     run = Settings(data="imagefolder:/pets", seed=4, **given)
     monkeypatch.setattr(settings.imagefolder, "load", lambda path, **options: (path, options))
-    assert settings.load_data(run) == ("/pets", given | {"seed": 4})
-    assert "--on-bad skip --no-cache" in as_flags(run)
+    for cache in (True, False):
+        options = given | {"seed": 4, "cache": cache}
+        assert settings.load_data(run, cache) == ("/pets", options)
+    assert "--on-bad skip" in as_flags(run)
     for name, value in given.items():
         with pytest.raises(InputError, match=f"{settings.flag(name)}: only for --data imagefolder"):
             Settings(**{name: value})

@@ -163,6 +163,22 @@ def test_a_tar_of_tars_reads_as_folders(tmp_path):
     )
 
 
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_the_folder_dot_of_an_archive_is_not_one_of_its_folders(write, tmp_path):
+    """As `tar -C folder -cf x.tar .` lists it; also in a tar in a tar, and in a folder of tars."""
+    tree = {"./": b"", "./n1/": b"", "./n1/1.JPEG": 1}
+    store = stores.open_store(write(tmp_path / "set", tree))
+    assert (store.names, store.folders) == (["n1/1.JPEG"], ["n1"])
+    outer = {"./": b"", "./n1.tar": tar_bytes({"./": b"", "./1.JPEG": 1})}
+    store = stores.open_store(write_tar(tmp_path / "outer.tar", outer))
+    assert (store.names, {*store.folders}) == (["n1/1.JPEG"], {"n1"})
+    (tmp_path / "net").mkdir()
+    write_tar(tmp_path / "net" / "ILSVRC2012_img_train.tar", outer)
+    store = stores.open_store(tmp_path / "net")
+    assert "train/n1/1.JPEG" in store.names
+    assert all(folder.strip("/") == folder for folder in store.folders)
+
+
 def test_a_folder_of_imagenets_tars_reads_as_train_and_val(tmp_path):
     write_tar(tmp_path / "ILSVRC2012_img_train.tar", {"n1.tar": tar_bytes({"n1_1.JPEG": 1})})
     write_tar(tmp_path / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000001.JPEG": 2})

@@ -19,6 +19,7 @@ def output(encoding="utf-8"):
         ("ascii", "5.0 ± 0.1\n", "5.0 ? 0.1\n"),
         ("utf-8", "runs/\udcff\n", "runs/?\n"),
         ("utf-8", "\x1b[2Jruns/a\tb\x7f\x9b\n", "\\x1b[2Jruns/a\tb\\x7f\\x9b\n"),
+        ("utf-8", "runs/a\rb\n", "runs/a\\x0db\n"),
     ],
 )
 def test_what_cannot_be_shown_is_replaced(encoding, text, shown):
@@ -51,3 +52,10 @@ def test_closed_streams_get_an_end(monkeypatch):
         print("text", flush=True)
         print("text", file=sys.stderr, flush=True)
         assert not sys.stdout.isatty() and not sys.stderr.isatty()
+
+
+def test_a_notebooks_output_stays_as_it_is(monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    terminal.prepare()
+    assert sys.stdout is out

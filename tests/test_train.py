@@ -3,6 +3,7 @@
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
-from nnref.train import Progress, evaluate, fit, train_step
+from nnref.train import Progress, Training, evaluate, fit, train_step
 
 
 @pytest.fixture
@@ -271,6 +272,18 @@ def test_accuracy_and_loss_count_the_images_that_were_seen():
     assert accuracy == 1
 
 
+def test_a_training_is_of_one_epoch_in_batches_of_32_by_seed_0_unless_told_otherwise(small):
+    train, _ = small
+    weights = []
+    for options in ({}, {"epochs": 1, "batch_size": 32, "seed": 0}):
+        model = models.mlp([])
+        fit(model, SGD(model, 0.1), train, **options)
+        weights.append(model.layers[-1].params["W"])
+    assert_same(*weights)
+    assert Progress() == Progress(0, 0, np.float32(0), seen=0, seconds=0.0, history=[])
+    assert Training.resumable
+
+
 def test_a_label_turns_the_progress_bar_on(small, capsys):
     train, test = small
     model = models.mlp([])
@@ -280,6 +293,30 @@ def test_a_label_turns_the_progress_bar_on(small, capsys):
     err = capsys.readouterr().err
     assert "my run: 100%" in err
     assert re.search(r"loss \d\.\d+, accuracy \d+\.\d%, \d+ images/s", err)
+
+
+def test_the_bar_of_a_resumed_training_starts_at_the_steps_that_are_done(small, capsys):
+    train, _ = small  # 4 steps an epoch
+    model, progress = models.mlp([]), Progress(epoch=2, step=1)
+    fit(model, SGD(model, 0.1), train, epochs=3, progress=progress, label="my run")
+    counts = re.findall(r"(\d+)/(\d+) ", capsys.readouterr().err)
+    assert (counts[0], counts[-1]) == (("9", "12"), ("12", "12"))
+
+
+def test_the_bar_shows_the_mean_loss_the_last_accuracy_and_the_speed(small):
+    train, _ = small
+    model, shown = models.mlp([]), []
+    bar = SimpleNamespace(set_postfix_str=lambda words, refresh: shown.append(words))
+    entry = {"train_loss": 2.0, "seconds": 5.0, "held_out_accuracy": 0.25}
+    progress = Progress(1, 2, np.float32(96), seen=64, seconds=4.0, history=[entry])
+    training = Training(model, SGD(model, 0.1), train, progress=progress)
+    training._show(bar)  # 64 images of an epoch
+    progress.seen = 0
+    training._show(bar)  # the 100 images of the epoch before
+    assert shown == [
+        "loss 1.500, accuracy 25.0%, 16 images/s",
+        "loss 2.000, accuracy 25.0%, 20 images/s",
+    ]
 
 
 def broken(data, name):

@@ -1,12 +1,18 @@
 """Crops, flips and sizes: where the pixels of an augmented image come from."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nnref.data.transforms import PadCropFlip, RandomResizedCropFlip, ResizeCenterCrop
+from nnref.data.transforms import (
+    Normalize,
+    PadCropFlip,
+    RandomResizedCropFlip,
+    ResizeCenterCrop,
+)
 from nnref.errors import InputError
 
 
@@ -130,3 +136,14 @@ def test_defaults_are_those_of_the_papers():
     assert PadCropFlip().pad == 4
     crop = RandomResizedCropFlip(8)
     assert (crop.smallest_area, crop.widest, crop.tries) == (0.08, 4 / 3, 10)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [PadCropFlip(), RandomResizedCropFlip(8), ResizeCenterCrop(8), Normalize((0.5,), (0.2,))],
+    ids=repr,
+)
+def test_a_transform_that_threads_and_data_sets_share_cannot_be_changed(transform):
+    for field in dataclasses.fields(transform):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(transform, field.name, 3)

@@ -117,7 +117,7 @@ def test_convolutions(shape, dtype, bias, rng, reference):
 
 @only_cpu
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("size", [(4, 4), (5, 7), (1, 1), (2, 9)])
+@pytest.mark.parametrize("size", [(4, 4), (5, 7), (1, 1), (2, 9), (1, 4), (4, 1)])
 def test_convolutions_with_fewer_multiplications(size, dtype, rng, reference, monkeypatch):
     """Even and odd sizes; the kernel turned for the error."""
     monkeypatch.setattr(conv, "MANY", 1)

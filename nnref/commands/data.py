@@ -30,7 +30,8 @@ def _list(options):
 
 
 def _fetch(options):
-    print(f"{options.name}: verified; load it with {catalog.fetch_by_name(options.name)}")
+    how = catalog.fetch_by_name(options.name)
+    print(one_line(f"{options.name}: verified; load it with {how}"))
     return 0
 
 
@@ -38,8 +39,8 @@ def _verify(options):
     written, place, count, wrong = catalog.verify_by_name(options.name)
     for problem in wrong:
         print(one_line(problem))
+    found = f"{count:,} files checked, {len(wrong)} wrong"
     if written:
-        print(f"{place}: written, {count:,} hashes; later calls of verify compare with them")
-    else:
-        print(f"{place}: {count:,} files checked, {len(wrong)} wrong")
+        found = f"written, {count:,} hashes; later calls of verify compare with them"
+    print(one_line(f"{place}: {found}"))
     return 1 if wrong else 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nnref.errors import InputError
 from nnref.files import user_path
-from nnref.runs.settings import whole
+from nnref.runs.settings import LARGEST, whole
 
 MOST_JOBS = 1000  # trainings side by side
 MOST_SEEDS = 10_000
@@ -35,9 +35,9 @@ def place(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def count(smallest: int, *largest: int):
-    """An argparse type: a whole number from `smallest` to `largest`, or to that of settings."""
-    what, _, holds = whole(smallest, *largest)
+def count(smallest: int, largest: float = LARGEST):
+    """An argparse type: a whole number from `smallest` to `largest`."""
+    what, _, holds = whole(smallest, largest)
 
     def parse(text):
         if not text.strip().isdecimal() or not holds(int(text)):

@@ -7,7 +7,7 @@ import sys
 NAME = "standard output"  # in errors
 # control characters, which could move the cursor or change colors; line feeds and tabs stay
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-for char in "\t\n\r":
+for char in "\t\n":
     del ESCAPES[ord(char)]
 
 
@@ -39,6 +39,8 @@ def prepare():
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     before = sys.stdout
+    if not isinstance(before, io.TextIOWrapper):  # a notebook's, which needs no escapes
+        return
     how = {"line_buffering": before.line_buffering, "write_through": before.write_through}
     sys.stdout = Output(before.detach(), before.encoding, "replace", **how)
 

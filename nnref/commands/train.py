@@ -22,14 +22,12 @@ def add_options(command):
     add("--seeds", type=count(1, MOST_SEEDS), metavar="N", help="train with N seeds, then compare")
     add_jobs(add)
     add("--save-every", type=count(1), default=60, metavar="SECONDS", help="default: 60")
+    add("--no-cache", action="store_true", help="imagefolder: decode the images in every epoch")
     for name, field in FIELDS.items():
         what, _, _ = field.metadata["check"]
         default = "" if field.default is None else f"; default: {field.default}"
         text = f"{field.metadata['about']} ({what}{default})"
-        way = {"metavar": "X", "help": text}
-        if field.default is True:
-            way = {"action": "store_false", "help": f"do not {field.metadata['about']}"}
-        add(flag(name), dest=name, default=argparse.SUPPRESS, **way)
+        add(flag(name), default=argparse.SUPPRESS, metavar="X", help=text)
     add_backend(add)
 
 
@@ -43,22 +41,23 @@ def run(options) -> int:
         raise InputError("--jobs: expected --seeds as well: a single training is a single job")
     if over_mpi() and not options.seeds:
         raise InputError("mpi4py.futures: expected --seeds; python -m mpi4py shares one training")
+    how = {"save_every": options.save_every, "cache": not options.no_cache}
     if options.resume:
         if options.out or options.seeds:
             raise InputError("--resume: expected no --out or --seeds, found one of them")
-        runs.resume(options.resume, given, options.save_every)
+        runs.resume(options.resume, given, **how)
         return 0
     settings = Settings(**given)
     if ranks.started() and options.seeds:
         raise InputError("--seeds: expected one training on all ranks, start one for each --seed")
     if not options.seeds:
-        runs.start(options.out, settings, options.save_every)
+        runs.start(options.out, settings, **how)
         return 0
     if not options.out:
         raise InputError("--seeds: expected --out as well, a folder for the runs")
     try:
         with workers(options.jobs, options.seeds) as pool:
-            folders = seeds.repeat(options.out, settings, options.seeds, options.save_every, pool)
+            folders = seeds.repeat(options.out, settings, options.seeds, how, pool)
     except KeyboardInterrupt:
         print("\nthe same command continues", file=sys.stderr)
         raise

@@ -10,7 +10,7 @@ from nnref.data import cifar10, mnist
 from nnref.data.files import cache, idx
 from nnref.data.files.fetch import data_folder, fetch
 from nnref.data.files.manifest import file_hash, manifest_path, verify
-from nnref.errors import InputError
+from nnref.errors import InputError, one_line
 from nnref.files import user_path
 
 
@@ -106,7 +106,7 @@ def describe() -> str:
     folder = cache.cache_folder()
     cached = _size(folder) or "none yet"
     lines += [f"images decoded once and kept (delete them as you like): {folder}, {cached}"]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def fetch_by_name(name: str) -> str:

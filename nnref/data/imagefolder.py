@@ -21,6 +21,7 @@ from nnref.data.transforms import Normalize, PadCropFlip, RandomResizedCropFlip,
 from nnref.errors import InputError
 from nnref.files import user_path
 from nnref.init import stream
+from nnref.layers.checks import check_counts
 
 # mean and standard deviation of ImageNet's training pixels, as commonly used (Xiao et al. too)
 IMAGENET = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -43,6 +44,8 @@ def load(
     Labels follow the sorted names of the folders. Raises InputError, naming the file, for missing
     or damaged files, and for classes that do not exist.
     """
+    if size is not None:
+        check_counts("imagefolder", size=size)
     store = open_store(user_path(path))
     found, held_out = find_images(store)
     readable = class_names(store)
@@ -75,13 +78,14 @@ def _choose(present, readable, classes, seed, store) -> list[str]:
     """The folders of the classes asked for, sorted."""
     if classes is None:
         return present
-    if isinstance(classes, str) or (not classes and not isinstance(classes, int)):
-        raise InputError(f"classes: expected a list of names or a number, found {classes!r}")
     if isinstance(classes, int | np.integer):
         if not 1 <= classes <= len(present):
             raise InputError(f"{store}: expected 1 to {len(present)} classes, found {classes}")
         return sorted(stream(seed, "classes").permutation(present)[:classes].tolist())
-    return sorted({_folder_of(name, present, readable, store) for name in classes})
+    names = [] if isinstance(classes, str) or not np.iterable(classes) else list(classes)
+    if not names:
+        raise InputError(f"classes: expected a list of names or a number, found {classes!r}")
+    return sorted({_folder_of(name, present, readable, store) for name in names})
 
 
 def _folder_of(wanted, present, readable, store) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from nnref.backend import accelerated, cores, to_device
 from nnref.errors import InputError
 from nnref.init import stream
+from nnref.layers.checks import check_counts, number
 
 
 class ImageSet(NamedTuple):
@@ -39,7 +40,11 @@ def check_data(data: ImageSet):
 
     `check_labels` (layers/checks.py) checks the labels.
     """
-    if not isinstance(data, ImageSet) or isinstance(data.images, list | tuple):
+    if (
+        not isinstance(data, ImageSet)
+        or isinstance(data.images, list | tuple | str | dict)
+        or not hasattr(data.images, "__len__")
+    ):
         raise InputError("data: expected an ImageSet(images, labels) of two NumPy arrays")
     images = data.images
     if len(images) == 0:
@@ -55,6 +60,7 @@ def split(train: ImageSet, test: ImageSet, share: float, seed: int):
 
     The validation images are transformed as the test images are, without random crops.
     """
+    share = number("split", share, "a share from 0 to below 1", lambda value: 0 <= value < 1)
     count = round(share * len(train.labels))
     if count == 0:
         return train, None
@@ -111,7 +117,7 @@ def cut(order, batch_size: int) -> list:
     return [order[a:b] for a, b in zip(starts, [*starts, len(order)][1:], strict=True)]
 
 
-def load(data: ImageSet, chosen: list, key=(0, 0), threads: int | None = None):
+def load(data: ImageSet, chosen: list, key, threads: int | None = None):
     """Yield (x, labels) for each list of indices in `chosen`, prepared as `batches` says.
 
     Damaged images are left out, so there may be fewer images than indices, or none.
@@ -154,8 +160,7 @@ def batch_starts(count: int, batch_size: int) -> list[int]:
     A single image that is left over joins the batch before it, since BatchNorm cannot normalize a
     batch of one. Raises InputError for a batch_size below 1.
     """
-    if batch_size < 1:
-        raise InputError(f"batches: expected a batch_size of at least 1, found {batch_size}")
+    check_counts("batches", batch_size=batch_size)
     starts = list(range(0, count, batch_size))
     if len(starts) > 1 and count - starts[-1] == 1 and batch_size > 1:
         starts.pop()

@@ -3,10 +3,9 @@
 What is wrong enough to stop is an InputError instead.
 """
 
-import threading
 import warnings
 
-_ONE_AT_A_TIME = threading.Lock()
+from nnref.errors import one_line
 
 
 class Notice(UserWarning):
@@ -15,15 +14,14 @@ class Notice(UserWarning):
 
 def notice(text: str):
     """Warn in one line, "nnref: text", once for each text; odd characters of names are escaped."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    with _ONE_AT_A_TIME:
-        usual, warnings.formatwarning = warnings.formatwarning, _as_one_line
-        try:
-            warnings.warn(line, Notice, stacklevel=1)
-        finally:
-            warnings.formatwarning = usual
+    warnings.warn(one_line(text), Notice, stacklevel=1)
 
 
-def _as_one_line(message, *place, **more) -> str:
-    """How a notice is printed: without the place in the code, which helps nobody here."""
-    return f"nnref: {message}\n"
+def _format(message, category, *place, **more) -> str:
+    """How a warning is printed; a notice, without the place in the code, which helps nobody."""
+    if issubclass(category, Notice):
+        return f"nnref: {message}\n"
+    return _usual(message, category, *place, **more)
+
+
+_usual, warnings.formatwarning = warnings.formatwarning, _format

@@ -73,7 +73,9 @@ class NoGradients(dict):
     """The gradients of a layer before its first backward pass: asked for one, it says so."""
 
     def __missing__(self, name):
-        raise InputError(f"gradient of {name}: expected a backward pass first, found none")
+        raise InputError(
+            f"grads[{name!r}]: not there: no backward pass yet, or no parameter of this name"
+        )
 
 
 def check_network(owner, model):

@@ -21,7 +21,6 @@ def check_input(layer, x, shape, dtype):
     None stands for any length (as the first entry `...` for any number of them) or any dtype. Only
     the type, shape and dtype of x are read, so this costs nothing on a GPU.
     """
-    check_array(layer, x)
     lengths = (None,) * (x.ndim - len(shape) + 1) + shape[1:] if shape[0] is ... else shape
     if len(x.shape) != len(lengths) or any(
         want not in (None, have) for want, have in zip(lengths, x.shape, strict=True)
@@ -44,30 +43,36 @@ def noting(forward):
     """A layer's `forward`, which takes an array, and notes shape and dtype of what it returns."""
 
     @functools.wraps(forward)
-    def noted(layer, x):
-        if not isinstance(x, xp.ndarray):
-            check_array(layer, x)
-        y = forward(layer, x)
-        layer.made = y.shape, y.dtype
+    def noted(layer, x, *more, **named):
+        check_array(layer, x)
+        y = forward(layer, x, *more, **named)
+        if type(layer).forward is noted:  # else a derived class may do more with y
+            layer.made = y.shape, y.dtype
         return y
 
+    noted.notes = True
     return noted
 
 
 def checking(backward):
-    """A layer's `backward`, which first checks that its delta is like what `forward` returned."""
+    """A layer's `backward`, which first checks that its delta is like what `forward` returned.
+
+    A `backward` that another one calls, as that of a derived class may, may get any array.
+    """
 
     @functools.wraps(backward)
-    def checked(layer, delta):
-        if not isinstance(delta, xp.ndarray) or (delta.shape, delta.dtype) != layer.made:
-            _refuse(layer, delta)
-        return backward(layer, delta)
+    def checked(layer, delta, *more, **named):
+        if type(layer).backward is checked and hasattr(type(layer).forward, "notes"):
+            _check_delta(layer, delta)
+        return backward(layer, delta, *more, **named)
 
     return checked
 
 
-def _refuse(layer, delta):
-    """Raise InputError: what is wrong with this delta."""
+def _check_delta(layer, delta):
+    """Raise InputError unless delta has the shape and the dtype of the layer's output."""
+    if isinstance(delta, xp.ndarray) and (delta.shape, delta.dtype) == layer.made:
+        return
     if layer.made is None:
         raise InputError(f"{layer}: expected a forward pass before the backward pass")
     check_array(layer, delta)

@@ -107,8 +107,8 @@ def _check_form(contents):
         "facts and streams by name": {type(text[k]) for k in ("facts", "streams")} == {dict},
         "numbers by name": all(
             type(number) in (int, float, bool)
-            for kind in ("numbers", "rules")
-            for number in text.get(kind, {}).values()
+            for kind in (text["numbers"], text.get("rules", {}))  # once, there were no rules
+            for number in kind.values()
         ),
     }
     for what, holds in expected.items():
@@ -168,8 +168,8 @@ def _arrays(model, optimizer) -> dict:
         arrays |= {f"layer{i}.{name}": array for name, array in layer.params.items()}
         arrays |= {f"layer{i}.{name}": getattr(layer, name) for name in layer.keeps}
     for i, layer in enumerate(weight_layers(model)):
-        arrays |= _arrays_in(vars(layer.feedback), f"feedback{i}.")
-    arrays |= _arrays_in(vars(optimizer), "optimizer.")
+        arrays |= _arrays_in(vars(layer.feedback), f"feedback{i}")
+    arrays |= _arrays_in(vars(optimizer), "optimizer")
     once = {}  # each array by its first name: the places of an optimizer are parameters again
     for name, array in arrays.items():
         once.setdefault(id(array), (name, array))
@@ -184,11 +184,11 @@ def _arrays_in(value, name) -> dict:
     if isinstance(value, list | tuple):
         items = dict(enumerate(value))
     if isinstance(value, Optimizer):
-        items = {f".{key}": item for key, item in vars(value).items()}
+        items = vars(value)
     return {
         inner: array
         for key, item in items.items()
-        for inner, array in _arrays_in(item, f"{name}{key}").items()
+        for inner, array in _arrays_in(item, f"{name}.{key}").items()
     }
 
 

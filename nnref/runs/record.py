@@ -40,9 +40,9 @@ def doubt(record: dict) -> str:
 
 def _too_high(record) -> str:
     """How the training loss ended above its start, or above that of a blind guess; or nothing."""
-    losses = [entry["train_loss"] for entry in record["history"] if entry.get("train_loss")]
+    losses = [e["train_loss"] for e in record["history"] if e.get("train_loss") is not None]
     blind = math.log(len(record["test"]["confusion"]))  # all classes with the same probability
-    if losses and losses[-1] > losses[0]:
+    if len(losses) > 1 and losses[-1] > 1.1 * losses[0]:
         return f"training loss {losses[-1]:.3g} at the end, {losses[0]:.3g} in the first epoch"
     if losses and losses[-1] > blind:
         return f"training loss {losses[-1]:.3g}, that of a guess is {blind:.3g}"

@@ -56,12 +56,16 @@ def holds_a_run(folder: Path) -> bool:
     return any(any(folder.glob(name)) for name in names)
 
 
-def start(folder: Path | None, settings: Settings, save_every: float = 60) -> dict:
-    """Train from the beginning, in a new folder (None: write nothing); return the result."""
+def start(folder: Path | None, settings: Settings, save_every=60, cache=True) -> dict:
+    """Train from the beginning, in a new folder (None: write nothing); return the result.
+
+    save_every    seconds between checkpoints
+    cache         keep the decoded images of a folder, for later runs as well
+    """
     _agree({"--out": str(folder)} | _with_flags(dataclasses.asdict(settings)))
     folder = _folder_of_rank_0(folder)
     _check_new(folder)
-    parts = _Parts(settings)
+    parts = _Parts(settings, cache)
     with _owned(folder):
         _check_new(folder)  # again, since another run may have begun while the data were loaded
         if folder is not None:
@@ -89,7 +93,7 @@ def _begin(folder, settings, parts):
     write_whole(folder / "config.toml", as_toml(settings).encode())  # last: it marks a run
 
 
-def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
+def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
     """Continue a run from its newest undamaged checkpoint; return the result.
 
     Raises InputError if `given` settings, or the data, are not those of the folder.
@@ -101,7 +105,7 @@ def resume(folder: Path, given: dict, save_every: float = 60) -> dict:
         print(one_line(f"{folder}: already finished"))
         return result
     with _owned(_folder_of_rank_0(folder)):
-        parts = _Parts(settings)
+        parts = _Parts(settings, cache)
         if facts["data"]["sha256"] != parts.facts["sha256"]:
             raise InputError(
                 f"{folder}: expected data of SHA-256 {facts['data']['sha256']}, found other data"
@@ -228,10 +232,10 @@ def _checkpoints(folder) -> list[Path]:
 class _Parts:
     """The parts of a run: data, model, optimizer."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, cache: bool):
         self.settings, self.rules = settings, hashes_of_rules(settings)
         rules_of(settings)  # before the data are read: a file of the reader's own may be wrong
-        train, self.test = ranks.world().in_turn(lambda: load_data(settings))
+        train, self.test = ranks.world().in_turn(lambda: load_data(settings, cache))
         self.train, self.val = split(train, self.test, settings.val, settings.seed)
         check_enough(settings, len(train.labels), len(self.train.labels))
         self.damaged = [getattr(part.images, "bad", {}) for part in (train, self.test)]  # skipped
@@ -334,7 +338,7 @@ class _Run:
             if self.folder and not working():
                 words = f"train --resume {quote(str(self.folder))}"
                 command = f"{ranks.command(self.ranks.size)} {words}"
-                print(f"\nsaved; continue with: {command}", file=sys.stderr)
+                print("\n" + one_line(f"saved; continue with: {command}"), file=sys.stderr)
             self.ranks.any(False)  # until rank 0 has saved: the first rank to end ends all
             raise KeyboardInterrupt
         if time.monotonic() - self.saved > self.save_every:

@@ -12,10 +12,11 @@ from nnref.runs.settings import Settings
 
 
 def repeat(
-    folder: Path, settings: Settings, seeds: int, save_every: float, pool: Workers
+    folder: Path, settings: Settings, seeds: int, how: dict, pool: Workers
 ) -> list[Path]:  # fmt: skip
     """Train with `seeds` seeds, the first that of `settings`; return a folder for each.
 
+    how     further arguments of `start` and `resume` (run.py)
     pool    the processes that train (workers.workers)
     A seed whose folder already holds a run is resumed, so repeating an interrupted call works.
     """
@@ -24,7 +25,7 @@ def repeat(
         folders.append(folder / f"seed-{seed}")
         seeded = dataclasses.replace(settings, seed=seed)
         trainings.append(
-            Job(f"seed {seed}", start_or_resume, (folders[-1], seeded, save_every),
+            Job(f"seed {seed}", start_or_resume, (folders[-1], seeded, how),
                 folder / f"seed-{seed}" / "share", (seed,))
         )  # fmt: skip
 
@@ -37,11 +38,11 @@ def repeat(
     return folders
 
 
-def start_or_resume(folder: Path, settings: Settings, save_every: float) -> float:
+def start_or_resume(folder: Path, settings: Settings, how: dict) -> float:
     """Train in a folder, from the beginning or from its last checkpoint; return test accuracy."""
     print(f"seed {settings.seed}:")
     if holds_a_run(folder):
-        result = resume(folder, dataclasses.asdict(settings), save_every)
+        result = resume(folder, dataclasses.asdict(settings), **how)
     else:
-        result = start(folder, settings, save_every)
+        result = start(folder, settings, **how)
     return result["test"]["accuracy"]

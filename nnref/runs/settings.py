@@ -85,7 +85,6 @@ def _setting(default, about, check):
 
 POSITIVE = number("a number above 0", lambda value: value > 0)
 WIDTH = number(f"a number above 0, at most {models.WIDEST}", lambda v: 0 < v <= models.WIDEST)
-YES_OR_NO = ("true or false", bool, lambda value: True)
 SHARE = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 SCHEDULE = "constant, cosine, or step:EPOCHS"
 RULE = (f"one of {', '.join(KNOWN)}, or FILE.py:NAME", str, lambda v: v in KNOWN or own.is_own(v))
@@ -104,7 +103,6 @@ class Settings:
     classes: int | None = _setting(None, "imagefolder: number of classes to draw", whole(1))
     per_class: int | None = _setting(None, "imagefolder: number of images per class", whole(1))
     on_bad: str = _setting("stop", "imagefolder: at a damaged image", one_of(("stop", "skip")))
-    cache: bool = _setting(True, "keep the decoded images of an imagefolder", YES_OR_NO)
     val: float = _setting(0.1, "share of the training images held out for validation", SHARE)
     model: str = _setting("lenet", "the network", one_of(MODELS))
     width: float = _setting(1.0, "multiplies all numbers of channels and units", WIDTH)
@@ -144,14 +142,13 @@ class Settings:
 
 
 OF_RULES = ("feedback", "last_feedback")
-OF_FOLDERS = ("size", "classes", "per_class", "on_bad", "cache")
+OF_FOLDERS = ("size", "classes", "per_class", "on_bad")
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
 
 def flag(name: str) -> str:
-    """The flag of a setting: --batch-size of batch_size, --no-cache of cache, which is true."""
-    start = "--no-" if FIELDS[name].default is True else "--"
-    return start + name.replace("_", "-")
+    """The flag of a setting: --batch-size of batch_size."""
+    return f"--{name.replace('_', '-')}"
 
 
 def checked(name: str, value):
@@ -164,8 +161,8 @@ def checked(name: str, value):
     return value
 
 
-def from_text(name: str, text: str | bool):
-    """The value of a setting, read from the text of its flag; one without text has its value."""
+def from_text(name: str, text: str):
+    """The value of a setting, read from the text of its flag."""
     what, kind, _ = FIELDS[name].metadata["check"]
     try:
         return checked(name, kind(text))
@@ -208,20 +205,20 @@ def as_flags(settings: Settings) -> str:
     """The flags of `python -m nnref train` for these settings; defaults are left out."""
     given = dataclasses.asdict(settings).items()
     return " ".join(
-        flag(name) if value is False else f"{flag(name)} {shlex.quote(str(value))}"
+        f"{flag(name)} {shlex.quote(str(value))}"
         for name, value in given
         if value != FIELDS[name].default
     )
 
 
-def load_data(settings: Settings):
-    """(train, test) as its loader gives them."""
+def load_data(settings: Settings, cache: bool = True):
+    """(train, test) as its loader gives them; images of a folder by way of a `cache`."""
     path = settings.data.partition(":")[2]
     if not path:
         train, test = DATA[settings.data]()
     else:
         options = {name: getattr(settings, name) for name in OF_FOLDERS}
-        train, test = imagefolder.load(path, **options, seed=settings.seed)
+        train, test = imagefolder.load(path, **options, seed=settings.seed, cache=cache)
     if test is None:
         raise InputError(f"--data {settings.data}: expected images in val or test, found none")
     return train, test

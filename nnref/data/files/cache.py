@@ -24,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import pooch
 from tqdm import tqdm
 
 from nnref.backend import cores
 from nnref.data.files import decode
 from nnref.data.files.decode import ImageFiles
+from nnref.data.files.fetch import user_cache
 from nnref.data.files.stores import read_file
 from nnref.data.imageset import ahead
 from nnref.data.notices import notice
@@ -42,7 +42,7 @@ SAMPLE = 32  # images that are decoded to estimate the size of a cache
 
 def cache_folder() -> Path:
     """The folder of all caches, inside the user's cache folder."""
-    return Path(pooch.os_cache("nnref")) / "decoded"
+    return user_cache() / "decoded"
 
 
 class DecodedImages:
@@ -83,7 +83,7 @@ def decoded(files: ImageFiles):
         if images is None:
             return _make(folder, files)
     except OSError as error:
-        return _without(files, f"{folder.parent} cannot be written to: {error.strerror}")
+        return _without(files, f"{folder.parent} cannot be written to: {error.strerror or error}")
     for i in np.flatnonzero(images.shapes[:, 0] == 0):
         files[i]  # stop at it or count it, as when the cache was made
     return images

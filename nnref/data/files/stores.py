@@ -96,10 +96,10 @@ class Zip:
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archive does not say
             name = _inside(self, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-            if member.filename.endswith(("/", "\\")):
-                self.folders.append(name)
-            else:
+            if not member.filename.endswith(("/", "\\")):
                 self.members[name] = member
+            elif name:  # else it is the folder "." of the archive
+                self.folders.append(name)
         self.names = sorted(self.members)
 
     def read(self, name: str) -> bytes:
@@ -159,7 +159,7 @@ class Tar:
                     self.folders.append(name.removesuffix(".tar"))
                 elif plain:
                     self.places[name] = first, member.size
-                else:
+                elif name != prefix:  # else it is the folder "." of an archive
                     self.folders.append(name)
                 _check_count(self, self.places)
                 _check_count(self, self.folders)
