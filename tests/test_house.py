@@ -31,6 +31,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "measure",
     # ways to carry an error
     "rules",
+    "rules.microcircuit rules.microcircuit_ode",
     "rules.known",
     # data sets, from files to batches
     "data data.imageset data.transforms data.notices",

@@ -18,6 +18,7 @@ from nnref.feedback import (
     SignedInit,
     SignSymmetry,
 )
+from nnref.rules.microcircuit import Microcircuit
 
 
 class Known(NamedTuple):
@@ -25,7 +26,7 @@ class Known(NamedTuple):
 
     rule: Feedback
     B: str  # its B, in a few words
-    color: str  # in every figure: Okabe & Ito 2008, with gray and a dark brown
+    color: str  # in every figure: Okabe & Ito 2008, with gray, brown and wine
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
     # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
     network: Callable = lambda model, x: model
@@ -45,6 +46,13 @@ KNOWN = {
     "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", (0, 0)),
     "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", (0, 0)),
     "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
+    "microcircuit": Known(
+        FeedbackAlignment(),
+        "random and fixed, onto apical dendrites",
+        "#882255",
+        (0, 0),
+        lambda model, x: Microcircuit(model),
+    ),
 }
 RULES = {name: known.rule for name, known in KNOWN.items()}
 COLORS = {name: known.color for name, known in KNOWN.items()}
