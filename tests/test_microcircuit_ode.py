@@ -1,6 +1,7 @@
 """The microcircuit in time: where it settles, how fast, and what plasticity gathers meanwhile."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ PHI = Sigmoid().forward
 
 def weights(rng):
     """(W, B) of a circuit of these sizes."""
-    shapes = list(zip(SIZES, SIZES[1:], strict=False))
+    shapes = list(pairwise(SIZES))
     return [normal(rng, shape) for shape in shapes], [normal(rng, shape) for shape in shapes[1:]]
 
 

@@ -25,6 +25,7 @@ STYLES = {  # name of a setting -> (color, line style)
     "FA": (COLORS["feedback-alignment"], "-"),
     "FA, BP last": (COLORS["feedback-alignment"], "--"),
     "KP": (COLORS["kolen-pollack"], "-"),
+    "microcircuit": (COLORS["microcircuit"], "-"),
     "last layer only": (COLORS["last-layer-only"], "-"),
 }
 WIDE = 4.2  # inches for a panel
