@@ -204,14 +204,14 @@ def test_interneurons_follow_what_they_predict_while_it_learns(momentum, rng):
 
 def test_a_random_start_learns_to_silence_the_apical_dendrites_without_a_teacher(rng):
     """Only on the rates that occur: rI (WPI + B^T) goes to zero, the matrices need not agree."""
-    model = Microcircuit(net(hidden=(6, 9)), 0.4, 0.4, 0.4, self_predicting=False)
-    x = 4 * normal(rng, (3, 7))  # three patterns cannot tell nine interneurons apart
+    model = Microcircuit(net(hidden=(9,)), 0.4, 0.4, 0.4, self_predicting=False)
+    x = 3 * normal(rng, (3, 7))  # three patterns leave a direction of four rates free
     loud = None
     for _ in range(1500):
         model.backward(xp.zeros_like(model.forward(x)))
         loud = loud or [float(abs(vA).max()) for vA in model.apical]
         for name, param in model.params.items():
-            param -= (0.8 if name.startswith("WPI") else 0.05) * model.grads[name]
+            param -= (0.3 if name.startswith("WPI") else 0.05) * model.grads[name]
     for k, vA in enumerate(model.apical, 1):
         assert abs(vA).max() < 0.01 * loud[k - 1]
         B, phi = model.linears[k].feedback.B, Sigmoid().forward

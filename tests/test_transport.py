@@ -73,7 +73,7 @@ def test_a_channel_counts_once_in_a_convolution_under_the_law_of_neurons():
 def test_every_rule_has_a_price():
     rules = {rule for rule in vars(feedback).values() if isinstance(rule, type)}
     rules = {rule for rule in rules if issubclass(rule, Feedback)} - {Feedback}
-    assert rules | {TrackingConcordance, FixedConcordance} == set(PRICES)
+    assert rules | {TrackingConcordance, FixedConcordance} <= set(PRICES)
 
 
 def changed(rule, change):

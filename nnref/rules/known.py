@@ -18,7 +18,12 @@ from nnref.feedback import (
     SignedInit,
     SignSymmetry,
 )
-from nnref.rules.microcircuit import Microcircuit
+from nnref.rules.microcircuit import Apical, Microcircuit
+
+
+def as_it_is(model, x):
+    """The model itself: where B is a matrix for each W, its layers carry the error."""
+    return model
 
 
 class Known(NamedTuple):
@@ -26,10 +31,10 @@ class Known(NamedTuple):
 
     rule: Feedback
     B: str  # its B, in a few words
-    color: str  # in every figure: Okabe & Ito 2008, with gray, brown and wine
+    color: str  # in every figure: Okabe & Ito 2008, gray, dark brown, and indigo (Tol 2021)
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
     # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
-    network: Callable = lambda model, x: model
+    network: Callable = as_it_is
 
 
 KNOWN = {
@@ -47,9 +52,9 @@ KNOWN = {
     "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", (0, 0)),
     "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
     "microcircuit": Known(
-        FeedbackAlignment(),
+        Apical(),
         "random and fixed, onto apical dendrites",
-        "#882255",
+        "#332288",
         (0, 0),
         lambda model, x: Microcircuit(model),
     ),

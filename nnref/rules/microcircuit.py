@@ -29,6 +29,7 @@ import math
 
 from nnref.backend import xp
 from nnref.errors import InputError
+from nnref.feedback import FeedbackAlignment
 from nnref.init import sample, uniform
 from nnref.layers import Flatten, Linear, ReLU, Sequential, Sigmoid, Tanh
 from nnref.layers.checks import number
@@ -36,6 +37,10 @@ from nnref.losses import one_hot
 
 ACTIVATIONS = ReLU, Sigmoid, Tanh
 TARGETS = 0.1, 0.8  # rates of wrong and right classes: 0 and 1 would need infinite potentials
+
+
+class Apical(FeedbackAlignment):
+    """Feedback alignment's B, as the shell's microcircuit has it; Microcircuit takes any rule."""
 
 
 class Microcircuit(Sequential):

@@ -16,6 +16,7 @@ from nnref.data import mnist
 from nnref.data.imageset import ImageSet
 from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.optim import Adam, cosine
+from nnref.rules.known import KNOWN
 from nnref.train import fit
 
 SIZES = [784, 256, 128, 10]
@@ -54,8 +55,9 @@ def run(rules: dict, seed: int = 0, epochs: int = EPOCHS) -> dict:
 def run_rule(name, rule, train, test, seed, epochs) -> dict:
     """Train under one rule; return its record: the curves and their last values."""
     start = time.perf_counter()
-    model = models.mlp(SIZES[1:-1], feedback=rule, seed=seed)
-    watch = Watch(model, to_device(train.images[:WATCHED]), train.labels[:WATCHED])
+    watched = to_device(train.images[:WATCHED])
+    model = KNOWN[name].network(models.mlp(SIZES[1:-1], feedback=rule, seed=seed), watched)
+    watch = Watch(model, watched, train.labels[:WATCHED])
     history = train_model(model, train, test, seed, epochs, on_step=watch, label=f"{name:<20}")
     return {
         "name": name,

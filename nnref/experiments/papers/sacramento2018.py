@@ -78,7 +78,7 @@ TIERS = {
     "smoke": [
         TaskPart(steps=40, seeds=2),
         DigitsPart(data="digits", take=300, hidden=10, search_images=100, search_epochs=1,
-                   epochs=1, seeds=1),
+                   epochs=2, seeds=1),
     ],
     "small": [TaskPart(), DigitsPart(epochs=6)],
     "full": [TaskPart(steps=1_000_000), DigitsPart(epochs=100, batch_size=10, search_epochs=5)],
