@@ -23,7 +23,8 @@ from nnref.measure import angle, delta_angles, layer_measures, weight_layers
 from nnref.optim import SGD, Adam
 from nnref.rules.microcircuit import Microcircuit, teaching
 from nnref.rules.microcircuit_ode import Conductances
-from nnref.runs import checkpoint
+from nnref.runs import checkpoint, run
+from nnref.runs.settings import Settings
 from nnref.train import Progress, Training, train_step
 
 LABELS = np.arange(20) % 4
@@ -310,6 +311,21 @@ def test_an_ordinary_training_runs_it():
     model = Microcircuit(net(hidden=(8,), dtype="float32"))
     history = Training(model, SGD(model, 0.01), data, data, loss=teaching, epochs=2).run()
     assert history[1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_the_shell_trains_it_and_reports(tmp_path, monkeypatch, digits):
+    few = tuple(part._replace(images=part.images[:n], labels=part.labels[:n]) for part, n in
+                zip(digits, (600, 100), strict=True))  # fmt: skip
+    monkeypatch.setitem(run.load_data.__globals__["DATA"], "mnist-subset", lambda: few)
+    monkeypatch.setattr(run.report, "figures", lambda _: {})  # the page has its own
+    settings = Settings(model="mlp", width=0.1, feedback="microcircuit", epochs=2)
+    record = run.start(tmp_path / "a", settings)
+    losses = [entry["train_loss"] for entry in record["history"][1:]]
+    assert losses == sorted(losses, reverse=True)
+    assert len(record["history"][-1]["delta_angle_deg"]) == 3
+    assert "microcircuit" in (tmp_path / "a" / "report.html").read_text()
+    with pytest.raises(InputError, match="Microcircuit: expected a network like"):
+        run.start(tmp_path / "b", Settings(model="lenet", feedback="microcircuit"))
 
 
 @pytest.mark.parametrize(

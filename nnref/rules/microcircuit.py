@@ -14,9 +14,8 @@ Through WIP they predict their partners, and through WPI they take away what B b
     basal dendrite, v_k = r_{k-1} W_k + b_k
 
 In the self-predicting state, WIP = W_{k+1} and WPI = -B^T, apical dendrites are silent, whatever
-the input. A teacher moves the output cells; interneurons cannot predict that, and what is left in
-the apical dendrites is an error. So a soma fires not quite as its basal dendrite predicts, and
-synapses learn from the difference, which is local:
+the input. A teacher moves the output cells; interneurons cannot predict that, and apical dendrites
+get an error. So a soma fires not quite as its basal dendrite predicts, and W learns from that:
 
     dW_k = r_{k-1}^T (phi(u_k) - phi(v_k))       dWIP = r_k^T (phi(uI) - phi(vI))          Eqs. 7, 8
 
@@ -48,19 +47,16 @@ class Microcircuit(Sequential):
 
     model    Linear layers, each with its B, and activations between them, as of models.mlp. One
              after the last gives output cells their rate, or else that is their potential.
-    lam      share of the apical dendrite in the potential of a hidden soma; no unit, as all three
-    lamI     share of the partner in the potential of an interneuron
-    lamN     share of the teacher in the potential of an output cell
+    lam, lamI, lamN    shares, no unit: of the apical dendrite in the potential of a hidden soma, of
+                       the partner in an interneuron, of the teacher in an output cell
     self_predicting    WIP starts as W_{k+1}, WPI stays -B^T; or else both are random and learn
 
-    WIP1, bIP1 and WPI1 in `params` belong to the first hidden population, and so on; the optimizer
-    changes them as all weights. W is the paper's times gB / (glk + gB + gA), WIP the paper's times
-    gD / (glk + gD): v and vI are what somas have without a nudge, and without a teacher there is no
-    error. `apical` keeps the vA of the last backward pass, bottom first.
-
-    A nudge shrinks by lam (1 - lamI) from population to population. All grads are divided by what
-    is left of it, as the paper rescales its rates. Where little is left, interneurons learn too
-    fast: lr must stay below about 2 (1 + momentum) left / (phi' |r|^2). So the nudges are strong.
+    WIP1, bIP1 and WPI1 in `params` belong to the first hidden population. W is gB / (glk + gB + gA)
+    times the paper's, WIP gD / (glk + gD) times: v and vI are the potentials without a nudge.
+    `apical` keeps the vA of the last backward pass, bottom first. A nudge shrinks by lam (1 - lamI)
+    at every population, and grads are divided by what is left of it, as the paper rescales its
+    rates. So WIP needs SGD, with lr below about 2 (1 + momentum) left / (phi' |r|^2): else it jumps
+    about W, as it does under Adam.
     """
 
     def __init__(self, model, lam=0.5, lamI=0.1, lamN=0.9, self_predicting=True):
@@ -91,10 +87,9 @@ class Microcircuit(Sequential):
         return x
 
     def backward(self, delta):
-        """Given delta (N, n_out) at the output, assign the `grads` of everything.
+        """Given delta (N, n_out) at the output, assign all `grads`.
 
-        The teacher asks for u_trgt = v_N - N delta, a step down the loss of each sample; under
-        `teaching` these are the paper's targets.
+        The teacher's u_trgt = v_N - N delta is a step down each sample's loss; see `teaching`.
         """
         N, left = len(delta), self.lamN
         self.grads, self.apical = {}, []
@@ -109,10 +104,9 @@ class Microcircuit(Sequential):
                 left *= self.lam * (1 - self.lamI)
 
     def apical_potential(self, k, u_above, scale):
-        """vA (N, n_k) of hidden population k, from the potentials u_above (N, n_{k+1}).
+        """vA (N, n_k) of hidden population k, from u_above (N, n_{k+1}); and the grads of WIP, WPI.
 
-        Also assigns the grads of its interneurons. Divided by the `scale` of W_{k+1} and by lamI,
-        they are to first order those of W_{k+1}, which WIP so follows while both learn.
+        Divided by lamI too, those of WIP are to first order those of W_{k+1}, which it so follows.
         """
         above, phi = self.linears[k], self.phi[k]
         r, B = above.x, above.feedback(above.params["W"])
@@ -134,9 +128,9 @@ def teaching(r, labels):
 
 
 def toward(r, t):
-    """A teacher as a loss of the rates r (N, n_out) of Sigmoid cells with targets t: (E, dE/dr).
+    """(E, dE/dr) of rates r (N, n_out) of Sigmoid cells with targets t: E = mean_n KL(r_n || t_n).
 
-    E = mean_n sum_j KL(r_nj || t_nj) has dE/dr = (v - u_trgt) / N, with u_trgt = log(t / (1 - t)).
+    Its derivative is a difference of potentials, (v - u_trgt) / N with u_trgt = log(t / (1 - t)).
     """
     edge = float(xp.finfo(r.dtype).eps)
     r = xp.clip(r, edge, 1 - edge)  # a rate that was rounded to 0 or 1 has no finite potential
@@ -150,7 +144,7 @@ def _checked(model):
     in_turn = zip(layers, [(Linear,), ACTIVATIONS] * len(layers), strict=False)
     if not layers or not all(isinstance(layer, kinds) for layer, kinds in in_turn):
         raise InputError(
-            "Microcircuit: expected a network like models.mlp([100]), of Linear layers with ReLU, "
+            "Microcircuit: expected a network like models.mlp([100]), Linear layers with ReLU, "
             f"Sigmoid or Tanh between them, found {model}"
         )
     return model.layers
