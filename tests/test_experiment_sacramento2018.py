@@ -130,7 +130,7 @@ def test_frozen_means_the_weights_between_the_hidden_layers_and_what_predicts_th
 
 def test_the_microcircuit_learns_the_small_task_and_turns_toward_B(monkeypatch):
     monkeypatch.setattr(sacramento2018, "LOOKS", 2)
-    first, *_, last = sacramento2018.learn_teacher("teacher", FREE, 600, 0)
+    first, *_, last = sacramento2018.learn_teacher(FREE, 600, 0)
     assert last["presentations"] == 6000
     assert last["error"] < 0.2 * first["error"]
     assert last["W_to_B"] < first["W_to_B"] - 20
@@ -146,5 +146,5 @@ def test_a_small_task_is_recorded_whole():
 
 
 def test_without_a_teacher_apical_dendrites_fall_silent():
-    start, *_, end = sacramento2018.learn_silence("silence", FREE, 400, 0)
+    start, *_, end = sacramento2018.learn_silence(400, 0)
     assert end["apical"] < 0.7 * start["apical"]

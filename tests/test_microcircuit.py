@@ -176,6 +176,13 @@ def test_interneurons_are_as_many_as_the_cells_above_them():
     assert list(Microcircuit(bare).params) == ["WIP1"]
 
 
+def test_without_a_hidden_layer_there_is_a_teacher_and_no_interneuron(rng):
+    model, x = circuit(hidden=()), normal(rng, (20, 7))
+    (change,) = taught(model, x)
+    assert (model.params, model.apical) == ({}, [])
+    assert angle(change, taught(net(hidden=()), x)[0]) < 3
+
+
 def away_from_self_prediction(model, x):
     """rms of the interneurons' vI around the v of their partners."""
     model.forward(x)

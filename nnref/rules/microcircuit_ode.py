@@ -68,7 +68,7 @@ class Circuit:
     """
 
     def __init__(self, W, B, phi, g=Conductances(), rows=1):
-        self.W, self.B, self.phi, self.g = W, B, phi, g
+        self.W, self.B, self.phi, self.g = [w.copy() for w in W], B, phi, g
         self.basal = [g.basal(hidden=k < len(B)) for k in range(len(W))]
         self.dendritic = g.gD / (g.glk + g.gD)  # what is left of vI in an interneuron at rest
         self.WIP = [w * a / self.dendritic for w, a in zip(W[1:], self.basal[1:], strict=True)]

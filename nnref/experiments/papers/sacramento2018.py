@@ -147,14 +147,18 @@ def network(sizes, rule: str, seed: int, init=glorot_uniform, **options) -> Sequ
 
 def measure(part: TaskPart, facts: dict, images) -> dict:
     """A small task: learn from a teacher, or learn the self-prediction without one."""
-    start, task = time.monotonic(), learn_teacher if facts["task"] == "teacher" else learn_silence
-    return {"history": list(task(**facts)), "seconds": time.monotonic() - start}
+    start, seed = time.monotonic(), facts["seed"]
+    if facts["task"] == "teacher":
+        history = list(learn_teacher(facts["rule"], part.steps, seed))
+    else:
+        history = list(learn_silence(part.steps, seed))
+    return {"history": history, "seconds": time.monotonic() - start}
 
 
-def learn_teacher(task, rule, steps, seed):
+def learn_teacher(rule: str, steps: int, seed: int):
     """Yield, LOOKS times and at the start: the error, and angles in degrees, as W learns.
 
-    The teacher is r = phi(W2 (2 phi(2 x W1) - 1)) with W1, W2 uniform in +-1 and x uniform in +-1.
+    The teacher is r = phi((2 phi(2 x W1) - 1) W2) with W1, W2 uniform in +-1 and x uniform in +-1.
     The error is a share of the variance of its rates, on 500 inputs of their own.
     """
     rng, phi = stream(seed, "task"), Sigmoid().forward
@@ -171,21 +175,21 @@ def learn_teacher(task, rule, steps, seed):
     for step in range(steps + 1):
         if step % (steps // LOOKS) == 0:
             error = float(((model.forward(x_seen) - t_seen) ** 2).mean()) / variance
-            angles = {} if rule == LAST else {"W_to_B": weight_angles(model)[1]}
-            if rule != LAST:
-                angles["delta_to_bp"] = delta_angles(model, x_seen, t_seen, toward)[0]
-            yield {"presentations": step * TASK_BATCH, "error": error} | angles
+            angles = {"W_to_B": weight_angles(model)[1]}
+            angles["delta_to_bp"] = delta_angles(model, x_seen, t_seen, toward)[0]
+            known = {} if rule == LAST else angles
+            yield {"presentations": step * TASK_BATCH, "error": error} | known
         if step < steps:
             train_step(model, optimizer, *presentations(TASK_BATCH), toward)
 
 
-def learn_silence(task, rule, steps, seed):
+def learn_silence(steps: int, seed: int):
     """Yield, LOOKS times and at the start: rms of vA, as WIP and WPI learn from random, no teacher.
 
     W is fixed; the inputs are those of the small task.
     """
     rng = stream(seed, "task")
-    model = network(STUDENT, rule, seed, wide_uniform, self_predicting=False)
+    model = network(STUDENT, FREE, seed, wide_uniform, self_predicting=False)
     for step in range(steps + 1):
         x = sample(uniform, rng, (TASK_BATCH, STUDENT[0]), 1, "float32")
         model.backward(xp.zeros_like(model.forward(x)))
