@@ -12,11 +12,10 @@ paper adds noise to each equation; it is left out. What learns is the product of
 difference, smoothed with the time constant tau_w: the smoothed product lasts longer, but its sum
 over time is the same.
 
-Three things cost time here. Potentials settle within some ms, and until the news has traveled up
-and down, plasticity learns from errors that are none: with patterns of 100 ms, learning is better
-off during the first 20 ("learning lag"). Neurons whose rate is prospective, phi(u + tau du/dt),
-need no lag (Haider et al. 2021, Latent equilibrium). And the loop of rates through B and W can ring
-or diverge where the product of its gains exceeds 1.
+Settling takes some ms. Until the news has traveled up and down, plasticity learns from errors that
+are none: so let it wait a while at every new input (`lag`). Neurons whose rate is prospective,
+phi(u + tau du/dt), need not wait (Haider et al. 2021, Latent equilibrium). And the loop of rates
+through B and W can ring or diverge where the product of its gains exceeds 1.
 """
 
 from typing import NamedTuple
