@@ -46,7 +46,6 @@ PUBLISHED = {  # test error in %, from the text
     "microcircuit, W2 frozen": 2.11,
     "single layer": 8.4,
 }
-RATES = [0.005, 0.02, 0.08]  # learning rates to choose from on MNIST
 TEACHER, STUDENT = (30, 20, 10), (30, 50, 10)  # units of the small task
 TASK_RATE, TASK_BATCH = 0.2, 10  # of the small task
 LOOKS = 20  # how often the small task is looked at
@@ -67,6 +66,7 @@ class DigitsPart(Part):
 
     data: str = "mnist"
     hidden: int = 500  # units of each of the two hidden layers
+    rates: tuple = (0.005, 0.02, 0.08)  # learning rates to choose from, for every rule
     held_out: float = 5 / 60
     search_images: int = 6_000
     search_epochs: int = 3
@@ -77,12 +77,11 @@ class DigitsPart(Part):
 TIERS = {
     "smoke": [
         TaskPart(steps=40, seeds=2),
-        DigitsPart(data="digits", take=300, hidden=10, search_images=100, search_epochs=1,
-                   epochs=2, seeds=1),
+        DigitsPart(data="digits", take=300, hidden=10, rates=(0.02,), epochs=2, seeds=1),
     ],
     "small": [TaskPart(), DigitsPart(epochs=6)],
     "full": [TaskPart(steps=1_000_000), DigitsPart(epochs=100, batch_size=10, search_epochs=5)],
-}  # fmt: skip
+}
 
 
 class UniformAlignment(FeedbackAlignment):
@@ -124,7 +123,7 @@ def plan(part: TaskPart | DigitsPart):
     else:
         for rule in RULES:
             facts = {"task": "mnist", "hidden": part.hidden, "rule": rule}
-            yield Setting(facts, RATES, [part.epochs // 2] if rule == "BP" else [])
+            yield Setting(facts, part.rates, [part.epochs // 2] if rule == "BP" else [])
 
 
 def wide_uniform(rng, shape, fan_in, fan_out):
