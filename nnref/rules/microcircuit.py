@@ -106,7 +106,7 @@ class Microcircuit(Sequential):
     def apical_potential(self, k, u_above, scale):
         """vA (N, n_k) of hidden population k, from u_above (N, n_{k+1}); and the grads of WIP, WPI.
 
-        Divided by lamI too, those of WIP are to first order those of W_{k+1}, which it so follows.
+        Divided by the `scale` of those of W_{k+1} and by lamI, WIP's equal them to first order.
         """
         above, phi = self.linears[k], self.phi[k]
         r, B = above.x, above.feedback(above.params["W"])
