@@ -34,6 +34,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "rules.inverse",
     "rules.targets",
     "rules.direct",
+    "rules.microcircuit rules.microcircuit_ode",
     "rules.known",
     "rules.own",
     # data sets, from files to batches

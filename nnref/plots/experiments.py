@@ -31,6 +31,7 @@ STYLES = {  # name of a setting -> (color, line style)
     "SDTP alternating": (COLORS["simplified-dtp"], "-"),
     "DFA": (COLORS["direct-feedback"], "-"),
     "DFA from zero": (COLORS["direct-feedback"], "--"),
+    "microcircuit": (COLORS["microcircuit"], "-"),
     "last layer only": (COLORS["last-layer-only"], "-"),
 }
 WIDE = 4.2  # inches for a panel

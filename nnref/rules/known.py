@@ -20,6 +20,7 @@ from nnref.feedback import (
 )
 from nnref.rules.direct import Direct, DirectFeedback
 from nnref.rules.inverse import Inverse, denoising, difference_reconstruction
+from nnref.rules.microcircuit import Apical, Microcircuit
 from nnref.rules.targets import AtOutput, TargetPropagation
 
 
@@ -81,6 +82,13 @@ KNOWN = {
         _targets(),
     ),
     "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
+    "microcircuit": Known(
+        Apical(),
+        "random and fixed, onto apical dendrites",
+        "#332288",
+        (0, 0),
+        lambda model, x: Microcircuit(model),
+    ),
 }
 RULES = {name: known.rule for name, known in KNOWN.items()}
 OTHER = "#333333"  # a rule of the reader's own
