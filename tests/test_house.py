@@ -30,7 +30,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "losses optim models",
     "measure",
     # ways to carry an error
-    "rules",
+    "rules rules.mirror",
     "rules.known",
     # data sets, from files to batches
     "data data.imageset data.transforms data.notices",
