@@ -25,6 +25,10 @@ STYLES = {  # name of a setting -> (color, line style)
     "FA": (COLORS["feedback-alignment"], "-"),
     "FA, BP last": (COLORS["feedback-alignment"], "--"),
     "KP": (COLORS["kolen-pollack"], "-"),
+    "WM": (COLORS["weight-mirror"], "-"),
+    "IA": (COLORS["information-alignment"], "-"),
+    "SA": (COLORS["symmetric-alignment"], "-"),
+    "AA": (COLORS["activation-alignment"], "-"),
     "last layer only": (COLORS["last-layer-only"], "-"),
 }
 WIDE = 4.2  # inches for a panel
