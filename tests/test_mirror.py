@@ -357,8 +357,8 @@ def test_in_training_the_mirror_turns_B_to_W_and_fixed_feedback_is_left_behind()
                 train_step(model, optimizer, x, labels)
         return measure.weight_angles(model)
 
-    assert max(angles(WeightMirror())) < 15
-    assert angles(FeedbackAlignment())[0] > 60
+    assert max(angles(WeightMirror())[1:]) < 15
+    assert max(angles(FeedbackAlignment())[1:]) > 60
 
 
 def test_mirroring_before_training_leaves_the_network_as_it_was():
@@ -370,7 +370,7 @@ def test_mirroring_before_training_leaves_the_network_as_it_was():
     mirror.mirror(model, xp.ones((2, 8, 8, 1), "float32"), 3)
     for layer, (W, B) in zip(layers, before, strict=True):
         assert_same(layer.params["W"], W)
-        assert (layer.feedback.B != B).any()
+        assert bool((layer.feedback.B != B).any()) == layer.sends_error  # not in the first layer
     for old, new in zip(running, [getattr(layer, n) for layer in model.walk() for n in layer.keeps],
                         strict=True):  # fmt: skip
         assert_same(old, new)

@@ -58,6 +58,8 @@ class WeightMirror(FeedbackAlignment):
         return self.rng.normal(0.0, self.sigma, shape)
 
     def on_step(self, layer):
+        if not layer.sends_error:  # the first layer, whose B is never used
+            return
         x = to_device(self.noise((self.rows, *layer.x.shape[1:])).astype(self.B.dtype))
         own = copy.copy(layer)  # has the layer's W and b, but an x and grads of its own
         own.sends_error = False
@@ -118,6 +120,8 @@ class Alignment(FeedbackAlignment):
         return not self.rates.keys() & NEEDS_WEIGHTS.keys()
 
     def on_step(self, layer):
+        if not layer.sends_error:  # the first layer, whose B is never used
+            return
         W, B = layer.params["W"], self.B
 
         def S(M):
