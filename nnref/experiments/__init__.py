@@ -16,7 +16,7 @@ compute.
 
 import importlib
 
-PAPERS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019"]
+PAPERS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019", "kunin2020"]
 QUESTIONS = ["concordance", "dale", "late_error", "plasticity", "transport"]
 EXPERIMENTS = PAPERS + QUESTIONS
 

@@ -26,6 +26,7 @@ STYLES = {  # name of a setting -> (color, line style)
     "FA, BP last": (COLORS["feedback-alignment"], "--"),
     "KP": (COLORS["kolen-pollack"], "-"),
     "WM": (COLORS["weight-mirror"], "-"),
+    "WM, noise": (COLORS["weight-mirror"], "--"),
     "IA": (COLORS["information-alignment"], "-"),
     "SA": (COLORS["symmetric-alignment"], "-"),
     "AA": (COLORS["activation-alignment"], "-"),
