@@ -26,6 +26,7 @@ activities are not white, and MIRROR learns S W from them: hence the noise of th
 """
 
 import copy
+from functools import partial
 
 from nnref.backend import to_device
 from nnref.errors import InputError
@@ -43,13 +44,17 @@ class WeightMirror(FeedbackAlignment):
     decay         None: sigma^2, so that B comes to rest at W. With 0, B grows for ever
     activation    class of the neurons' f, such as ReLU; None: none. Behind f, column j of the mean
                   of dB has a factor E f'(y_j): a unit that no noise wakes is never seen
+
+    In a padded convolution, weights at the border of the kernel meet fewer pixels and learn less.
     """
 
     def __init__(self, rows=128, sigma=1.0, eta=0.01, decay=None, activation=None):
         check_counts("WeightMirror", smallest=2, rows=rows)
+        if activation is not None and not callable(activation):
+            message = f"a class such as ReLU as activation, found {shown(activation)}"
+            raise InputError(f"WeightMirror: expected {message}")
         self.rows, self.activation = rows, activation
-        self.sigma = _positive("sigma", sigma)
-        self.eta = _positive("eta", eta)
+        self.sigma, self.eta = _positive("sigma", sigma), _positive("eta", eta)
         decay = self.sigma**2 if decay is None else decay
         self.decay = number("decay", decay, "0 or more", lambda v: v >= 0)
 
@@ -97,7 +102,7 @@ UPDATES = {  # the alignment losses: name -> change of B; S(M) is the matrix S M
     "amp": lambda W, B, S: S(W),
     "null": lambda W, B, S: -2 * B @ (W.swapaxes(-1, -2) @ S(W)),
 }
-NEEDS_WEIGHTS = {"self": "W", "sparse": "B, to send x forward through it"}
+NOT_LOCAL = {"self", "sparse"}  # they need W, and B at another place, to send x through it
 
 
 class Alignment(FeedbackAlignment):
@@ -117,17 +122,13 @@ class Alignment(FeedbackAlignment):
     @property
     def local(self) -> bool:
         """Whether it needs no weight of a synapse elsewhere."""
-        return not self.rates.keys() & NEEDS_WEIGHTS.keys()
+        return not self.rates.keys() & NOT_LOCAL
 
     def on_step(self, layer):
         if not layer.sends_error:  # the first layer, whose B is never used
             return
-        W, B = layer.params["W"], self.B
-
-        def S(M):
-            return moment(layer, M)
-
-        self.B += sum(rate * UPDATES[name](W, B, S) for name, rate in self.rates.items())
+        known = layer.params["W"], self.B, partial(moment, layer)
+        self.B += sum(rate * UPDATES[name](*known) for name, rate in self.rates.items())
 
 
 def moment(layer, M):

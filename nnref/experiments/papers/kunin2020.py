@@ -70,7 +70,7 @@ class LayerPart(Part):
     """A linear layer at inputs whose covariance has these condition numbers."""
 
     conditions: tuple = (1, 3, 10, 30, 100)
-    steps: int = 4000
+    steps: int = 3000
 
 
 @dataclass(frozen=True, kw_only=True)
