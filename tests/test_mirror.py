@@ -12,6 +12,7 @@ from nnref.errors import InputError
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import stream
 from nnref.layers import Conv2d, Linear, LocallyConnected2d, ReLU, Sigmoid
+from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD
 from nnref.patches import im2col
 from nnref.rules import mirror
@@ -359,6 +360,24 @@ def test_in_training_the_mirror_turns_B_to_W_and_fixed_feedback_is_left_behind()
 
     assert max(angles(WeightMirror())[1:]) < 15
     assert max(angles(FeedbackAlignment())[1:]) > 60
+
+
+def test_a_bias_steps_along_the_gradient_of_the_mean_loss_divided_by_the_batch_once():
+    """Against differences, in the last layer, whose gradient is exact under every rule."""
+    rng = np.random.default_rng(0)
+    x, labels = normal(rng, (16, 4, 3, 1)), rng.integers(0, 5, 16)
+    model = models.mlp([8], (4, 3, 1), 5, feedback=WeightMirror(), dtype="float64")
+    b, eps, slopes = model.layers[-1].params["b"], 1e-5, []
+    for j in range(5):
+        sides = []
+        for side in (eps, -eps):
+            b[j] += side
+            sides.append(float(softmax_cross_entropy(model.forward(x), labels)[0]))
+            b[j] -= side
+        slopes.append((sides[0] - sides[1]) / (2 * eps))
+    before = to_host(b).copy()
+    train_step(model, SGD(model, 0.3, momentum=0), x, labels)
+    assert_close((before - to_host(b)) / 0.3, slopes, atol=1e-9)
 
 
 def test_mirroring_before_training_leaves_the_network_as_it_was():
