@@ -273,7 +273,7 @@ def figures(result: Result) -> dict:
 
 
 LAYER = f"a linear layer, {N_IN} inputs and {N_OUT} outputs, condition numbers up to 100"
-SETTING = "an MLP with BN on MNIST, 3 hidden layers, 15,000 images"
+SETTING = "an MLP with BN on MNIST, 3 hidden layers"
 
 
 def at_ends(*rules):
