@@ -62,19 +62,23 @@ class Sham(Feedback):
 class SignSymmetry(Feedback):
     """B = lambda * sign(W): only signs are copied (Liao, Leibo & Poggio 2016: uSF; Xiao 2018).
 
-    `scale` sets lambda; None takes Xiao et al.'s value for the layer. With lambda = 1, a bare
-    sign(W), the error would grow from layer to layer.
+    `scale` sets lambda; None takes Xiao et al.'s value for the layer, "rms" the rms of W, always
+    anew (Moskovitz et al. 2018). With lambda = 1, the error would grow from layer to layer.
     """
 
-    def __init__(self, scale: float | None = None):
-        self.scale = scale
+    def __init__(self, scale: float | str | None = None):
+        self.scale = scale if scale in (None, "rms") else float(scale)
 
     def born(self, W, scale, draw):
-        self.lam = scale if self.scale is None else float(self.scale)
+        self.lam = scale if self.scale is None else self.scale
+
+    def strength(self, W):
+        """Lambda for these weights."""
+        return xp.sqrt((W**2).mean()) if self.lam == "rms" else self.lam
 
     @accelerated
     def __call__(self, W):
-        return self.lam * xp.sign(W)
+        return self.strength(W) * xp.sign(W)
 
 
 class FixedMagnitudes(Feedback):

@@ -1,39 +1,56 @@
 """Akrout et al. 2019: the claims in made-up worlds, the numbers in table and figures."""
 
+import copy
+
 import pytest
 from made_up import result, rows, trial, verdicts
+from oracles import assert_close, assert_same
 
+from nnref.backend import to_device, xp
+from nnref.experiments.images import Sources, load
 from nnref.experiments.papers import akrout2019
 from nnref.experiments.result import Result
+from nnref.measure import weight_layers
 from nnref.plots.experiments import STYLES
 
 ANGLES = {1: 42, 10: 26, 400: 35}
 
 
-PUBLISHED = {"BP": (97.1, 98.5), "FA": (93.3, 97.8), "KP": (97.0, 98.47)}
+PUBLISHED = {
+    "BP": (97.1, 98.5), "FA": (93.3, 97.8), "KP": (97.0, 98.47), "WM": (94.6, 98.49),
+}  # fmt: skip
+FIRST = {"FA": 85.5, "WM": 78.5}  # after the first epoch
+MIRROR = {1: (63, 61), 10: (17, 28), 30: (13, 16)}  # angles of delta and of the last weights
+CLAIMS = (
+    "thirty epochs", "in the end", "turn",
+    "mirror overtakes", "mirror turns", "mirror aligns", "mirror in the end",
+)  # fmt: skip
 
 
-def world(exchange=lambda rule: rule, angles=ANGLES, **others):
+def world(exchange=lambda rule: rule, angles=ANGLES, mirror=MIRROR, first=FIRST, **others):
     """The logs of Akrout et al., as far as they are published: a long training of every rule.
 
     others    rule -> other accuracies after 30 and after 400 epochs
     """
+    fa = angles | {30: angles.get(30, 32)}
 
-    def entry(epoch, short, long):
-        angle = {"delta_angle_deg": [angles[epoch]]} if epoch in angles else {}
-        accuracy = short if epoch <= 30 else long
-        return {"epoch": epoch, "held_out_accuracy": accuracy / 100} | angle
+    def entry(rule, epoch, short, long):
+        entry = {"epoch": epoch, "held_out_accuracy": (short if epoch <= 30 else long) / 100}
+        if epoch == 1 and rule in first:
+            entry["held_out_accuracy"] = first[rule] / 100
+        delta, weights = mirror.get(epoch, (None, None)) if rule == "WM" else (fa.get(epoch), 0)
+        if delta is not None:
+            entry |= {"delta_angle_deg": [delta, 0], "weight_angle_deg": [80, weights]}
+        return entry
 
     return [
-        trial(long, rule=exchange(rule), history=[entry(e, short, long) for e in range(401)])
+        trial(long, rule=exchange(rule), history=[entry(rule, e, short, long) for e in range(401)])
         for rule, (short, long) in (PUBLISHED | others).items()
     ]
 
 
 def test_the_published_numbers_reproduce_the_claims():
-    assert verdicts(akrout2019, world()) == dict.fromkeys(
-        ("thirty epochs", "in the end", "turn"), "reproduced"
-    )
+    assert verdicts(akrout2019, world()) == dict.fromkeys(CLAIMS, "reproduced")
 
 
 @pytest.mark.parametrize("pair", ["BP FA", "KP FA"])
@@ -62,6 +79,26 @@ def test_one_number_that_is_too_far_off_leaves_the_other_condition(name, others)
 def test_a_delta_that_never_turns_is_no_alignment():
     assert verdicts(akrout2019, world(angles={1: 90, 10: 90, 400: 90}))["turn"] == "not"
     assert verdicts(akrout2019, world(angles={1: 42, 10: 26, 400: 20}))["turn"] == "partly"
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "verdict"),
+    [
+        ("mirror overtakes", {"first": FIRST | {"WM": 86}}, "partly"),
+        ("mirror overtakes", {"WM": (93.2, 98.49)}, "partly"),
+        ("mirror overtakes", {"WM": (96.2, 98.49)}, "partly"),
+        ("mirror overtakes", {"WM": (93, 98), "first": FIRST | {"WM": 86}}, "not"),
+        ("mirror turns", {"mirror": MIRROR | {1: (74, 61)}}, "partly"),
+        ("mirror turns", {"mirror": MIRROR | {10: (28, 28)}}, "partly"),
+        ("mirror turns", {"mirror": MIRROR | {30: (22.5, 16)}}, "partly"),
+        ("mirror turns", {"mirror": dict.fromkeys(MIRROR, (90, 90))}, "not"),
+        ("mirror aligns", {"mirror": MIRROR | {30: (13, 25)}}, "partly"),
+        ("mirror aligns", {"mirror": dict.fromkeys(MIRROR, (90, 90))}, "not"),
+        ("mirror in the end", {"WM": (94.6, 98.2)}, "not"),
+    ],
+)
+def test_a_mirror_that_does_not_do_as_published(name, changed, verdict):
+    assert verdicts(akrout2019, world(**changed))[name] == verdict
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
@@ -94,11 +131,12 @@ def few():
 def test_the_table_has_every_mean_in_its_place():
     heads, *found = rows(akrout2019.table(result(few())))
     assert heads == ["30 epochs", "published", "400 epochs", "best", "published"]
+    assert found[4] == ["last layer only", "-", "-", "-", "-", "-"]
     assert found[:4] == [
         ["BP", "-", "97.1", "-", "-", "98.5"],
         ["FA", "91.0 ± 1.4", "93.3", "90.0", "95.0", "97.8"],
-        ["KP", "-", "-", "-", "-", "98.47"],
-        ["last layer only", "-", "-", "-", "-", "-"],
+        ["KP", "-", "97.48", "-", "-", "98.47"],
+        ["WM", "-", "94.6", "-", "-", "98.49"],
     ]
 
 
@@ -129,3 +167,31 @@ def test_the_angle_figure_shows_the_hidden_layer_over_the_epochs():
     assert points(axes, "FA")[1] == {e: 50 + e for e in range(1, 401)}
     assert points(axes, "KP") == [{1: 51, 2: 52}]
     assert points(axes, "FA", "*") == [ANGLES]
+
+
+def test_the_mirror_adds_what_akrouts_code_adds_and_leaves_the_network_of_fa():
+    """0.01 x^T f(y) over 128 rows of U(-0.05, 0.05), y centered; 468 times before training. W is
+    FA's, and so are the facts of the trials: one more setting, at the end of none.
+    """
+    (part,) = akrout2019.TIERS["smoke"]
+    images = load("digits", Sources(), 300, held_out=0)
+    facts = {"hidden": 20, "seed": 0, "epochs": 1}
+    made = {
+        rule: weight_layers(
+            akrout2019.parts(part, facts | {"rule": rule, "lr": 0.1}, images).training.model
+        )
+        for rule in ("FA", "WM")
+    }
+    for plain, mirrored in zip(*made.values(), strict=True):
+        assert_same(plain.params["W"], mirrored.params["W"])
+    W, B = mirrored.params["W"], mirrored.feedback.B  # of the last layer, whose B is used
+    change = B - plain.feedback.B  # 468 * 0.01 * 128 * 0.05^2 / 3 / 4 = 0.125 W, in a larger noise
+    assert float((change * W).sum() / (W * W).sum()) == pytest.approx(0.125, rel=0.1)
+    before, state = B.copy(), copy.deepcopy(mirrored.feedback.rng)
+    mirrored.feedback.on_step(mirrored)
+    x = to_device(state.uniform(-0.05, 0.05, (128, len(W))).astype("float32"))
+    y = 1 / (1 + xp.exp(-x @ W - mirrored.params["b"]))
+    # B is rounded to half a unit in its last place
+    assert_close(B - before, 0.01 * x.T @ (y - y.mean(axis=0)), rtol=1e-4, atol=6e-8)
+    rules = [setting.facts["rule"] for setting in akrout2019.plan(part)]
+    assert rules == ["BP", "FA", "KP", "WM", "last layer only"]

@@ -8,7 +8,7 @@ import pytest
 from oracles import assert_close, assert_same, normal
 
 from nnref import init, measure, models
-from nnref.backend import to_device, to_host, xp
+from nnref.backend import plainly, to_device, to_host, xp
 from nnref.data.imageset import ImageSet
 from nnref.errors import InputError
 from nnref.feedback import (
@@ -56,6 +56,7 @@ RULES = {
     "sham": Sham(),
     "sign-symmetry": SignSymmetry(),
     "sign-symmetry-scaled": SignSymmetry(scale=0.3),
+    "sign-symmetry-rms": SignSymmetry(scale="rms"),
     "fixed-magnitudes": FixedMagnitudes(),
     "redrawn-magnitudes": RedrawnMagnitudes(),
     "signed-init": SignedInit(),
@@ -112,6 +113,40 @@ def test_the_authors_scale_is_the_default_and_can_be_set(kind):
     assert_close(layer.feedback(W), LAMBDA[kind] * xp.sign(W), rtol=1e-15)
     B = make(SignSymmetry(scale=0.5)).feedback(W)
     assert np.unique(to_host(abs(B))).tolist() == [0.5]
+
+
+def sent_below(rule, factor, eps, rng):
+    """What a layer in front of BatchNorm sends down, if its W is scaled by a factor after birth."""
+    layer = Linear(6, 7, stream(3, "init"), bias=False, feedback=rule, dtype="float64")
+    layer.params["W"] *= factor
+    norm = BatchNorm(7, "float64")
+    norm.eps = eps
+    x, delta = normal(rng, (20, 6)), normal(rng, (20, 7))
+    norm.forward(layer.forward(x))
+    return layer.backward(norm.backward(delta))
+
+
+@pytest.mark.parametrize("factor", [0.25, 3.0])
+def test_in_front_of_batch_norm_only_a_lambda_that_follows_W_is_blind_to_its_scale(factor):
+    """There the network computes the same for c W, and BP's error below is the same. A fixed lambda
+    sends 1 / c of it. Exact but for BatchNorm's eps, a share eps / variance of the error.
+    """
+    for rule, kept in ((Backprop(), 1), (SignSymmetry("rms"), 1), (SignSymmetry(), 1 / factor)):
+        for eps, tolerance in ((0.0, 1e-13), (1e-5, 1e-3)):
+            one, other = (sent_below(rule, c, eps, np.random.default_rng(0)) for c in (1.0, factor))
+            assert_close(other, kept * one, rtol=tolerance, atol=tolerance * float(abs(one).max()))
+
+
+def test_lambda_is_the_rms_of_the_present_W_with_and_without_its_twin(rng):
+    W = normal(rng, (600, 500), "float32")  # large enough for the twin
+    rule = rule_of_a_layer(SignSymmetry("rms"), W, 0.1, None, stream(0, "init"))
+    for factor in (1, 3):
+        W *= factor
+        B = rule(W)
+        assert B.dtype == "float32"
+        assert measure.norm_ratio(W, B) == pytest.approx(1, abs=1e-6)
+        with plainly():
+            assert_close(rule(W), B, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

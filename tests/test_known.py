@@ -27,7 +27,12 @@ def test_every_rule_has_a_color_of_its_own():
     assert len(set(COLORS.values())) == len(COLORS)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+AT_ONCE = [  # rules that have what they need of W without a step
+    name for name, known in KNOWN.items() if type(known.rule).on_step is Feedback.on_step
+]
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
 def test_the_bits_say_what_of_W_is_needed(name):
     """Bits at every step: B changes its sign with W. Bits once: it does so with the initial W.
 
@@ -43,7 +48,7 @@ def test_the_bits_say_what_of_W_is_needed(name):
     every_step, once = KNOWN[name].bits
     assert bool(every_step) == follows
     assert bool(once) == (starts and not follows)
-    if every_step > 1:
+    if every_step > 1 or name == "sign-symmetry-rms":  # whose scale is not paid for by synapse
         assert (to_host(rule(2 * W)) == 2 * to_host(rule(W))).all()
     elif every_step and name != "redrawn-magnitudes":
         assert (to_host(rule(2 * W)) == to_host(rule(W))).all()

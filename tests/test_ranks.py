@@ -32,6 +32,7 @@ from nnref.feedback import FeedbackAlignment, KolenPollack, RedrawnMagnitudes, S
 from nnref.measure import weight_layers
 from nnref.optim import SGD, Adam
 from nnref.parallel import ranks
+from nnref.rules.mirror import INFORMATION, SYMMETRIC, Alignment, WeightMirror
 from nnref.runs import checkpoint, run
 from nnref.train import evaluate, fit
 
@@ -115,7 +116,10 @@ OPTIMIZERS = {
     "momentum, decay": lambda model: SGD(model, 0.1, momentum=0.9, weight_decay=0.01),
     "adam": lambda model: Adam(model, 0.01),
 }
-RULES = [SignSymmetry(), FeedbackAlignment(), KolenPollack(), RedrawnMagnitudes()]
+RULES = [
+    SignSymmetry(), FeedbackAlignment(), KolenPollack(), RedrawnMagnitudes(),
+    WeightMirror(rows=16), Alignment(SYMMETRIC),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -145,6 +149,18 @@ def test_ranks_learn_what_one_process_learns(rule, optimizer, vectors):
             assert_close(a, b, atol=1e-10)
         for ours, theirs in zip(first[1], history, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-10)
+
+
+def test_a_B_that_learns_from_the_rows_of_its_own_rank_is_refused(vectors):
+    """Each rank sees other images."""
+
+    def work(rank):
+        model = net(Alignment(INFORMATION))
+        rank.fit(model, SGD(model, 0.1), vectors, epochs=1, batch_size=24)
+
+    for error in on_threads(2, work):
+        assert isinstance(error, InputError)
+        assert str(error).startswith("feedback.B of Linear(6, 8), layer 1: expected the same on")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 100])

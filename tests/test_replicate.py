@@ -36,11 +36,11 @@ def one_job(tmp_path_factory):
 def test_it_says_how_far_it_is_and_how_long_it_takes(one_job):
     folder, done = one_job
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("akrout2019, smoke: 0 of 8 trials finished; ")
+    assert lines[0].startswith("akrout2019, smoke: 0 of 10 trials finished; ")
     assert lines[0].endswith(", jobs: 1")
     assert lines[1] == f"if interrupted, the same command continues; results: {folder}"
     assert lines[2].startswith("timing this machine: about ") and lines[2].endswith(" seconds")
-    assert sum(line.startswith("akrout2019: ") for line in lines) == 8
+    assert sum(line.startswith("akrout2019: ") for line in lines) == 10
     command = json.loads((folder / NAME).read_text())["command"]
     assert command.startswith("python -m nnref replicate akrout2019 --tier smoke --out PATH")
     assert not list(folder.rglob("*.share")) and not list(folder.rglob("*.npz"))
@@ -60,7 +60,7 @@ def test_two_jobs_make_the_same_records_as_one_bit_for_bit(one_job, tmp_path):
     assert done.returncode == 0, done.stderr
     assert records(tmp_path) == records(one_job[0])
     again = nnref_command(*SMOKE, "--out", tmp_path, "--jobs", 1)
-    assert "8 of 8 trials finished" in again.stdout
+    assert "10 of 10 trials finished" in again.stdout
     assert "timing" not in again.stdout and "akrout2019: " not in again.stdout
     assert records(tmp_path) == records(one_job[0])
 
@@ -78,14 +78,14 @@ def test_an_interrupted_replication_says_how_to_go_on_and_goes_on(tmp_path):
         process.send_signal(signal.SIGINT)  # to this process alone: it tells its workers
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "of 100 trials finished; the same command continues\nnnref: interrupted\n" in err
+    assert "of 125 trials finished; the same command continues\nnnref: interrupted\n" in err
     assert "Traceback" not in err
     finished = len(list((tmp_path / "trials").glob("*.json")))
-    assert 0 < finished < 100
+    assert 0 < finished < 125
     rest = nnref_command(*SMOKE, "--seeds", 25, "--out", tmp_path)
     assert rest.returncode == 0, rest.stderr
-    assert f" {finished} of 100 trials finished" in rest.stdout
-    assert len(records(tmp_path)) == 100
+    assert f" {finished} of 125 trials finished" in rest.stdout
+    assert len(records(tmp_path)) == 125
 
 
 def test_results_are_read_by_the_folder_they_were_written_to(one_job, tmp_path):

@@ -105,6 +105,32 @@ def test_a_run_that_was_stopped_ends_where_the_other_one_ends(step, tmp_path, mo
     assert parts["test"] == whole["test"]
 
 
+LEARNED = [
+    "weight-mirror", "information-alignment", "symmetric-alignment", "activation-alignment",
+    "sign-symmetry-rms",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", LEARNED)
+def test_a_B_that_learns_by_itself_goes_on_where_it_stopped(rule, tmp_path, monkeypatch):
+    settings = Settings(**SHORT, feedback=rule)
+    whole = run.start(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            run.start(tmp_path / "parts", settings)
+    parts = run.resume(tmp_path / "parts", {})
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    assert parts["test"] == whole["test"]
+    assert all(angle is not None for angle in whole["history"][-1]["weight_angle_deg"])
+
+
+def test_the_report_of_a_mirror_says_what_its_B_is(tmp_path, drawn):
+    run.start(tmp_path / "a", Settings(**SHORT | {"epochs": 1}, feedback="weight-mirror"))
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "weight-mirror: B = random, then learned from noise sent through W." in page
+
+
 def test_crops_batch_norm_and_momentum_go_on_too(pets, tmp_path, monkeypatch):
     settings = Settings(
         data=pets, size=12, model="resnet20", width=0.25, batch_size=4, epochs=2, val=0.2,

@@ -15,6 +15,8 @@ from nnref.measure import deltas, weight_layers
 from nnref.questions.dale import every_neuron, every_weight, interneurons
 from nnref.questions.pathways import FixedConcordance, Inverted, TrackingConcordance
 from nnref.questions.transport import PRICES, cut_gains, ledger, total
+from nnref.rules import mirror
+from nnref.rules.known import KNOWN
 
 SIZES = 20 * 10 + 10 * 3  # synapses of layers 2 and 3 in `of`; the first layer's B is not used
 
@@ -53,6 +55,24 @@ def test_interneurons_are_told_by_the_weights_they_inhibit_with():
     model = of(SignSymmetry())
     entries = ledger(model, interneurons(model, 0.1, 0))
     assert total(entries) == (SIZES + 32 * (1 * 10 + 1 * 3), 0)
+
+
+def test_a_lambda_that_follows_the_rms_of_W_costs_a_float_a_layer():
+    rms = SignSymmetry("rms")
+    assert [e.every_step for e in ledger(of(rms))] == [0, 200 + 32, 30 + 32]
+    model = of(rms)
+    assert total(ledger(model, every_weight(model))) == (2 * 32, SIZES)  # signs stand still
+
+
+@pytest.mark.parametrize("rates, bits", [
+    (mirror.SYMMETRIC, 32), (mirror.ACTIVATION, 32), (mirror.MIRROR, 0), (mirror.INFORMATION, 0),
+])  # fmt: skip
+def test_alignment_is_free_where_its_losses_are_local(rates, bits):
+    rule = mirror.Alignment(rates)
+    assert total(ledger(of(rule))) == (bits * SIZES, 0)
+    assert {known.bits for known in KNOWN.values() if getattr(known.rule, "rates", 0) == rates} <= {
+        (bits, 0)
+    }
 
 
 @pytest.mark.parametrize("rule, weights", [(Backprop(), 32), (FeedbackAlignment(), 0)])

@@ -17,7 +17,7 @@ compute.
 import importlib
 
 PAPERS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019"]
-PAPERS += ["nokland2016", "sacramento2018", "song2021"]
+PAPERS += ["nokland2016", "sacramento2018", "kunin2020", "song2021"]
 QUESTIONS = ["concordance", "dale", "late_error", "plasticity", "transport"]
 EXPERIMENTS = PAPERS + QUESTIONS
 

@@ -177,11 +177,11 @@ def sign_symmetry(rule, W):
     """SignSymmetry.__call__: lambda sign(W)."""
     if W.size < pieces.SMALL or not W.flags.c_contiguous:
         return NotImplemented
-    B = empty(W.shape, W.dtype)
+    B, lam = empty(W.shape, W.dtype), rule.strength(W)
 
     def work(w, out):
         np.sign(w, out=out)
-        np.multiply(out, rule.lam, out=out)
+        np.multiply(out, lam, out=out)
 
     pieces.run(work, W, B)
     return B

@@ -32,6 +32,11 @@ STYLES = {  # name of a setting -> (color, line style)
     "DFA": (COLORS["direct-feedback"], "-"),
     "DFA from zero": (COLORS["direct-feedback"], "--"),
     "microcircuit": (COLORS["microcircuit"], "-"),
+    "WM": (COLORS["weight-mirror"], "-"),
+    "WM, noise": (COLORS["weight-mirror"], "--"),
+    "IA": (COLORS["information-alignment"], "-"),
+    "SA": (COLORS["symmetric-alignment"], "-"),
+    "AA": (COLORS["activation-alignment"], "-"),
     "last layer only": (COLORS["last-layer-only"], "-"),
 }
 WIDE = 4.2  # inches for a panel

@@ -8,6 +8,7 @@ means when the initial weights are drawn.
     signs of W now            1 bit per synapse and step
     signs of W at birth       1 bit per synapse, once; also under a Law that keeps signs (dale.py),
                               and 1 bit per neuron, once, if all synapses of a neuron have its sign
+    rms of W now              32 bits per layer and step, for a lambda that follows it
     B random, or none         nothing
     B an inverse (targets.py) nothing: it learns from activities; in DTP the last layer has B = W
     Interneurons (dale.py)    besides the price of their net effect, 32 bits for each entry of Q,
@@ -17,7 +18,8 @@ means when the initial weights are drawn.
 
 Only weights are counted: not the errors themselves, which units are active (f'), which pixel is the
 largest in a pool, or the statistics of a batch. Kolen & Pollack's B needs no weight either, but x
-and delta of the synapse that it mirrors.
+and delta of the synapse that it mirrors; a mirror's needs x and y. Of the alignment losses
+(rules/mirror.py), `self` needs W, and `sparse` needs B where x is: 32 bits each.
 """
 
 from typing import NamedTuple
@@ -29,6 +31,7 @@ from nnref.questions.dale import Interneurons, Law
 from nnref.questions.pathways import FixedConcordance, Inverted, TrackingConcordance
 from nnref.rules.inverse import AugmentedInverse
 from nnref.rules.known import KNOWN
+from nnref.rules.mirror import Alignment
 
 FLOAT = 32
 PRICES = {  # class of a rule -> bits per synapse: at every step, once at the start
@@ -86,12 +89,15 @@ def _of_weights(layer, signs) -> Entry:
     if type(rule) not in PRICES:
         raise InputError(f"ledger: expected a rule of {_names()}, found {type(rule).__name__}")
     price, synapses = PRICES[type(rule)], layer.params["W"].size
+    if isinstance(rule, Alignment):
+        price = (0 if rule.local else FLOAT, 0)
+    scale = FLOAT * (getattr(rule, "scale", None) == "rms")
     if price in SIGNS and signs is not None:
         of_neurons = bool((signs == signs[..., :1]).all())
         neurons = layer.n_in if isinstance(layer, Linear) else layer.C_in
-        return Entry(str(layer), 0, neurons if of_neurons else synapses)
+        return Entry(str(layer), scale, neurons if of_neurons else synapses)
     every_step, at_birth = price
-    return Entry(str(layer), every_step * synapses, at_birth * synapses)
+    return Entry(str(layer), every_step * synapses + scale, at_birth * synapses)
 
 
 def _names() -> str:

@@ -1,6 +1,7 @@
 """All feedback rules by name, with their colors and descriptions.
 
-The command line, reports, figures and the ledger of transport all read this table.
+The command line, reports, figures and the ledger of transport all read this table. README.md beside
+this file has it with the papers.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from nnref.feedback import (
 from nnref.rules.direct import Direct, DirectFeedback
 from nnref.rules.inverse import Inverse, denoising, difference_reconstruction
 from nnref.rules.microcircuit import Apical, Microcircuit
+from nnref.rules.mirror import ACTIVATION, INFORMATION, SYMMETRIC, Alignment, WeightMirror
 from nnref.rules.targets import AtOutput, TargetPropagation
 
 
@@ -34,20 +36,31 @@ class Known(NamedTuple):
 
     rule: Feedback
     B: str  # its B, in a few words
-    color: str  # in every figure: Okabe & Ito 2008, gray, dark brown, Tol 2021
+    color: str  # in every figure: Okabe & Ito 2008, then Tol 2021, a dark brown, two grays
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
-    # where an error is carried by more than a matrix: (model, a batch x) -> the model that does so
+    # where errors are carried by more than a matrix: (model, a batch x) -> the model that does so
     network: Callable = as_it_is
 
 
-def _targets(*choices):
+NOTHING = (0, 0)  # no bit travels
+
+
+def targets(*choices) -> Callable:
     """The network of a rule of targets.py."""
     return lambda model, x: TargetPropagation(model, *choices)
 
 
+def microcircuit(model, x) -> Microcircuit:
+    """The network of microcircuit.py."""
+    return Microcircuit(model)
+
+
 KNOWN = {
+    # B from W
     "backprop": Known(Backprop(), "W", "#000000", (32, 0)),  # a weight is a float32
     "sign-symmetry": Known(SignSymmetry(), "λ sign(W)", "#D55E00", (1, 0)),
+    # and 32 bits a layer for the rms (questions/transport.py)
+    "sign-symmetry-rms": Known(SignSymmetry("rms"), "rms(W) sign(W)", "#CC6677", (1, 0)),
     "fixed-magnitudes": Known(
         FixedMagnitudes(), "|M| sign(W), M random and fixed", "#E69F00", (1, 0)
     ),
@@ -55,41 +68,47 @@ KNOWN = {
         RedrawnMagnitudes(), "|M| sign(W), M redrawn for every batch", "#CC79A7", (1, 0)
     ),
     "signed-init": Known(SignedInit(), "λ sign(initial W), fixed", "#009E73", (0, 1)),
-    "feedback-alignment": Known(FeedbackAlignment(), "random and fixed", "#0072B2", (0, 0)),
-    "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", (0, 0)),
-    "direct-feedback": Known(
-        Direct(), "none; random, fixed D to every layer", "#882255", (0, 0), DirectFeedback
+    # B without W
+    "feedback-alignment": Known(FeedbackAlignment(), "random and fixed", "#0072B2", NOTHING),
+    # B that learns (mirror.py)
+    "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", NOTHING),
+    "weight-mirror": Known(
+        WeightMirror(), "random, then learned from noise sent through W", "#332288", NOTHING
     ),
-    "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", (0, 0)),
+    "information-alignment": Known(
+        Alignment(INFORMATION), "random, then drawn to an inverse of W", "#44AA99", NOTHING
+    ),
+    "symmetric-alignment": Known(
+        Alignment(SYMMETRIC), "random, then drawn to W", "#999933", (32, 0)
+    ),
+    "activation-alignment": Known(
+        Alignment(ACTIVATION), "random, then drawn to where x B is x W", "#AA4499", (32, 0)
+    ),
+    # errors that take another way
+    "direct-feedback": Known(
+        Direct(), "none; random, fixed D to every layer", "#882255", NOTHING, DirectFeedback
+    ),
     "difference-target-propagation": Known(
-        Inverse(), "a learned inverse; W in the last layer", "#117733", (0, 0), _targets()
+        Inverse(), "a learned inverse; W in the last layer", "#117733", NOTHING, targets()
     ),
     "simplified-dtp": Known(
-        Inverse(denoising), "a learned inverse", "#B2182B", (0, 0), _targets(AtOutput())
+        Inverse(denoising), "a learned inverse", "#B2182B", NOTHING, targets(AtOutput())
     ),
     "l-drl": Known(
-        Inverse(difference_reconstruction),
-        "learned; it comes to W",
-        "#6699CC",
-        (0, 0),
-        _targets(AtOutput(0.7)),
+        Inverse(difference_reconstruction), "learned, drawn to W", "#6699CC", NOTHING,
+        targets(AtOutput(0.7)),
     ),
     "fixed-weight-dtp": Known(
-        Inverse(optimizer=None),
-        "random and fixed; W in the last layer",
-        "#DDCC77",
-        (0, 0),
-        _targets(),
+        Inverse(optimizer=None), "random and fixed; W in the last layer", "#DDCC77", NOTHING,
+        targets(),
     ),
-    "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
     "microcircuit": Known(
-        Apical(),
-        "random and fixed, onto apical dendrites",
-        "#332288",
-        (0, 0),
-        lambda model, x: Microcircuit(model),
+        Apical(), "random and fixed, onto apical dendrites", "#7F3FBF", NOTHING, microcircuit
     ),
-}
+    # controls
+    "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", NOTHING),
+    "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
+}  # fmt: skip
 RULES = {name: known.rule for name, known in KNOWN.items()}
 OTHER = "#333333"  # a rule of the reader's own
 COLORS = {name: known.color for name, known in KNOWN.items()}

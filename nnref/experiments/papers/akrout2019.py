@@ -1,11 +1,16 @@
-"""Akrout et al. 2019: under Kolen-Pollack B learns as W does, and the network comes to match BP.
+"""Akrout et al. 2019: B learns as W does (Kolen-Pollack) or from noise (the weight mirror).
+
+Under both, the network comes to match BP.
 
     Akrout et al.    784-500-10, sigmoid units and outputs, cross-entropy of each output, SGD
-                     without momentum or weight decay, batches of 128, learning rate 0.2 (KP 0.3),
-                     W and B normal with variance 1 / (n_in + n_out), 400 epochs, one seed, images
-                     never shuffled; biases learn 128 times more slowly (their gradient is divided
-                     by the batch twice)
-    nnref            the same, but shuffled, with biases that learn as weights do; three seeds
+                     without momentum or weight decay, batches of 128, learning rate 0.2 (KP 0.3,
+                     mirror 0.05), W and B normal with variance 1 / (n_in + n_out), 400 epochs, one
+                     seed, images never shuffled; biases learn 128 times more slowly (their gradient
+                     is divided by the batch twice). The mirror adds 0.01 x^T y after every batch,
+                     and 468 times before training, for 128 rows of noise from U(-0.05, 0.05);
+                     nothing bounds B, since the code's normalization of it has no effect
+    nnref            the same, but shuffled, with biases that learn as weights do, and with a mirror
+                     that subtracts the mean of y; three seeds
 
 Both measure the accuracy on the test images after every epoch. nnref chooses nothing by it; "best"
 stands in the table because Akrout et al. published the best.
@@ -17,27 +22,37 @@ from functools import partial
 
 from nnref import plots
 from nnref.backend import to_device
+from nnref.data.imageset import batches
 from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, average, claim, listed, measured, spread
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import Backprop, FeedbackAlignment, KolenPollack, NoFeedback
-from nnref.init import normal, stream
+from nnref.init import normal, stream, uniform
 from nnref.layers import Flatten, Linear, Sequential, Sigmoid
 from nnref.losses import sigmoid_cross_entropy
 from nnref.optim import SGD
+from nnref.rules.mirror import WeightMirror, mirror
 
 PAPER = (
     "Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, *Deep learning without weight transport* "
     "([arXiv 1904.05391](https://arxiv.org/abs/1904.05391)), the MNIST network of the paper's "
-    "code: a B that changes by the same local product as W teaches as well as B = W."
+    "code: a B that changes by the same local product as W, or learns from noise, teaches as well "
+    "as B = W."
 )
 PUBLISHED = {  # logs of Akrout et al.: test accuracy in % after 30 epochs, and the best of 400
     "BP": {30: 97.1, 400: 98.50},
     "FA": {30: 93.3, 400: 97.80},
-    "KP": {400: 98.47},
+    "KP": {30: 97.48, 400: 98.47},
+    "WM": {
+        1: 78.5, 5: 88.5, 10: 90.5, 20: 92.6, 30: 94.6, 50: 96.5, 100: 98.0, 200: 98.4, 400: 98.49,
+    },
     "last layer only": {},  # not in the paper
-}
-ANGLES = {1: 42, 10: 26, 400: 35}  # and degrees between FA's delta and BP's, after so many epochs
+}  # fmt: skip
+# and degrees after so many epochs: between FA's delta and BP's; the mirror's; its last W and B
+ANGLES = {1: 42, 10: 26, 400: 35}
+MIRROR_ANGLES = {1: 63, 5: 26, 10: 17, 20: 8, 30: 13, 50: 13, 100: 9, 200: 5, 400: 3}
+MIRROR_WEIGHTS = {1: 61, 5: 38, 10: 28, 20: 19, 30: 16, 50: 13, 100: 9, 200: 6, 400: 4}
+NOISE = {"rows": 128, "bound": 0.05, "eta": 0.01, "before": 468}  # of the mirror
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +89,25 @@ class XavierKolenPollack(KolenPollack):
     born = XavierAlignment.born
 
 
+class AkroutMirror(WeightMirror):
+    """The weight mirror from such a B, with uniform noise and no decay; it adds up the rows."""
+
+    born = XavierAlignment.born
+
+    def __init__(self):
+        rows, bound = NOISE["rows"], NOISE["bound"]
+        sigma, eta = bound / math.sqrt(3), NOISE["eta"] * (rows - 1)  # a sum, not a mean
+        super().__init__(rows, sigma, eta, decay=0, activation=Sigmoid)
+
+    def noise(self, shape):
+        return uniform(self.rng, shape, NOISE["bound"])
+
+
 RULES = {  # name -> rule, learning rate
     "BP": (Backprop(), 0.2),
     "FA": (XavierAlignment(), 0.2),
     "KP": (XavierKolenPollack(), 0.3),
+    "WM": (AkroutMirror(), 0.05),
     "last layer only": (NoFeedback(), 0.2),
 }
 
@@ -95,9 +125,12 @@ def parts(part: AkroutPart, facts: dict, images) -> Parts:
     hidden = Linear(math.prod(images.shape), part.hidden, **options)
     model = Sequential(Flatten(), hidden, Sigmoid(), Linear(part.hidden, 10, **options))
     model.send_no_error_below()
+    if facts["rule"] == "WM":
+        mirror(model, next(batches(images.train, 1))[0], NOISE["before"])
     optimizer, loss = SGD(model, facts["lr"], momentum=0), sigmoid_cross_entropy
     training = usual_training(model, part, facts, images, optimizer, schedule=None, loss=loss)
-    return Parts(training, images.test, look=partial(watch_layers, loss=loss))
+    also = (NOISE,) if facts["rule"] == "WM" else ()
+    return Parts(training, images.test, look=partial(watch_layers, loss=loss), also=also)
 
 
 def histories(result: Result, rule: str, epochs: int) -> list[list[dict]]:
@@ -115,8 +148,13 @@ def angle(entry: dict) -> float | None:
     return entry.get("delta_angle_deg", [None])[0]
 
 
+def weight_angle(entry: dict) -> float | None:
+    """Degrees between the last layer's W and B after one epoch, if they were measured."""
+    return entry.get("weight_angle_deg", [None])[-1]
+
+
 def after(result: Result, rule: str, epochs: int, quantity=accuracy) -> list[float]:
-    """A quantity (`accuracy` or `angle`) after so many epochs, for every seed."""
+    """A quantity (`accuracy`, `angle`, `weight_angle`) after so many epochs, for every seed."""
     return [quantity(history[epochs]) for history in histories(result, rule, epochs)]
 
 
@@ -146,9 +184,10 @@ def figures(result: Result) -> dict:
     """Test error and the angle of the hidden layer's delta; stars: Akrout et al."""
     draw = plots.experiments
     errors = {rule: curves(result, rule, lambda e: 100 - accuracy(e)) for rule in PUBLISHED}
-    angles = {rule: curves(result, rule, angle) for rule in ("FA", "KP")}
+    angles = {rule: curves(result, rule, angle) for rule in ("FA", "KP", "WM")}
     stars = {rule: [(t, 100 - x) for t, x in known.items()] for rule, known in PUBLISHED.items()}
-    degrees, label = {"FA": list(ANGLES.items())}, "angle of delta and BP's (degrees)"
+    degrees = {"FA": list(ANGLES.items()), "WM": list(MIRROR_ANGLES.items())}
+    label = "angle of delta and BP's (degrees)"
     error_figure = draw.curves({"MNIST": errors}, "test error (%)", stars)
     angle_figure = draw.curves({"hidden layer": angles}, label, degrees)
     for axes in (*error_figure.axes, *angle_figure.axes):
@@ -209,4 +248,77 @@ def _turn(result):
     yield "larger after 400 than after 10", last > tenth
 
 
-claims = listed(_thirty_epochs, _in_the_end, _turn)
+def of_mirror(quantity, *epochs):
+    """A function from a Result to a quantity under the mirror after these epochs, in words."""
+    return lambda result: ", ".join(
+        f"{measured(after(result, 'WM', t, quantity))} after {t}" for t in epochs
+    )
+
+
+@claim(
+    "The weight mirror starts behind FA, at a quarter of its learning rate, and is ahead of it "
+    "after 30 epochs",
+    SETTING,
+    lambda result: (
+        f"WM {of_mirror(accuracy, 1, 30)(result)}; FA "
+        f"{measured(after(result, 'FA', 1))}, {measured(after(result, 'FA', 30))} %"
+    ),
+    published="WM 78.5 after epoch 1, 94.6 after 30; FA 85.5, 93.3 % (logs of Akrout et al.'s "
+    "code)",
+)
+def _mirror_overtakes(result):
+    (fa_first, fa), (wm_first, wm) = (
+        [average(after(result, rule, epochs)) for epochs in (1, 30)] for rule in ("FA", "WM")
+    )
+    yield "behind FA after epoch 1", wm_first < fa_first
+    yield "ahead of FA after 30", wm > fa
+    yield "within 1.5 points of the published after 30", abs(wm - PUBLISHED["WM"][30]) < 1.5
+
+
+@claim(
+    "Under the weight mirror delta turns to BP's and stays there",
+    SETTING + ", 128 digits",
+    of_mirror(angle, 1, 10, 30),
+    published="63 degrees after epoch 1, 17 after 10, 13 after 30, 3 after 400 (logs of Akrout et "
+    "al.'s code, one digit)",
+)
+def _mirror_turns(result):
+    first, tenth, last = (average(after(result, "WM", epochs, angle)) for epochs in (1, 10, 30))
+    fa = average(after(result, "FA", 30, angle))
+    yield "within 10 degrees after epoch 1", abs(first - MIRROR_ANGLES[1]) < 10
+    yield "within 10 degrees after 10", abs(tenth - MIRROR_ANGLES[10]) < 10
+    yield "within 10 degrees after 30", abs(last - MIRROR_ANGLES[30]) < 10
+    yield "10 degrees or more below FA's after 30", last <= fa - 10
+
+
+@claim(
+    "The last layer's B turns to W epoch by epoch",
+    SETTING,
+    of_mirror(weight_angle, 1, 10, 30),
+    published="61 degrees after epoch 1, 28 after 10, 16 after 30, 4 after 400 (logs of Akrout et "
+    "al.'s code)",
+)
+def _mirror_aligns(result):
+    for epochs in (1, 10, 30):
+        found = average(after(result, "WM", epochs, weight_angle))
+        yield (
+            f"within 8 degrees of the published after {epochs}",
+            abs(found - MIRROR_WEIGHTS[epochs]) < 8,
+        )
+
+
+@claim(
+    "In the end the weight mirror matches BP",
+    SETTING,
+    ours(best, "BP", "WM"),
+    published="best of 400 epochs: BP 98.50, WM 98.49 % (logs of Akrout et al.'s code)",
+)
+def _mirror_in_the_end(result):
+    bp, wm = (average(best(result, rule)) for rule in ("BP", "WM"))
+    yield "WM within 0.2 points of BP", abs(wm - bp) < 0.2
+
+
+claims = listed(
+    _thirty_epochs, _in_the_end, _turn,
+    _mirror_overtakes, _mirror_turns, _mirror_aligns, _mirror_in_the_end,
+)  # fmt: skip
