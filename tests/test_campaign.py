@@ -296,7 +296,7 @@ def _places(value, place):
 
 
 def test_odd_records_are_one_line(tmp_path):
-    """result.json as `compare` reads it, run.json and config.toml as `--resume` does."""
+    """result.json as `compare` reads it, run.json as `--resume` does."""
     assert train(tmp_path / "run").returncode == 0
     (tmp_path / "result").mkdir()
     (tmp_path / "resumed").mkdir()
