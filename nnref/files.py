@@ -112,6 +112,8 @@ def _misfit(content, shape, place) -> str:
     if isinstance(content, NUMBER) and not abs(content) < LARGEST_NUMBER:  # or NaN
         return f"expected {place} to be below 1e300, found {content!r:.60}"
     if isinstance(shape, dict):
+        if null := next((name for name in shape if content.get(name, 0) is None), ""):
+            return f"expected a value of {null}, found null"
         parts = [(content.get(name), inner, name) for name, inner in shape.items()]
     elif isinstance(shape, list):
         if not content and ... not in shape:

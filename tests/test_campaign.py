@@ -24,6 +24,7 @@ from test_run import assert_same_end
 import nnref
 from nnref import models
 from nnref.data import imagefolder, mnist
+from nnref.data.files import cache
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment
 from nnref.optim import Adam
@@ -243,11 +244,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
 
 def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch):
     """A changed byte, or a file cut off, in any file of the cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "decoded")
     tree = {n: picture(size=(20, 18), seed=s) for n, s in class_folders(train=6, val=2).items()}
     pets = write_folder(tmp_path / "pets", tree)
     right = [image.tobytes() for image in imagefolder.load(pets)[0].images]
-    files = sorted(p for p in (tmp_path / "nnref" / "decoded").rglob("*") if p.is_file())
+    files = sorted(p for p in (tmp_path / "decoded").rglob("*") if p.is_file())
     rng, times, wrong = random.Random(5), 200, 0
     for i in range(times):
         path = rng.choice(files)
@@ -295,7 +296,7 @@ def _places(value, place):
 
 
 def test_odd_records_are_one_line(tmp_path):
-    """result.json as `compare` reads it, run.json and config.toml as `--resume` does."""
+    """result.json as `compare` reads it, run.json as `--resume` does."""
     assert train(tmp_path / "run").returncode == 0
     (tmp_path / "result").mkdir()
     (tmp_path / "resumed").mkdir()

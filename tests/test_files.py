@@ -97,6 +97,8 @@ SHAPE = {"name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list
         ('{"name": "a", "rows": [1]}', "expected an entry of rows to be an object, found 1"),
         ('{"name": "a", "rows": [{"x": 1}, {"y": 1}]}', "expected x to be a number, found None"),
         ('{"name": "a", "rows": [{"x": 1, "y": ""}]}', "expected y to be a number, found ''"),
+        ('{"name": "a", "rows": [{"x": 1, "y": null}]}', "expected a value of y, found null"),
+        ('{"name": "a", "rows": null}', "expected a value of rows, found null"),
         ('{"name": "a", "rows": [{"x": 1}]}', "expected more to be a list, found None"),
         *(
             (
