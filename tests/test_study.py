@@ -51,6 +51,32 @@ def test_a_trial_of_the_same_facts_but_another_training_is_an_error(tmp_path, ch
         trained(tmp_path, FACTS, lambda: parts(**change))
 
 
+def test_no_damaged_byte_of_a_trials_file_changes_what_was_measured(tmp_path, rng):
+    """Also where it stays JSON with the names that it needs: the file has a hash."""
+    trained(tmp_path, FACTS, parts)
+    (path,) = tmp_path.iterdir()
+    whole, measured = path.read_bytes(), ("history", "test", "seconds")
+    for place in rng.integers(0, len(whole), 200):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(7))
+        path.write_bytes(damaged)
+        try:
+            found = kept(tmp_path, FACTS, pytest.fail)
+            assert all(found[name] == json.loads(whole)[name] for name in measured)
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_trials_file_without_a_hash_is_of_an_earlier_version(tmp_path, monkeypatch):
+    first = trained(tmp_path, FACTS, parts)
+    (path,) = tmp_path.iterdir()
+    path.write_text(
+        json.dumps({k: v for k, v in json.loads(path.read_bytes()).items() if k != "sha256"})
+    )
+    monkeypatch.setattr(work, "train_trial", pytest.fail)
+    assert trained(tmp_path, FACTS, parts) == first
+
+
 def test_what_else_sets_a_trial_apart_enters_its_fingerprint(tmp_path):
     trained(tmp_path, FACTS, lambda: parts()._replace(also=("a law",)))
     trained(tmp_path, FACTS, lambda: parts()._replace(also=("a law",)))

@@ -45,17 +45,29 @@ def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> 
             raise InputError(f"{path}: other data or settings; take another --out, or delete it")
         return record
     record = rounded(known | measure())
-    write_whole(path, json.dumps(record).encode())
+    write_whole(path, sealed(record))
     path.with_suffix(".npz").unlink(missing_ok=True)
     return record
 
 
+def sealed(record: dict) -> bytes:
+    """A record as a file holds it: with the hash of all the rest."""
+    return json.dumps(record | {"sha256": _hash(record)}).encode()
+
+
 def read(path: Path) -> dict:
-    """The record in a file. Raises InputError if it is damaged."""
+    """The record in a file; InputError if it is damaged. Files of earlier versions have no hash."""
     try:
-        return read_json(path, TRIAL)
+        record = read_json(path, TRIAL)
+        if record.pop("sha256", None) not in (None, _hash(record)):
+            raise InputError(f"{path}: damaged: its hash differs")
     except InputError as error:
         raise InputError(f"{error}; delete it to train again") from None
+    return record
+
+
+def _hash(record) -> str:
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
 
 def unpack(result: dict, folder: Path):
@@ -69,7 +81,7 @@ def unpack(result: dict, folder: Path):
             path = file_of(folder, facts)
             if not path.is_file():
                 record = {name: value for name, value in trial.items() if name != "curve"}
-                write_whole(path, json.dumps(record).encode())
+                write_whole(path, sealed(record))
 
 
 def line_about(record: dict) -> str:
