@@ -162,7 +162,8 @@ def table(result: Result) -> str:
         error = f"{average(last(result, 'error', **facts)):.1e}"
         angle = spread(last(result, "angle", **facts)) if facts["rule"] == "FA" else "0"
         lines.append(line(facts["rule"], facts["width"], f"{facts['decay']:g}", error, angle))
-    return "\n".join([*lines, "errors as a share of the targets' power, mean over the seeds; °"])
+    lines.append("errors as a share of the targets' power; angles in °,")
+    return "\n".join([*lines, "mean ± standard deviation over the seeds"])
 
 
 def figures(result: Result) -> dict:
