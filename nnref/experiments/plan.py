@@ -37,6 +37,7 @@ class Setting(NamedTuple):
     facts: dict
     rates: Sequence = ()
     curve: Sequence = ()  # epochs of further trainings of seed 0, each with its own schedule
+    seconds: float = 0.0  # that a trial without a learning rate takes, about: it is not timed
 
 
 class Place(NamedTuple):
@@ -153,5 +154,7 @@ class Planned:
 
     def seconds(self, facts: dict) -> float:
         """How long a trial of these facts takes."""
+        if "lr" not in facts:
+            return self.setting.seconds
         share = facts.get("images", 0) / max(self.images, 1)
         return share * facts.get("epochs", 0) * self.epoch_s
