@@ -162,7 +162,7 @@ COUNT = whole(1)[0]
         ),
         (
             ["--rules", "backprop,magic"],
-            f"argument --rules: expected one of {', '.join(RULES)}, found 'magic' {HELP}",
+            f"argument --rules: expected one of {', '.join(RULES)}, or FILE.py:NAME, found 'magic' {HELP}",
         ),
         (
             ["--epoch", "3"],

@@ -145,17 +145,6 @@ def test_crops_batch_norm_and_momentum_go_on_too(pets, tmp_path, monkeypatch):
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_rule_with_a_network_of_its_own_goes_on_too(tmp_path, monkeypatch):
-    settings = Settings(**SHORT, feedback="direct-feedback")
-    run.start(tmp_path / "whole", settings)
-    with monkeypatch.context() as patch:
-        stopped_at(patch, 7)
-        with pytest.raises(KeyboardInterrupt):
-            run.start(tmp_path / "parts", settings)
-    run.resume(tmp_path / "parts", {})
-    assert_same_end(tmp_path / "whole", tmp_path / "parts")
-
-
 def test_a_folder_holds_everything(tmp_path, drawn):
     result = run.start(tmp_path / "a", Settings(**SHORT))
     folder = tmp_path / "a"
