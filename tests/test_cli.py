@@ -162,7 +162,8 @@ COUNT = whole(1)[0]
         ),
         (
             ["--rules", "backprop,magic"],
-            f"argument --rules: expected one of {', '.join(RULES)}, or FILE.py:NAME, found 'magic' {HELP}",
+            f"argument --rules: expected one of {', '.join(RULES)}, or FILE.py:NAME, "
+            f"found 'magic' {HELP}",
         ),
         (
             ["--epoch", "3"],
