@@ -10,7 +10,8 @@ layers/conv.py, in this order. What lies where, from the bottom up (imports run 
     fast/                     faster twins of slow functions: skip it when reading
     data/                     data sets, from files to batches
     measure, train            angles and sizes to look at; the training loop
-    rules/, plots/            all rules by name; all figures
+    rules/                    all rules by name; B that learns, errors that take another way
+    plots/                    all figures
     questions/                mechanisms for open questions: Dale's law, late errors, and others
     parallel/                 many trainings side by side, one training on many processes
     runs/                     training in a folder that survives a kill, with a report
