@@ -107,3 +107,35 @@ def kernels(angles: dict, changes: dict) -> Figure:
         label, color = name.replace("-", "-\n"), COLORS.get(name, "black")
         row[0].set_ylabel(label, color=color, rotation=0, ha="right", va="center")
     return figure
+
+
+def settling(times, somas, apical, teacher: float) -> Figure:
+    """Potentials after a new input at 0 ms, and a teacher's from `teacher` on (tutorial 11).
+
+    times (T,) in ms; somas (T, layers), one cell of each, bottom first; apical (T, cells of layer
+    1). The last layer are the output cells.
+    """
+    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    end = times[-1]
+    for k, potentials in enumerate(zip(*somas, strict=True)):
+        above.plot(times, potentials, LAYER_STYLES[k % len(LAYER_STYLES)], color="#333333")
+        name = "output" if k == len(somas[0]) - 1 else f"layer {k + 1}"
+        above.text(end * 1.01, potentials[-1], name, va="center")
+    below.plot(times, apical, color=COLORS["microcircuit"], linewidth=1)
+    for axes in (above, below):
+        axes.axvspan(0, 5, color="#DDDDDD", alpha=0.6, linewidth=0)
+        axes.axvline(teacher, color="#333333", linewidth=1)
+        bare_axes(axes)
+    top = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+    for axes in (above, below):
+        axes.margins(y=0.2)
+    above.annotate("new input:\nstill settling", (0, 1), (4, -2), **top)
+    above.annotate("the teacher speaks, too", (teacher, 1), (4, -2), **top)
+    below.annotate("false errors", (0, 1), (4, -2), **top)
+    below.annotate("silence", (5, 1), (4, -2), **top)
+    below.annotate("errors", (teacher, 1), (4, -2), **top)
+    above.set(title="Somas: one cell of each layer", ylabel="potential", xlim=(0, end))
+    below.set(title="Apical dendrites: all cells of layer 1", ylabel="potential")
+    below.set_xlabel("time since the new input (ms)")
+    return figure
