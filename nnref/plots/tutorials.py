@@ -124,17 +124,18 @@ def settling(times, somas, apical, teacher: float) -> Figure:
         above.text(end * 1.01, potentials[-1], name, va="center")
     below.plot(times, apical, color=COLORS["microcircuit"], linewidth=1)
     for axes in (above, below):
-        axes.axvspan(0, 5, color="#DDDDDD", alpha=0.6, linewidth=0)
+        axes.axvspan(0, 5, color="#EBEBEB", linewidth=0)
         axes.axvline(teacher, color="#333333", linewidth=1)
         bare_axes(axes)
     top = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
-    for axes in (above, below):
-        axes.margins(y=0.2)
-    above.annotate("new input:\nstill settling", (0, 1), (4, -2), **top)
-    above.annotate("the teacher speaks, too", (teacher, 1), (4, -2), **top)
-    below.annotate("false errors", (0, 1), (4, -2), **top)
-    below.annotate("silence", (5, 1), (4, -2), **top)
-    below.annotate("errors", (teacher, 1), (4, -2), **top)
+    words = {
+        above: ("new input", "settled", "with a teacher"),
+        below: ("false errors", "silence", "errors"),
+    }
+    for axes, remarks in words.items():
+        axes.margins(y=0.25)
+        for start, remark in zip((0, 5, teacher), remarks, strict=True):
+            axes.annotate(remark, (start, 1), (4, -4), **top)
     above.set(title="Somas: one cell of each layer", ylabel="potential", xlim=(0, end))
     below.set(title="Apical dendrites: all cells of layer 1", ylabel="potential")
     below.set_xlabel("time since the new input (ms)")
