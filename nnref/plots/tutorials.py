@@ -107,3 +107,36 @@ def kernels(angles: dict, changes: dict) -> Figure:
         label, color = name.replace("-", "-\n"), COLORS.get(name, "black")
         row[0].set_ylabel(label, color=color, rotation=0, ha="right", va="center")
     return figure
+
+
+def settling(times, somas, apical, settled: float, teacher: float) -> Figure:
+    """Potentials after a new input at 0 ms, and a teacher from `teacher` ms on (tutorial 11).
+
+    times (T,) in ms; somas (T, layers), one cell of each layer, the output cells' last; apical
+    (T, cells of layer 1). Until `settled` ms the ground is gray.
+    """
+    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    end = times[-1]
+    for k, potentials in enumerate(zip(*somas, strict=True)):
+        above.plot(times, potentials, LAYER_STYLES[k % len(LAYER_STYLES)], color="#333333")
+        name = "output" if k == len(somas[0]) - 1 else f"layer {k + 1}"
+        above.text(end * 1.01, potentials[-1], name, va="center")
+    below.plot(times, apical, color=COLORS["microcircuit"], linewidth=1)
+    for axes in (above, below):
+        axes.axvspan(0, settled, color="#EBEBEB", linewidth=0)
+        axes.axvline(teacher, color="#333333", linewidth=1)
+        bare_axes(axes)
+    top = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+    words = {
+        above: ("new input", "settled", "with a teacher"),
+        below: ("false errors", "silence", "errors"),
+    }
+    for axes, remarks in words.items():
+        axes.margins(y=0.25)
+        for start, remark in zip((0, settled, teacher), remarks, strict=True):
+            axes.annotate(remark, (start, 1), (4, -4), **top)
+    above.set(title="Somas: one cell of each layer", ylabel="potential", xlim=(0, end))
+    below.set(title="Apical dendrites: all cells of layer 1", ylabel="potential")
+    below.set_xlabel("time since the new input (ms)")
+    return figure
