@@ -95,7 +95,7 @@ def test_the_demo_shows_a_progress_bar_and_writes_its_figure(short_demo):
     folder, result = short_demo
     assert "sign-symmetry       : 100%" in result.stderr
     with Image.open(folder / "new" / "nnref-demo.png") as image:
-        assert image.size[0] >= 1200
+        assert image.size[0] >= 800
         assert len(image.convert("RGB").getcolors(10**6)) > 50
     assert os.listdir(folder / "new") == ["nnref-demo.png"]
 

@@ -15,7 +15,7 @@ def test_the_learning_rate_is_searched_on_training_digits_alone(capsys, digits, 
     assert good > 0.8 > 0.3 > useless
 
 
-def test_the_table_shows_a_dash_where_there_is_no_angle():
+def test_the_tables_show_a_dash_where_there_is_no_angle():
     record = {
         "network": [3, 2, 2],
         "rules": [
@@ -29,6 +29,11 @@ def test_the_table_shows_a_dash_where_there_is_no_angle():
         ],
         "guess": {"digit": 1, "test_accuracy": 0.117},
     }
-    _, _, rule, guess = demo.table(record).splitlines()
+    _, rule, guess = demo.table(record).splitlines()
+    assert rule.split() == ["last-layer-only", "50.0%", "-"]
+    assert guess.split() == ["always", "1,", "a", "guess", "11.7%"]
+    _, _, rule, guess = demo.table_of_angles(record).splitlines()
     assert rule.split() == ["last-layer-only", "50.0%", "(-)", "12.3", "-", "0.0", "1.3"]
-    assert guess.split() == ["always", "1", "11.7%"]
+    assert guess.endswith("11.7%")
+    record["rules"][0]["delta_angle_deg"] = [27.6, 0.0]
+    assert demo.table(record).splitlines()[1].split()[-1] == "28"

@@ -13,6 +13,14 @@ from nnref.rules.known import KNOWN
 from nnref.rules.own import is_own
 from nnref.tools import demo
 
+WORDS = {  # below the table, with and without --angles
+    False: """
+angle: between what the first layer learns from (delta) and what backpropagation would teach it,
+in degrees. 0: the same direction; 90: unrelated; -: no error arrives.""",
+    True: """
+Angles in degrees: 0 = same direction, 90 = unrelated, - = nothing sent; in brackets: nothing lies
+below layer 1, so nobody reads what its B sends.""",
+}
 SHOWN = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
 
 
@@ -24,6 +32,7 @@ def add_options(command):
     add("--epochs", type=count(1), default=demo.EPOCHS, help="per rule")
     names = f"some of {', '.join(KNOWN)}, or FILE.py:NAME"
     add("--rules", type=_rule_names, default=_rule_names(SHOWN), metavar="A,B,...", help=names)
+    add("--angles", action="store_true", help="print both angles of every layer")
     add("--json", type=place, metavar="PATH", help="also write the record here")
     add("--out", type=place, default=Path(), metavar="DIR", help="for the figure")
     add_backend(add)
@@ -54,11 +63,8 @@ def run(options) -> int:
     if options.json:
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     print(f"{record['data']}; epochs: {options.epochs}, seed: {options.seed}.\n")
-    print(demo.table(record))
-    print(
-        "\nAngles in degrees: 0 = same direction, 90 = unrelated, - = nothing sent, "
-        "() = a B that is never used."
-    )
+    print(demo.table_of_angles(record) if options.angles else demo.table(record))
+    print(WORDS[options.angles])
     drawn = plots.drawn(figure, lambda: plots.style.save(plots.demo.demo(record), figure))
     print(one_line(f"{f'Figure: {figure}. ' if drawn else ''}Total: {record['wall_s']:.0f} s."))
     return 0

@@ -1,34 +1,41 @@
-"""The figure of the demo: learning curves and both angles over time."""
+"""The figures of the README: two pathways and three B; the demo's curves and angles over time."""
 
+from itertools import cycle
+
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
+from nnref.measure import angle
 from nnref.plots.style import LAYER_STYLES, angle_axis, bare_axes
 from nnref.rules.known import COLORS, OTHER
+
+MARKERS = "os^Dv*"  # of the rules, in their order
 
 
 def demo(record: dict) -> Figure:
     """The demo's figure from its record (demo.py): learning curves and both angles over time."""
-    figure = Figure(figsize=(12, 5.4), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.06)
+    figure = Figure(figsize=(6, 9.6), layout="constrained")  # stacked: a phone can show it
     sizes = "-".join(map(str, record["network"]))
     figure.suptitle(
-        f"One network ({sizes}) on MNIST, from the same initial weights (seed {record['seed']}): "
-        "only the feedback matrix B differs",
+        f"One network ({sizes}) on MNIST, seed {record['seed']}:\n"
+        "the same initial weights, only B differs",
         fontsize="medium",
     )
-    accuracy, weight, delta = figure.subplots(1, 3)
-    for rule in record["rules"]:
+    accuracy, weight, delta = figure.subplots(3, 1, sharex=True)
+    for rule, marker in zip(record["rules"], cycle(MARKERS), strict=False):
         color, watched = COLORS.get(rule["name"], OTHER), rule["watched"]
         epochs = [entry["epoch"] for entry in rule["history"]]
         values = [100 * entry["held_out_accuracy"] for entry in rule["history"]]
-        accuracy.plot(epochs, values, color=color, marker="o", markersize=3)
-        _lines(weight, watched["epoch"], watched["weight_angle_deg"], color, layers=(2, 3))
-        _lines(delta, watched["epoch"], watched["delta_angle_deg"], color, layers=(1, 2))
+        accuracy.plot(epochs, values, color=color, marker=marker, markersize=5)
+        look = {"color": color, "marker": marker, "markevery": 10, "markersize": 5}
+        _lines(weight, watched["epoch"], watched["weight_angle_deg"], look, layers=(2, 3))
+        _lines(delta, watched["epoch"], watched["delta_angle_deg"], look, layers=(1, 2))
     accuracy.set(title="Does it learn?", ylabel="test accuracy (%)")
-    weight.set(title="Is B like W?", ylabel="angle between W and B (degrees)")
-    delta.set(title="Is the error like BP's?", ylabel="angle between delta and BP's (degrees)")
+    weight.set(title="Is B like W?", ylabel="angle of W and B (degrees)")
+    delta.set(title="Is the error like BP's?", ylabel="angle of delta and BP's (degrees)")
     _layer_legend(weight, (2, 3), "the B of layer 1 is never used,\nB = 0 has no angle")
     _layer_legend(
         delta, (1, 2), "the delta of layer 3 is always BP's,\nB = 0 sends none to the others"
@@ -36,21 +43,66 @@ def demo(record: dict) -> Figure:
     for axes in (weight, delta):
         angle_axis(axes, record["epochs"])
     for axes in (accuracy, weight, delta):
-        axes.set(xlabel="epochs", xlim=(0, record["epochs"] * 1.02))
+        axes.set(xlim=(0, record["epochs"] * 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         bare_axes(axes)
+    delta.set_xlabel("epochs")
     _rule_legend(figure, record["rules"])
     return figure
 
 
-def _lines(axes, epochs, angles, color, layers):
+def pathways() -> Figure:
+    """A network with its two pathways; beside it W, and three B with their angles to it."""
+    figure = Figure(figsize=(8.6, 3.9), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.15, 1])
+    _network(left.subplots())
+    rng = np.random.default_rng(48)  # whose angles are close to those of large matrices
+    W = rng.normal(size=(7, 7))
+    shown = {
+        "weights W": W,
+        "B = W": W,
+        "B = λ sign(W)": np.sqrt(2 / np.pi) * np.sign(W),
+        "B random, fixed": rng.normal(size=W.shape),
+    }
+    for axes, (name, matrix) in zip(right.subplots(2, 2).ravel(), shown.items(), strict=True):
+        axes.imshow(matrix, cmap="RdBu", vmin=-2.5, vmax=2.5)
+        for (row, column), value in np.ndenumerate(matrix):
+            sign = "+" if value > 0 else "-"
+            axes.text(column, row, sign, ha="center", va="center", fontsize=8, alpha=0.6)
+        axes.set(xticks=[], yticks=[], title=name)
+        axes.set_xlabel("" if name == "weights W" else f"{angle(W, matrix):.0f}° from W")
+    return figure
+
+
+def _network(axes):
+    """Three columns of neurons; W leads up, a dashed B leads the error back."""
+    axes.set(xlim=(-1.1, 9.1), ylim=(-4.4, 4.2), aspect="equal")
+    axes.axis("off")
+    columns = {0: (4, "inputs $x$"), 4: (3, "hidden"), 8: (2, "outputs")}
+    for x, (count, name) in columns.items():
+        for i in range(count):
+            y = 1.6 * (i - (count - 1) / 2)
+            axes.add_patch(Circle((x, y), 0.55, facecolor="white", edgecolor="#333333", lw=1.5))
+        axes.text(x, 3.6, name, ha="center")
+    arrow = {"arrowstyle": "-|>", "linewidth": 2.2, "mutation_scale": 18}
+    forward, back = arrow | {"color": "black"}, arrow | {"color": "#D55E00", "linestyle": "--"}
+    for start, end, name in ((0.8, 3.2, "$W_1$"), (4.8, 7.2, "$W_2$")):
+        axes.annotate("", (end, 0.7), (start, 0.7), arrowprops=forward)
+        axes.text((start + end) / 2, 1.15, name, ha="center")
+    axes.annotate("", (4.8, -0.7), (7.2, -0.7), arrowprops=back)
+    axes.text(6, -1.5, "$B_2$", ha="center", color="#D55E00")
+    axes.text(4, -3.4, "solid: activity, through $W$", ha="center")
+    axes.text(4, -4.2, "dashed: error, through $B$", ha="center", color="#D55E00")
+
+
+def _lines(axes, epochs, angles, look, layers):
     """Draw the angle of some layers (1: the lowest) over time, unless it is undefined."""
     by_layer = list(zip(*angles, strict=True))
     for layer in layers:
         values = by_layer[layer - 1]
         if None not in values:
             style = LAYER_STYLES[layer - 1]
-            axes.plot(epochs, values, color=color, linestyle=style)
+            axes.plot(epochs, values, linestyle=style, **look)
 
 
 def _layer_legend(axes, layers, remark):
@@ -64,7 +116,7 @@ def _layer_legend(axes, layers, remark):
         title=remark,
         title_fontsize="small",
         loc="center",
-        bbox_to_anchor=(0.5, 0.2),
+        bbox_to_anchor=(0.5, 0.565),
         ncols=len(layers),
         edgecolor="none",
     )
@@ -77,10 +129,10 @@ def _rule_legend(figure, rules):
             [],
             [],
             color=COLORS.get(rule["name"], OTHER),
-            marker="o",
-            markersize=3,
+            marker=marker,
+            markersize=5,
             label=f"{rule['name']}: {rule['test_accuracy']:.1%}",
         )
-        for rule in rules
+        for rule, marker in zip(rules, cycle(MARKERS), strict=False)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)

@@ -101,15 +101,24 @@ class Watch:
 
 
 def table(record: dict) -> str:
-    """The record as the table that the demo prints."""
-    layers = len(record["network"]) - 1
+    """Accuracy of each rule, and one angle: between the delta of layer 1 and backpropagation's."""
+    wide = _name_width(record)
+    lines = [f"{'rule':<{wide}}{'test accuracy':>13}{'angle':>9}"]
+    for rule in record["rules"]:
+        angle = rule["delta_angle_deg"][0]
+        shown = "-" if angle is None else f"{angle:.0f}"
+        lines.append(f"{rule['name']:<{wide}}{rule['test_accuracy']:>13.1%}{shown:>9}")
+    return "\n".join([*lines, _guess(record, wide, 13)])
+
+
+def table_of_angles(record: dict) -> str:
+    """The record with both angles of every layer, and the time."""
+    layers, wide = len(record["network"]) - 1, _name_width(record)
     width = 8 * layers
-    longest = max(18, *(2 + len(rule["name"]) for rule in record["rules"]))
     numbers = "".join(f"{'layer ' + str(i):>8}" for i in range(1, layers + 1))
     lines = [
-        f"{'':<{longest}}{'test':>9}  {'angle(W, B)':>{width}}  "
-        f"{'angle(delta, BP delta)':>{width}}",
-        f"{'rule':<{longest}}{'accuracy':>9}  {numbers}  {numbers}{'seconds':>9}",
+        f"{'':<{wide}}{'test':>9}  {'angle(W, B)':>{width}}  {'angle(delta, BP delta)':>{width}}",
+        f"{'rule':<{wide}}{'accuracy':>9}  {numbers}  {numbers}{'seconds':>9}",
     ]
     for rule in record["rules"]:
         weight = [_degrees(angle) for angle in rule["weight_angle_deg"]]
@@ -117,12 +126,22 @@ def table(record: dict) -> str:
         delta = [_degrees(angle) for angle in rule["delta_angle_deg"]]
         cells = ["".join(f"{angle:>8}" for angle in angles) for angles in (weight, delta)]
         lines.append(
-            f"{rule['name']:<{longest}}{rule['test_accuracy']:>9.1%}  {cells[0]}  {cells[1]}"
+            f"{rule['name']:<{wide}}{rule['test_accuracy']:>9.1%}  {cells[0]}  {cells[1]}"
             f"{rule['wall_s']:>9.1f}"
         )
+    return "\n".join([*lines, _guess(record, wide, 9)])
+
+
+def _name_width(record) -> int:
+    """The width of the column of names."""
+    return max(20, *(2 + len(rule["name"]) for rule in record["rules"]))
+
+
+def _guess(record, wide, numbers) -> str:
+    """A line for a blind guess: always the digit that is most common."""
     guess = record["guess"]
-    lines.append(f"{'always ' + str(guess['digit']):<{longest}}{guess['test_accuracy']:>9.1%}")
-    return "\n".join(lines)
+    name = f"always {guess['digit']}, a guess"
+    return f"{name:<{wide}}{guess['test_accuracy']:>{numbers}.1%}"
 
 
 def _degrees(angle: float | None) -> str:
