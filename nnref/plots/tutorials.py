@@ -147,8 +147,9 @@ def steps_in_two_spaces(W, h, wanted, matrices: dict) -> Figure:
     for axes, start, end in ((hidden, h, right), (output, h @ W, wanted)):
         axes.plot(*start, "s", color="#333333", markersize=8)
         axes.plot(*end, "*", color="#333333", markersize=14, zorder=3)
-        for point, name in ((start, "now "), (end, "target  ")):
-            axes.text(*point, name, ha="right", va="center")
+        for point, name in ((start, "now"), (end, "target")):
+            place = {"xytext": (-9, 0), "textcoords": "offset points"}
+            axes.annotate(name, point, ha="right", va="center", **place)
         axes.locator_params(nbins=6)
     hidden.set(title="The hidden layer", xlabel="hidden unit 1", ylabel="hidden unit 2")
     output.set(title="The output of the same steps", xlabel="output 1", ylabel="output 2")
