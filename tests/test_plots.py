@@ -137,6 +137,31 @@ def test_the_figure_of_the_kernels_shows_angles_and_changes():
             assert image.get_clim() == (-(abs(change).max() or 1), abs(change).max() or 1)
 
 
+def test_of_steps_in_two_spaces_each_ends_where_the_loss_along_it_is_lowest():
+    W, now, wanted = np.array([[1.6, 0.7], [0.6, 0.9]]), np.array([0.0, 1.0]), np.array([1.6, 0.2])
+    matrices = {
+        "backprop (B = W)": W,
+        "feedback-alignment (B random)": -W,  # uphill: no step
+        "difference-target-propagation (B an inverse)": np.linalg.inv(W).T,
+    }
+    figure = tutorials.steps_in_two_spaces(W, now, wanted, matrices)
+    ends = []
+    for hidden, output, name in zip(*(axes.lines for axes in figure.axes), matrices, strict=False):
+        assert hidden.get_label() == name
+        assert hidden.get_color() == COLORS[name.partition(" ")[0]]
+        steps = [line.get_xydata() for line in (hidden, output)]
+        np.testing.assert_allclose(steps[0] @ W, steps[1])
+        np.testing.assert_allclose(steps[0][0], now)
+        ends.append(steps[1][1])
+    down, up, inverse = ends
+    np.testing.assert_allclose(inverse, wanted)
+    np.testing.assert_allclose(up, now @ W)
+    assert (down - wanted) @ (down - now @ W) == pytest.approx(0)
+    assert len({line.get_linestyle() for line in figure.axes[0].lines[:3]}) == 3
+    for axes in figure.axes:
+        assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
+
+
 HISTORY = [
     {"epoch": 0, "norm_ratio": [0.1, 0.0, 4.0], "weight_angle_deg": [10, 20, 30]},
     {

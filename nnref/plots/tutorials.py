@@ -1,5 +1,6 @@
 """The figures that the tutorials draw."""
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
@@ -139,4 +140,52 @@ def settling(times, somas, apical, settled: float, teacher: float) -> Figure:
     above.set(title="Somas: one cell of each layer", ylabel="potential", xlim=(0, end))
     below.set(title="Apical dendrites: all cells of layer 1", ylabel="potential")
     below.set_xlabel("time since the new input (ms)")
+    return figure
+
+
+def steps_in_two_spaces(W, h, wanted, matrices: dict) -> Figure:
+    """One step of two hidden units, where they act and where the two outputs h W act (tutorial 10).
+
+    W (2, 2), h (2,) and wanted (2,), the outputs that there should be. matrices maps a name, which
+    is a rule, alone or with a remark in brackets, to a B of W's shape: the step goes along
+    -e B^T, e = h W - wanted, as far as the loss |e|^2 / 2 falls.
+    """
+    figure = Figure(figsize=(9, 4.9), layout="constrained")
+    hidden, output = figure.subplots(1, 2)
+    e = h @ W - wanted
+    right = wanted @ np.linalg.inv(W)  # the hidden activity that gives the wanted output
+    middles = (h + right) / 2, (h @ W + wanted) / 2
+    for axes, middle, to_output in zip((hidden, output), middles, (W, np.eye(2)), strict=True):
+        reach = (
+            0.85 * np.linalg.norm(middles[0] - h if axes is hidden else middles[1] - h @ W) + 0.4
+        )
+        x, y = (np.linspace(m - reach, m + reach, 200) for m in middle)
+        grid = np.stack(np.meshgrid(x, y), axis=-1)
+        distance = np.linalg.norm(grid @ to_output - wanted, axis=-1)
+        levels = np.linalg.norm(e) * np.array([0.2, 0.4, 0.6, 0.8, 1, 1.2])
+        axes.contour(x, y, distance, levels, colors="#BBBBBB", linewidths=0.8, zorder=0)
+        axes.set(aspect="equal", xlim=x[[0, -1]], ylim=y[[0, -1]])
+        bare_axes(axes)
+        axes.grid(visible=False)
+    for (name, B), style in zip(matrices.items(), ("-", "--", ":"), strict=False):
+        step = -e @ B.T
+        moved = step @ W
+        step = step * max(0, -(moved @ e) / (moved @ moved))
+        for axes, start, change in ((hidden, h, step), (output, h @ W, step @ W)):
+            color = COLORS.get(name.partition(" (")[0])
+            axes.plot(
+                *np.stack([start, start + change]).T, style, color=color, linewidth=2, label=name,
+                marker="o", markevery=[1], markersize=7, markerfacecolor="white",
+            )  # fmt: skip
+    for axes, start, end in ((hidden, h, right), (output, h @ W, wanted)):
+        axes.plot(*start, "s", color="#333333", markersize=8)
+        axes.plot(*end, "*", color="#333333", markersize=14, zorder=3)
+        for point, name in ((start, "now"), (end, "target")):
+            place = {"xytext": (-9, 0), "textcoords": "offset points"}
+            axes.annotate(name, point, ha="right", va="center", **place)
+        axes.locator_params(nbins=6)
+    hidden.set(title="The hidden layer", xlabel="hidden unit 1", ylabel="hidden unit 2")
+    output.set(title="The output of the same steps", xlabel="output 1", ylabel="output 2")
+    lines, names = hidden.get_legend_handles_labels()
+    figure.legend(lines, names, frameon=False, loc="outside lower center", ncols=len(names))
     return figure
