@@ -193,9 +193,7 @@ def test_the_figure_of_one_slot_shows_each_B_that_differs_and_each_error():
     }
     course, outcome = tutorials.one_slot(studies).axes
     assert list(curves(course).values()) == [[90, 4]]
-    shown = {
-        line.get_color(): (list(line.get_xdata())[0], line.get_ydata()[0]) for line in outcome.lines
-    }
+    shown = {line.get_color(): (line.get_xdata()[0], line.get_ydata()[0]) for line in outcome.lines}
     for name, place in {
         "backprop": (0, 90),
         "weight-mirror": (6, 80),
