@@ -206,6 +206,32 @@ def test_a_confusion_matrix_has_numbers_unless_there_are_too_many_classes():
     assert not runs.confusion(np.eye(200, dtype=int), range(200)).axes[0].texts
 
 
+def test_the_figure_of_one_slot_shows_each_B_that_differs_and_each_error():
+    nan = NAN
+    studies = {
+        "backprop": SimpleNamespace(epochs=[0, 1], weight=[0, 0], delta=0, accuracy=0.9),
+        "weight-mirror": SimpleNamespace(epochs=[0, 1], weight=[90, 4], delta=6, accuracy=0.8),
+        "direct-feedback": SimpleNamespace(epochs=[0, 1], weight=[nan] * 2, delta=60, accuracy=0.7),
+        "last-layer-only": SimpleNamespace(
+            epochs=[0, 1], weight=[nan] * 2, delta=nan, accuracy=0.5
+        ),
+    }
+    course, outcome = tutorials.one_slot(studies).axes
+    assert list(curves(course).values()) == [[90, 4]]
+    shown = {line.get_color(): (line.get_xdata()[0], line.get_ydata()[0]) for line in outcome.lines}
+    for name, place in {
+        "backprop": (0, 90),
+        "weight-mirror": (6, 80),
+        "direct-feedback": (60, 70),
+    }.items():
+        assert shown[COLORS[name]] == pytest.approx(place)
+    assert shown[COLORS["last-layer-only"]][1] == 50
+    words = [text.get_text().partition(":")[0] for text in outcome.texts]
+    assert words == list(studies)
+    for axes in (course, outcome):
+        assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
+
+
 def test_a_figure_makes_its_folder_or_says_that_it_cannot(tmp_path):
     style.save(tutorials.two_pathways(), tmp_path / "new" / "figure.png")
     assert (tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -189,3 +189,44 @@ def steps_in_two_spaces(W, h, wanted, matrices: dict) -> Figure:
     lines, names = hidden.get_legend_handles_labels()
     figure.legend(lines, names, frameon=False, loc="outside lower center", ncols=len(names))
     return figure
+
+
+def one_slot(studies: dict) -> Figure:
+    """Whose B turns to W, and what the error is worth (tutorial 12).
+
+    studies maps the name of a rule to an object with the lists `epochs` and `weight` (degrees, of
+    layer 2; NaN without a B), `delta` (degrees, of layer 1 in the end) and `accuracy` (0 to 1).
+    """
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    course, outcome = figure.subplots(1, 2)
+    learners = [name for name, study in studies.items() if study.weight[-1] > 0]  # not 0, not NaN
+    markers = dict(zip(learners, "s^DvPX*", strict=False))
+    for name in learners:
+        study = studies[name]
+        course.plot(
+            study.epochs, study.weight, markers[name], ls="-", color=COLORS.get(name), markevery=4
+        )
+        _beside(course, name, (study.epochs[-1], study.weight[-1]))
+    angle_axis(course, max(study.epochs[-1] for study in studies.values()))
+    course.set(title="Layer 2: is B like W?", xlabel="epochs", ylabel=MEASURES["weight_angle_deg"])
+    points = {name: (s.delta, 100 * s.accuracy) for name, s in studies.items()}
+    for name, (delta, accuracy) in points.items():
+        color = COLORS.get(name)
+        if delta >= 0:
+            outcome.plot(delta, accuracy, markers.get(name, "o"), color=color, markersize=8)
+            crowded = any(0 < a - delta < 8 and abs(b - accuracy) < 2 for a, b in points.values())
+            _beside(outcome, name, (delta, accuracy), left=crowded)
+        else:  # no error, no angle
+            outcome.axhline(accuracy, color=color, linestyle="--")
+            outcome.text(0, accuracy, f"{name}: no error is sent", va="bottom")
+    outcome.set(title="What is the error of layer 1 worth?", xlim=(-4, 91), xticks=range(0, 91, 15))
+    outcome.set(xlabel=MEASURES["delta_angle_deg"], ylabel="test accuracy (%)")
+    for axes in (course, outcome):
+        bare_axes(axes)
+    return figure
+
+
+def _beside(axes, name, point, left=False):
+    """Write a name to the right or the left of a point."""
+    place = {"xytext": (-9 if left else 9, 0), "ha": "right" if left else "left", "va": "center"}
+    axes.annotate(name, point, textcoords="offset points", **place, annotation_clip=False)
