@@ -10,7 +10,7 @@ import pytest
 from nnref import plots
 from nnref.errors import InputError
 from nnref.plots import runs, style, tutorials
-from nnref.plots.demo import demo
+from nnref.plots.demo import demo, pathways
 from nnref.rules.known import COLORS
 
 NAN = float("nan")
@@ -75,10 +75,16 @@ def test_a_rule_without_an_angle_has_no_line():
 
 def test_every_panel_is_labeled_and_the_legend_names_the_rules():
     figure = demo(record(list(COLORS)))
-    for axes in figure.axes:
-        assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
+    assert all(axes.get_ylabel() and axes.get_title() for axes in figure.axes)
+    assert figure.axes[-1].get_xlabel()  # the panels share it
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert [text.split(":")[0] for text in shown] == list(COLORS)
+
+
+def test_the_readmes_picture_shows_three_b_with_the_angles_of_their_kinds():
+    panels = {axes.get_title(): axes.get_xlabel() for axes in pathways().axes[1:]}
+    angles = [int(label.partition("°")[0]) for label in panels.values() if label]
+    assert len(panels) == 4 and angles == pytest.approx([0, 37, 90], abs=1)
 
 
 def test_the_alignment_figure_takes_a_rule_of_ones_own():
