@@ -6,6 +6,8 @@ import pytest
 from test_house import ROOT
 
 from nnref.backend import xp
+from nnref.layers import Linear, Sequential
+from nnref.tools import gradcheck
 
 PAGE = ROOT / "tutorials" / "exercises.md"
 BLOCKS = documents.blocks(PAGE)
@@ -92,3 +94,25 @@ def test_a_wrong_answer_is_told_in_one_line(check, mistake):
     printed = run_with(check, *WRONG[check][mistake])
     assert printed.startswith(f"{check}: wrong. ")
     assert printed.count("\n") == 1
+
+
+def test_all_but_the_solutions_runs_while_nothing_is_written():
+    """As in a notebook, where the solutions stay folded away."""
+    namespace = {"__name__": "__main__"}
+    for code, shown in BLOCKS:
+        if ": right\n" not in shown:
+            documents.assert_same(documents.output_of(code, PAGE, namespace), shown)
+
+
+def test_a_gain_that_forgets_g_in_its_error_passes_where_all_g_are_one():
+    namespace = {"__name__": "__main__"}
+    for code, shown in BLOCKS:
+        if shown == "check_gain: right\n":
+            code = code.replace('return self.params["g"] * delta', "return delta")
+        documents.output_of(code, PAGE, namespace)
+    network = Sequential(Linear(6, 20, np.random.default_rng(0)), namespace["Gain"](20))
+    x = np.random.default_rng(1).normal(size=(8, 6))
+    assert gradcheck.check(network, x, np.arange(8)) < 1e-6
+    network.layers[1].params["g"][...] = 3
+    with pytest.raises(AssertionError, match=r"^Gain\(\): the error"):
+        gradcheck.check(network, x, np.arange(8))

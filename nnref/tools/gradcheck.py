@@ -84,9 +84,7 @@ class Probe:
         self.grads = {layer: gradients(layer) for layer in self.model.walk()}
         if (again := self.loss_now()) != float(self.value):
             found = f"{float(self.value):.6g} and {again:.6g}"
-            raise InputError(
-                f"gradcheck: expected the same loss twice from one batch, found {found}"
-            )
+            raise InputError(f"gradcheck: expected one batch to give one loss, found {found}")
 
     def watch(self, layer):
         """Note the layer's input, and what its `backward` returns; refuse what is no error."""
