@@ -15,6 +15,14 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
+AS_3_AND_4 = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(pipe), fcntl.F_DUPFD, 10) for pipe in sys.argv[1:3]]
+os.dup2(pipes[0], 3)
+os.dup2(pipes[1], 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
 
 def chromium() -> str | None:
     """Where Chromium or Chrome is; NNREF_CHROMIUM may say so. None if there is none."""
@@ -29,16 +37,16 @@ class Browser:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
-        # the shell puts the two ends of the pipes where Chromium looks for them
-        line = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        pipes = [str(theirs_in), str(theirs_out)]
+        command = [chromium(), *flags, f"--user-data-dir={self.home}", "about:blank"]
         self.process = subprocess.Popen(
-            ["sh", "-c", line, chromium(), *flags, f"--user-data-dir={self.home}", "about:blank"],
+            [sys.executable, "-c", AS_3_AND_4, *pipes, *command],
             pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs_in)
         os.close(theirs_out)
         self.read, self.write = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb")
-        self.count, self.session, self.heard = 0, None, []
+        self.count, self.session, self.heard, self.read_ahead = 0, None, [], b""
         pages = self.send("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in pages if target["type"] == "page")
         attached = self.send("Target.attachToTarget", targetId=page, flatten=True)
@@ -62,11 +70,11 @@ class Browser:
 
     def next(self):
         """The next message."""
-        message = bytearray()
-        while (byte := self.read.read(1)) != b"\0":
-            if not byte:
+        while b"\0" not in self.read_ahead:
+            if not (more := self.read.read1(1 << 16)):
                 raise RuntimeError("the browser is gone")
-            message += byte
+            self.read_ahead += more
+        message, _, self.read_ahead = self.read_ahead.partition(b"\0")
         return json.loads(message)
 
     def open(self, page: Path, width=1280, height=900, scale=1, **media):
