@@ -7,12 +7,14 @@ writes to its file 4. `python tests/browser.py PAGE PICTURE` makes the still of 
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+PATIENCE = 60  # seconds
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 AS_3_AND_4 = """
@@ -45,7 +47,7 @@ class Browser:
         )  # fmt: skip
         os.close(theirs_in)
         os.close(theirs_out)
-        self.read, self.write = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb")
+        self.read, self.write = ours_in, os.fdopen(ours_out, "wb")
         self.count, self.session, self.heard, self.read_ahead = 0, None, [], b""
         pages = self.send("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in pages if target["type"] == "page")
@@ -71,7 +73,9 @@ class Browser:
     def next(self):
         """The next message."""
         while b"\0" not in self.read_ahead:
-            if not (more := self.read.read1(1 << 16)):
+            if not select.select([self.read], [], [], PATIENCE)[0]:
+                raise RuntimeError(f"the browser has said nothing for {PATIENCE} s")
+            if not (more := os.read(self.read, 1 << 16)):
                 raise RuntimeError("the browser is gone")
             self.read_ahead += more
         message, _, self.read_ahead = self.read_ahead.partition(b"\0")
@@ -85,6 +89,7 @@ class Browser:
         )  # fmt: skip
         features = [{"name": k.replace("_", "-"), "value": v} for k, v in media.items()]
         self.send("Emulation.setEmulatedMedia", features=features)
+        self.send("Emulation.setScrollbarsHidden", hidden=True)
         self.heard.clear()
         self.send("Page.navigate", url=page.resolve().as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.heard):
@@ -139,10 +144,12 @@ class Browser:
 
     def close(self):
         """End the browser, and remove its folder."""
-        self.write.close()
-        self.read.close()
-        self.process.terminate()
-        self.process.wait(20)
+        self.write.close()  # it ends where nobody listens
+        os.close(self.read)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
         shutil.rmtree(self.home, ignore_errors=True)
 
 
@@ -150,10 +157,9 @@ def still(page: Path, picture: Path):
     """Draw the page's student under a random B at step 300, 838 pixels wide at twice the detail."""
     browser = Browser()
     try:
-        media = {"prefers_reduced_motion": "reduce", "prefers_color_scheme": "light"}
-        browser.open(page, width=838, scale=2, **media)
-        browser.ask("for (let i = 0; i < 300; i++) nnref.step(1)")
-        picture.write_bytes(browser.picture("#picture"))
+        browser.open(page, width=838, scale=2, prefers_color_scheme="light")
+        browser.ask("nnref.start({}); for (let i = 0; i < 300; i++) nnref.step(1)")
+        picture.write_bytes(browser.picture("#student"))
     finally:
         browser.close()
 
