@@ -27,7 +27,9 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 
 def chromium() -> str | None:
-    """Where Chromium or Chrome is; NNREF_CHROMIUM may say so. None if there is none."""
+    """Where Chromium or Chrome is; NNREF_CHROMIUM may say so. None if there is none, or no pipe."""
+    if os.name != "posix":
+        return None
     return os.environ.get("NNREF_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -154,11 +156,12 @@ class Browser:
 
 
 def still(page: Path, picture: Path):
-    """Draw the page's student under a random B at step 300, 838 pixels wide at twice the detail."""
+    """Write a PNG of the page's student under a random B at step 300, without its sliders."""
     browser = Browser()
     try:
-        browser.open(page, width=838, scale=2, prefers_color_scheme="light")
+        browser.open(page, width=720, scale=2, prefers_color_scheme="light")
         browser.ask("nnref.start({}); for (let i = 0; i < 300; i++) nnref.step(1)")
+        browser.ask("$('more').hidden = $('say').hidden = true; draw()")
         picture.write_bytes(browser.picture("#student"))
     finally:
         browser.close()
