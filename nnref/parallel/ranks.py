@@ -167,9 +167,9 @@ def fit(ranks: World, model, optimizer, images, held_out=None, **options) -> lis
 class Together(train.Training):
     """A training on all ranks, of which this process is one.
 
-    At the start and after each epoch, InputError, naming the layer, if the networks of two ranks
-    differ. FloatingPointError, on all ranks, if the loss of one is not finite: after that step on a
-    CPU, at the end of the epoch on a GPU.
+    At the start, and after the first step and the last of each epoch, InputError, naming the layer,
+    if the networks of two ranks differ. FloatingPointError, on all ranks, if the loss of one is not
+    finite: after that step on a CPU, at the end of the epoch on a GPU.
     """
 
     ranks: World = field(default_factory=World)
@@ -204,6 +204,11 @@ class Together(train.Training):
                 # A rank without a share computes something all the same, with a weight of 0: a B
                 # that is redrawn in every backward pass must be redrawn everywhere.
                 yield *((x, labels) if len(labels) or not count else self.spare), count
+
+    def _step(self, x, labels, count):
+        super()._step(x, labels, count)
+        if self.progress.step == 0:  # a B that learns from the rows of a share is found at once
+            self.ranks.same(fingerprint(self.model))
 
     def _train_step(self, x, labels):
         try:
