@@ -124,7 +124,7 @@ def as_published(exchange=lambda rule: rule) -> dict:
     return found
 
 
-OF_TARGETS = ("alternating", "order", "as fa")  # claims
+OF_TARGETS = ("alternating", "order", "as fa", "direct")  # claims
 
 
 def verdicts(errors: dict, targets: bool = False) -> dict:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from nnref import models, plots
 from nnref.backend import to_device
+from nnref.data.imageset import batches
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
 from nnref.experiments.plan import Part, Setting
@@ -37,6 +38,7 @@ from nnref.init import glorot_uniform, stream
 from nnref.layers import Flatten, Linear, Sequential, Tanh
 from nnref.optim import Adam
 from nnref.rules.alternating import AlternatingTraining
+from nnref.rules.direct import Direct, DirectFeedback
 from nnref.rules.inverse import Inverse, denoising, noise_preserving
 from nnref.rules.targets import AtOutput, BelowOutput, TargetPropagation
 from nnref.train import Training
@@ -128,6 +130,7 @@ TARGETS = {
         2.28, Steps(3.01e-4, 0.9, 0.95, 1e-4), Steps(9.572e-3, 0.9, 0.95, 1e-3), 0.118,
         AtOutput(),
     ),
+    "DFA": Targets(2.75, Steps(1.649e-3, 0.9, 0.95, 1e-3)),
     "last layer only": Targets(None, Steps(1.52e-4, 0.9, 0.999, 1e-8)),  # not in the paper
 }  # fmt: skip
 
@@ -139,7 +142,8 @@ class GlorotAlignment(FeedbackAlignment):
         self.B = to_device(glorot_uniform(self.rng, W.shape, *W.shape).astype(W.dtype))
 
 
-MATRICES = {"BP": Backprop(), "FA": GlorotAlignment(), "last layer only": NoFeedback()}
+MATRICES = {"BP": Backprop(), "FA": GlorotAlignment(), "DFA": Direct()}
+MATRICES["last layer only"] = NoFeedback()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +165,9 @@ class TargetsPart(Part):
         rule = facts["rule"]
         chosen, in_turns = TARGETS[rule], rule.endswith("alternating")
         model = deep(images.shape, round(256 * self.width), feedback_of(rule), facts["seed"])
-        if chosen.first:
+        if rule == "DFA":
+            model = DirectFeedback(model, next(batches(images.train, 1))[0])
+        elif chosen.first:
             model = TargetPropagation(model, chosen.first, parallel=not in_turns)
         return Parts(
             usual_training(
@@ -430,5 +436,17 @@ def _as_fa(result):
     yield f"{DTP[1]} at most 0.3 points below FA", gap >= -0.3
 
 
+@claim(
+    "DFA is behind FA",
+    deep_setting,
+    lambda result: deep_ours(result, "FA", "DFA"),
+    published=as_published("FA", "DFA"),
+    guards=lambda result: deep_learns(result, "FA", "DFA"),
+    scale=long_enough,
+)
+def _direct(result):
+    yield "FA below DFA", below(result, "FA", "DFA")
+
+
 # FA beside BP on digits and on photographs, and in which networks it falls behind; then targets
-claims = listed(_mnist, _cifar10, _harder_images, _alternating, _order, _as_fa)
+claims = listed(_mnist, _cifar10, _harder_images, _alternating, _order, _as_fa, _direct)

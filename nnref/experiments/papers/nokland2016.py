@@ -11,7 +11,7 @@ here       tanh and sigmoid outputs, Adam in place of RMSprop, batches of 128, f
 The error on training images is that on the first 3,000 of them; the deepest network is trained on
 fewer, longer, and so this counts all of them. How long all networks are trained was chosen by BP
 alone; but the deepest one, for 100 epochs, after a pilot of another seed, in which BP had fitted
-its images after 40 and DFA had not after 100.
+its images after 40 and DFA had not after 100; that pilot also added the condition on DFA from zero.
 """
 
 from dataclasses import dataclass, replace
