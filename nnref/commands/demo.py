@@ -14,6 +14,10 @@ from nnref.rules.own import is_own
 from nnref.tools import demo
 
 SHOWN = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
+EXAMPLES = {
+    "--epochs 3 --seed 1": "shorter, from other random numbers",
+    "--rules backprop,kolen-pollack,weight-mirror": "other rules",
+}
 
 
 def add_options(command):
