@@ -1,4 +1,4 @@
-"""`python -m nnref`: call cli.py, and print errors that the user can correct as one line."""
+"""`python -m nnref`, or `nnref`: call cli.py, print errors that the user can mend as one line."""
 
 import contextlib
 import importlib.util
@@ -18,15 +18,24 @@ OVER_MPI = {  # the commands that mpiexec may start: how
 }
 
 
-def run() -> int:
-    """Run the command; exit status: 0 done, 1 diverged, 2 wrong input, 130 interrupted."""
+def script() -> int:
+    """What the console script `nnref` calls; it does what `python -m nnref` does."""
+    terminal.prepare()
+    return run("nnref")
+
+
+def run(program: str = "python -m nnref") -> int:
+    """Run the command; exit status: 0 done, 1 diverged, 2 wrong input, 130 interrupted.
+
+    program     what the user has typed before the arguments; --help says it again
+    """
     try:
         choose_backend(sys.argv[1:])
         join_ranks((sys.argv[1:] or ["demo"])[0])
         from nnref.cli import main  # here, because this imports the backend
 
         try:
-            return main(sys.argv[1:])
+            return main(sys.argv[1:], program)
         finally:
             sys.stdout.flush()  # here, where an error is caught
     except (InputError, Notice) as error:  # a notice, if `warnings` makes an error of it

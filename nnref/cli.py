@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+from types import MappingProxyType
 
 from nnref.errors import InputError
 from nnref.parallel.interrupts import interrupts_waiting
@@ -16,15 +17,21 @@ COMMANDS = {
     "replicate": "carry out the experiments of a paper, scaled down or in full; check its claims",
     "doctor": "show what is installed, test that it works",
 }
+EXAMPLES = {  # arguments -> what for
+    "": "the demo",
+    "train --model lenet --feedback sign-symmetry --out runs/ss": "the digits that ship with nnref",
+    "replicate akrout2019 --tier smoke": "a paper's experiment, in seconds",
+    "train --help": "all options of a command, with examples",
+}
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], program: str = "python -m nnref") -> int:
     """Run one command; return the exit status. Raises InputError for what the user can correct."""
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["demo", *arguments]
     _check_values(arguments)
     with interrupts_waiting():  # NumPy would answer Ctrl-C in its import with an ImportError
-        options = _parser(arguments[0]).parse_args(arguments)
+        options = _parser(arguments[0], program).parse_args(arguments)
     _check_backend(options)
     return options.run(options)
 
@@ -48,7 +55,16 @@ def _check_backend(options):
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
+    """An ArgumentParser whose errors are one line, and whose help ends in examples."""
+
+    examples = MappingProxyType({})  # arguments -> what for
+
+    def format_help(self):
+        """The help and the examples."""
+        lines = ["\nexamples:\n"] if self.examples else []
+        for words, what in self.examples.items():
+            lines.append(f"  # {what}\n  {self.prog} {words}".rstrip() + "\n")
+        return super().format_help() + "".join(lines)
 
     def print_help(self, file=None):
         """Print the help; unlike argparse, do not keep quiet about a full disk."""
@@ -58,13 +74,14 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (try {self.prog} --help)")
 
 
-def _parser(asked: str) -> _Parser:
+def _parser(asked: str, program: str = "python -m nnref") -> _Parser:
     """The parser of all commands; only the one that is asked for is imported."""
     parser = _Parser(
-        prog="python -m nnref",
+        prog=program,
         description="Learning with a swappable feedback matrix. The default command is demo.",
         allow_abbrev=False,
     )
+    parser.examples = EXAMPLES
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         description = f"{text[0].upper()}{text[1:]}."
@@ -72,5 +89,6 @@ def _parser(asked: str) -> _Parser:
         if name == asked:
             module = importlib.import_module(f"nnref.commands.{name}")
             module.add_options(command)
+            command.examples = module.EXAMPLES
             command.set_defaults(run=module.run)
     return parser

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,38 @@ def test_help_names_the_commands_and_options():
     text = nnref_command("demo", "--help").stdout
     for word in ("--seed", "--epochs", "--json", "--out", "--rules", "redrawn-magnitudes"):
         assert word in text
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_shows_examples_that_the_command_understands(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = cli._parser(name)
+    if name:
+        parser = parser._subparsers._group_actions[0].choices[name]
+    text = parser.format_help()
+    examples = re.findall(r"^  python -m nnref ?(.*)$", text.partition("\nexamples:\n")[2], re.M)
+    assert len(examples) >= 2
+    for example in examples:
+        arguments = example.split() or ["demo"]
+        if "--help" not in arguments:
+            cli._parser(arguments[0]).parse_args(arguments)
+
+
+def test_the_console_script_does_what_the_module_does_and_says_its_own_name():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["nnref"].partition(":")
+    code = f"import sys; from {module} import {function}; sys.exit({function}())"
+
+    def script(*arguments):
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert script("data", "list").stdout == nnref_command("data", "list").stdout
+    wrong = script("demo", "--epoch", "3")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == ("nnref: error: unrecognized arguments: --epoch 3 (try nnref --help)\n")
+    assert "\n  nnref train --model lenet" in script("--help").stdout
+    assert "--tf32: only for" in script("--backend", "numpy", "--tf32").stderr
 
 
 def test_help_imports_no_more_than_it_needs():

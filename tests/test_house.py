@@ -55,7 +55,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "plots plots.style",
     "plots.demo plots.runs plots.experiments plots.tutorials",
     "runs runs.checkpoint runs.record runs.score runs.settings",
-    "tools tools.bench tools.summary tools.gradcheck runs.report runs.compare",
+    "tools tools.bench tools.notebooks tools.summary tools.gradcheck runs.report runs.compare",
     "tools.demo tools.doctor tools.bench_jobs tools.bench_ranks runs.run",
     "runs.seeds",
     # the experiments
@@ -162,6 +162,20 @@ def test_every_folder_of_code_is_a_package_and_so_installed():
     assert {path.parent for path in PACKAGE.rglob("*.py")} == {
         path.parent for path in PACKAGE.rglob("__init__.py")
     }
+
+
+def test_all_that_is_neither_code_nor_words_is_installed_too():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]
+    installed = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    files = {path for path in PACKAGE.rglob("*.*") if path.suffix not in (".py", ".pyc", ".md")}
+    assert files == {path for path in installed if path.suffix != ".md"}
 
 
 def test_few_files_lie_flat_in_nnref():

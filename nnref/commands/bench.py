@@ -11,6 +11,12 @@ from nnref.parallel import ranks
 from nnref.runs.settings import from_text
 from nnref.tools import bench, bench_jobs, bench_ranks
 
+EXAMPLES = {
+    "--models mlp,lenet": "two networks",
+    "--models lenet --against torch": "beside PyTorch",
+    "--jobs 2 --models mlp": "two trainings side by side",
+}
+
 
 def add_options(command):
     """What to time, and against what."""

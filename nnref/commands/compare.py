@@ -8,6 +8,11 @@ from nnref.errors import one_line
 from nnref.files import check_writable
 from nnref.runs import compare
 
+EXAMPLES = {
+    "runs/bp runs/ss": "a table, and a figure in compare.png",
+    "runs/ss --out ss.png": "the seeds of one setting: mean and spread",
+}
+
 
 def add_options(command):
     """The folders, and where to draw."""

@@ -22,6 +22,10 @@ Angles in degrees: 0 = same direction, 90 = unrelated, - = nothing sent; in brac
 below layer 1, so nobody reads what its B sends.""",
 }
 SHOWN = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
+EXAMPLES = {
+    "--epochs 3 --seed 1": "shorter, from other random numbers",
+    "--rules backprop,kolen-pollack,weight-mirror": "other rules",
+}
 
 
 def add_options(command):

@@ -3,6 +3,11 @@
 from nnref.commands.options import add_backend
 from nnref.tools import doctor
 
+EXAMPLES = {
+    "": "what is installed and what works",
+    "--backend cupy": "the same for a GPU",
+}
+
 
 def add_options(command):
     """The device."""

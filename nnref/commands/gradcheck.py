@@ -4,6 +4,11 @@ from nnref.commands.options import add_backend
 from nnref.runs.settings import MODELS
 from nnref.tools import gradcheck
 
+EXAMPLES = {
+    "lenet": "seconds",
+    "resnet20": "minutes",
+}
+
 
 def add_options(command):
     """The model."""

@@ -15,6 +15,11 @@ from nnref.files import owned
 from nnref.parallel.workers import workers
 
 PLACES = ("cifar10", "tiny-imagenet")
+EXAMPLES = {
+    "akrout2019 --tier smoke": "in seconds: does it run?",
+    "akrout2019 --tier small": "first says how long it takes; stopped, the same command continues",
+    "xiao2018 --tier full --backend cupy": "at full length, on a GPU",
+}
 
 
 def add_options(command):

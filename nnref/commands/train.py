@@ -12,6 +12,13 @@ from nnref.runs import run as runs
 from nnref.runs import seeds
 from nnref.runs.settings import FIELDS, Settings, flag, from_text, read_toml
 
+EXAMPLES = {
+    "--model mlp --epochs 3 --out runs/bp": "the shipped digits; a report in runs/bp",
+    "--model mlp --epochs 3 --feedback sign-symmetry --seeds 3 --out runs/ss": "another, 3 seeds",
+    "--resume runs/bp": "continue a run that was stopped",
+    "--data imagefolder:photos --size 64 --model resnet18": "your photographs, a folder a class",
+}
+
 
 def add_options(command):
     """One option for each setting, and where to write."""
