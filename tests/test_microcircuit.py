@@ -149,7 +149,7 @@ def test_the_backward_pass_is_the_loop_of_the_paper(rng):
     r1 = phi(vB1 * g.basal(True))
     vB2 = (r1 @ last.params["W"] + last.params["b"]) / g.basal(False)
     u_trgt = math.log(0.1 / 0.9) + xp.zeros((20, 4))
-    u_trgt[np.arange(20), LABELS] = math.log(0.8 / 0.2)
+    u_trgt[xp.arange(20), to_device(LABELS)] = math.log(0.8 / 0.2)
     total = g.glk + g.gB + g.gsom
     u2 = (g.gB * vB2 + g.gsom * u_trgt) / total
     vI = (r1 @ model.params["WIP1"] + model.params["bIP1"]) * (g.glk + g.gD) / g.gD
@@ -262,7 +262,8 @@ def test_teaching_is_the_divergence_whose_derivative_is_a_difference_of_potentia
     u_trgt = np.where(np.eye(4)[LABELS] > 0, 1.3862943611, -2.1972245773)  # log 4, -log 9
     assert_close(20 * delta, v - u_trgt, rtol=1e-8)
     ahead, behind = (teaching(r + h * step, LABELS)[0] for h in (1e-6, -1e-6))
-    assert (ahead - behind) / 2e-6 == pytest.approx(float((delta * step).sum()), rel=1e-5)
+    slope = (float(ahead) - float(behind)) / 2e-6
+    assert slope == pytest.approx(float((delta * step).sum()), rel=1e-5)
     at_target = to_device(np.where(np.eye(4)[LABELS] > 0, 0.8, 0.1))
     assert float(teaching(at_target, LABELS)[0]) == pytest.approx(0, abs=1e-15)
     assert float(loss) > 0

@@ -26,6 +26,8 @@ with the same B: backpropagation if B = W, feedback alignment if B is random and
 
 import math
 
+import numpy as np
+
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment
@@ -132,7 +134,7 @@ def toward(r, t):
 
     Its derivative is a difference of potentials, (v - u_trgt) / N with u_trgt = log(t / (1 - t)).
     """
-    edge = float(xp.finfo(r.dtype).eps)
+    edge = float(np.finfo(r.dtype).eps)
     r = xp.clip(r, edge, 1 - edge)  # a rate that was rounded to 0 or 1 has no finite potential
     difference = xp.log(r / (1 - r)) - xp.log(t / (1 - t))
     return (r * difference + xp.log((1 - r) / (1 - t))).sum(axis=1).mean(), difference / len(r)
