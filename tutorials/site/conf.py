@@ -9,9 +9,10 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from textwrap import indent
 
 from docutils import nodes
-from sphinx.addnodes import download_reference
+from sphinx.addnodes import download_reference, pending_xref
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -28,15 +29,19 @@ extensions = [
     "sphinx-mathjax-offline",  # MathJax itself, so that formulas need no network
 ]
 root_doc = "README"
-include_patterns = ["README.md", "tutorials/*.md", "nnref/**README.md", "tests/*.md", "**/site/**.rst"]
-templates_path = ["templates"]
+include_patterns = ["README.md", "tutorials/*.md", "nnref/**README.md", "tests/CAMPAIGN.md"]
+include_patterns += ["tutorials/site/reference.rst", "tutorials/site/api/*.rst"]
+templates_path = [str(HERE / "templates")]
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 3
+autodoc_mock_imports = ["cupyx"]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 html_theme = "furo"
 html_title = "nnref"
 html_copy_source = False
+html_show_copyright = False
+html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}  # 100 columns
 
 
 def add_contents(app, name, source):
@@ -46,31 +51,38 @@ def add_contents(app, name, source):
 
 
 def link_to_sources(app, doctree):
-    """A file that a page links to is downloaded, unless it is a module or the moving page."""
-    for link in doctree.findall(download_reference):
-        folder = posixpath.dirname(app.env.docname)
+    """A file that a page links to is downloaded, unless it is a module or the moving page.
+
+    A folder, which GitHub shows and a site cannot, stays text.
+    """
+    folder = posixpath.dirname(app.env.docname)
+    for link in list(doctree.findall(download_reference)):
         target = posixpath.normpath(posixpath.join(folder, link["reftarget"]))
-        if target.startswith("nnref/") and target.endswith("/__init__.py"):
-            target = f"tutorials/site/api/{target[:-12].replace('/', '.')}.html"
+        if target == "nnref/__init__.py":
+            target = "tutorials/site/reference.html"
         elif target.startswith("nnref/") and target.endswith(".py"):
             target = f"_modules/{target[:-3]}.html"
         elif target != MOVING:
             continue
         uri = posixpath.relpath(target, folder or ".")
         link.replace_self(nodes.reference("", "", *link.children, refuri=uri, internal=True))
+    for link in list(doctree.findall(pending_xref)):
+        if (ROOT / folder / link["reftarget"]).is_dir():
+            link.replace_self(link.children)
 
 
 def as_rst(app, what, name, thing, options, lines):
     """Docstrings are plain text: stars and bars are no markup, what is set in is shown as it is."""
-    for i, line in enumerate(lines):
-        before = lines[i - 1] if i else ""
-        if line.startswith("    "):
-            lines[i] = line if before.strip() else f"::\n\n{line}"
-            continue
-        parts = line.split("`")
-        parts[::2] = [re.sub(r"([\\*_|])", r"\\\1", part) for part in parts[::2]]
-        lines[i] = "``".join(parts)
-    lines[:] = "\n".join(lines).split("\n")
+    paragraphs = "\n".join(lines).strip().split("\n\n")
+    lines[:] = "\n\n".join(map(paragraph_as_rst, paragraphs)).split("\n")
+
+
+def paragraph_as_rst(text):
+    if re.search(r"^\s", text, re.MULTILINE) and not text.startswith("- "):
+        return "::\n\n" + indent(text, "    ")
+    words = text.split("`")  # every second one is code
+    words[::2] = [re.sub(r"([\\*_|])", r"\\\1", part) for part in words[::2]]
+    return "``".join(" ".join(part.split("\n")) if i % 2 else part for i, part in enumerate(words))
 
 
 def finish(app, error):
