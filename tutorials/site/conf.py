@@ -80,9 +80,10 @@ def as_rst(app, what, name, thing, options, lines):
 def paragraph_as_rst(text):
     if re.search(r"^\s", text, re.MULTILINE) and not text.startswith("- "):
         return "::\n\n" + indent(text, "    ")
-    words = text.split("`")  # every second one is code
-    words[::2] = [re.sub(r"([\\*_|])", r"\\\1", part) for part in words[::2]]
-    return "``".join(" ".join(part.split("\n")) if i % 2 else part for i, part in enumerate(words))
+    words = text.split("`")  # every second one is code, which RST wants to stand apart
+    words[::2] = [re.sub(r"([\\*_|])", r"\\\1", word) for word in words[::2]]
+    words[1::2] = [r"\ ``" + " ".join(word.split()) + r"``\ " for word in words[1::2]]
+    return "".join(words)
 
 
 def finish(app, error):
