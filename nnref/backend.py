@@ -118,7 +118,7 @@ _open, _before = 0, []  # contexts of `one_blas_thread` that are open; the numbe
 
 
 def _new_lock():
-    """A lock that nobody holds: after a fork, a thread that is gone may have held the old one."""
+    """A new lock: a thread that held the old one is not copied by a fork, and cannot release it."""
     global _counting
     _counting = threading.Lock()
 

@@ -45,7 +45,7 @@ def check_writable(path: Path):
 
 @contextmanager
 def owned(folder: Path):
-    """Inside, nobody else can own this folder, which is made; InputError if somebody does.
+    """Make this folder and own it inside the context; InputError if another training owns it.
 
     The lock ends with its process, even by a kill; its file stays. Where there are no locks, on
     Windows and on some network disks, the folder is not protected.

@@ -4,7 +4,7 @@ from nnref.data import catalog
 from nnref.errors import one_line
 
 EXAMPLES = {
-    "list": "what there is, and where",
+    "list": "all data sets, with their places",
     "fetch cifar10": "170 MB, once",
     "verify photos": "compare with hashes that the first call writes",
 }

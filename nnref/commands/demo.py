@@ -18,8 +18,8 @@ WORDS = {  # below the table, with and without --angles
 angle: between what the first layer learns from (delta) and what backpropagation would teach it,
 in degrees. 0: the same direction; 90: unrelated; -: no error arrives.""",
     True: """
-Angles in degrees: 0 = same direction, 90 = unrelated, - = nothing sent; in brackets: nothing lies
-below layer 1, so nobody reads what its B sends.""",
+Angles in degrees: 0 = same direction, 90 = unrelated, - = nothing sent; in brackets: the B of
+layer 1, which is never used, since there is no layer below.""",
 }
 SHOWN = "backprop,sign-symmetry,feedback-alignment,last-layer-only"
 EXAMPLES = {

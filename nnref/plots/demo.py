@@ -36,9 +36,9 @@ def demo(record: dict) -> Figure:
     accuracy.set(title="Does it learn?", ylabel="test accuracy (%)")
     weight.set(title="Is B like W?", ylabel="angle of W and B (degrees)")
     delta.set(title="Is the error like BP's?", ylabel="angle of delta and BP's (degrees)")
-    _layer_legend(weight, (2, 3), "the B of layer 1 is never used,\nB = 0 has no angle")
+    _layer_legend(weight, 0.57, (2, 3), "the B of layer 1 is never used,\nB = 0 has no angle")
     _layer_legend(
-        delta, (1, 2), "the delta of layer 3 is always BP's,\nB = 0 sends none to the others"
+        delta, 0.525, (1, 2), "the delta of layer 3 is always BP's,\nB = 0 sends none to the others"
     )
     for axes in (weight, delta):
         angle_axis(axes, record["epochs"])
@@ -105,8 +105,8 @@ def _lines(axes, epochs, angles, look, layers):
             axes.plot(epochs, values, linestyle=style, **look)
 
 
-def _layer_legend(axes, layers, remark):
-    """A legend of the line styles, in the empty part of a panel of angles."""
+def _layer_legend(axes, y, layers, remark):
+    """A legend of the line styles, at the height y (0 to 1) where a panel of angles is empty."""
     handles = [
         Line2D([], [], color="#555555", linestyle=LAYER_STYLES[layer - 1], label=f"layer {layer}")
         for layer in layers
@@ -116,7 +116,7 @@ def _layer_legend(axes, layers, remark):
         title=remark,
         title_fontsize="small",
         loc="center",
-        bbox_to_anchor=(0.5, 0.565),
+        bbox_to_anchor=(0.5, y),
         ncols=len(layers),
         edgecolor="none",
     )

@@ -38,8 +38,8 @@ from nnref.measure import weight_layers
 class Direct(Feedback):
     """The rule of every layer in a `DirectFeedback`: `D` leads from the outputs to its input.
 
-    There is no B. Asked for one, it gives NaN: so angles with W are undefined, and a network that
-    nobody has made a DirectFeedback of does not learn something else unnoticed.
+    There is no B. Asked for one, it gives NaN, so that angles with W are undefined. In a network
+    that is no DirectFeedback, training then stops at the second step, since the loss is NaN.
     """
 
     def __call__(self, W):

@@ -40,6 +40,7 @@ from nnref.optim import Adam
 from nnref.rules.alternating import AlternatingTraining
 from nnref.rules.direct import Direct, DirectFeedback
 from nnref.rules.inverse import Inverse, denoising, noise_preserving
+from nnref.rules.known import as_it_is
 from nnref.rules.targets import AtOutput, BelowOutput, TargetPropagation
 from nnref.train import Training
 
@@ -144,6 +145,7 @@ class GlorotAlignment(FeedbackAlignment):
 
 MATRICES = {"BP": Backprop(), "FA": GlorotAlignment(), "DFA": Direct()}
 MATRICES["last layer only"] = NoFeedback()
+CARRIERS = {"DFA": DirectFeedback}  # networks that carry the error of a rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +167,9 @@ class TargetsPart(Part):
         rule = facts["rule"]
         chosen, in_turns = TARGETS[rule], rule.endswith("alternating")
         model = deep(images.shape, round(256 * self.width), feedback_of(rule), facts["seed"])
-        if rule == "DFA":
-            model = DirectFeedback(model, next(batches(images.train, 1))[0])
-        elif chosen.first:
+        x, _ = next(batches(images.train, 1))
+        model = CARRIERS.get(rule, as_it_is)(model, x)
+        if chosen.first:
             model = TargetPropagation(model, chosen.first, parallel=not in_turns)
         return Parts(
             usual_training(
