@@ -52,7 +52,7 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "questions.transport",
     "parallel.ranks",
     # what draws, what trains in a folder, what checks
-    "plots plots.style",
+    "plots plots.looks plots.style",
     "plots.demo plots.runs plots.experiments plots.tutorials",
     "runs runs.checkpoint runs.record runs.score runs.settings",
     "tools tools.bench tools.notebooks tools.summary tools.gradcheck runs.report runs.compare",

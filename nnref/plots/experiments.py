@@ -1,112 +1,103 @@
-"""The figures of the experiments; a rule has the same color in all of them (rules/known.py).
+"""The figures of the experiments; a rule has the same look in all of them (looks.py).
 
 Every function takes plain numbers; the file of an experiment chooses which.
 """
 
 import math
+from itertools import count
 from statistics import mean, stdev
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from nnref.plots.style import bare_axes, layer_bar, layer_colors, plain_ticks
-from nnref.rules.known import COLORS
+from nnref.plots.looks import LOOKS, End, Look, name_ends
+from nnref.plots.style import bare_axes, plain_ticks
 
-STYLES = {  # name of a setting -> (color, line style)
-    "BP": (COLORS["backprop"], "-"),
-    "SS": (COLORS["sign-symmetry"], "-"),
-    "uSF": (COLORS["sign-symmetry"], "-"),
-    "uSF, bare": (COLORS["sign-symmetry"], ":"),
-    "SS, BP last": (COLORS["sign-symmetry"], "--"),
-    "frSF": (COLORS["fixed-magnitudes"], "-"),
-    "brSF": (COLORS["redrawn-magnitudes"], "-"),
-    "FA": (COLORS["feedback-alignment"], "-"),
-    "FA, BP last": (COLORS["feedback-alignment"], "--"),
-    "KP": (COLORS["kolen-pollack"], "-"),
-    "DTP parallel": (COLORS["difference-target-propagation"], "--"),
-    "DTP alternating": (COLORS["difference-target-propagation"], "-"),
-    "SDTP parallel": (COLORS["simplified-dtp"], "--"),
-    "SDTP alternating": (COLORS["simplified-dtp"], "-"),
-    "DFA": (COLORS["direct-feedback"], "-"),
-    "DFA from zero": (COLORS["direct-feedback"], "--"),
-    "microcircuit": (COLORS["microcircuit"], "-"),
-    "WM": (COLORS["weight-mirror"], "-"),
-    "WM, noise": (COLORS["weight-mirror"], "--"),
-    "IA": (COLORS["information-alignment"], "-"),
-    "SA": (COLORS["symmetric-alignment"], "-"),
-    "AA": (COLORS["activation-alignment"], "-"),
-    "last layer only": (COLORS["last-layer-only"], "-"),
-}
-WIDE = 4.2  # inches for a panel
+WIDE = 3.8  # inches for a panel
 
 
-def curves(panels: dict, label: str, published: dict | None = None) -> Figure:
+class Panel(NamedTuple):
+    """A panel of `against`: its title, the label of its y axis, and its lines."""
+
+    title: str
+    label: str
+    lines: list  # of (name, look, {place: values of the seeds})
+
+
+def curves(
+    panels: dict, label: str, published: dict | None = None, logarithmic: str = ""
+) -> Figure:
     """A panel for each task: every setting over its epochs, thin for a seed, thick for the mean.
 
     panels       title -> name of a setting -> list of curves, one for each seed; a curve is a list
                  of (epoch, value)
     published    name of a setting -> list of (epoch, value): shown as stars
+    logarithmic  which axes are: "", "x", "y" or "xy"
     """
-    figure, all_axes = _panels(panels)
+    figure, all_axes = _panels(len(panels))
+    ends = []
     for axes, (title, settings) in zip(all_axes, panels.items(), strict=True):
-        for name, lines in settings.items():
-            if not lines:
-                continue
-            color, style = STYLES[name]
-            for line in lines if len(lines) > 1 else []:
-                axes.plot(*zip(*line, strict=True), style, color=color, linewidth=0.7, alpha=0.5)
-            shortest = min(map(len, lines))
-            epochs = [epoch for epoch, _ in lines[0][:shortest]]
-            middle = [mean(line[i][1] for line in lines) for i in range(shortest)]
-            axes.plot(epochs, middle, style, color=color, linewidth=2)
+        farthest = {}  # name -> its last point
         for name, points in (published or {}).items():
-            x, y = [x for x, _ in points], [y for _, y in points]
-            axes.plot(x, y, "*", color=STYLES[name][0], markersize=13, markeredgecolor="white")
+            _stars(axes, *zip(*points, strict=True), LOOKS[name]) if points else None
+            farthest |= {name: points[-1]} if points else {}
+        for name, lines in settings.items():
+            if lines:
+                _seeds_and_mean(axes, lines, LOOKS[name])
+                farthest[name] = max(lines, key=len)[-1]
         axes.set(title=title, xlabel="epochs")
-        axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    names = list(dict.fromkeys(name for settings in panels.values() for name in settings))
-    _legend(figure, names, "stars: as published" if published else None)
+        _logarithmic(axes, logarithmic)
+        ends.append([End(name, *point, LOOKS[name].color) for name, point in farthest.items()])
+    _label_left(all_axes, label)
+    names = dict.fromkeys(end.name for some in ends for end in some)
+    remark = _remark(panels) + ("; stars: as published" if published else "")
+    _name(figure, all_axes, ends, names, remark)
     return figure
 
 
-def weights_over_time(histories: dict) -> Figure:
-    """For each network, over its epochs and layers: the angle of W and sign(W), and the kurtosis.
+def _seeds_and_mean(axes, lines, look):
+    """The curve of every seed, thin, and their mean as far as all seeds go, thick."""
+    for line in lines if len(lines) > 1 else []:
+        axes.plot(*zip(*line, strict=True), look.line, color=look.color, lw=0.7, alpha=0.5)
+    shortest = min(map(len, lines))
+    epochs = [epoch for epoch, _ in lines[0][:shortest]]
+    look.draw(axes, epochs, [mean(line[i][1] for line in lines) for i in range(shortest)], lw=2)
 
-    histories    title -> the history of a trial under sign-symmetry (trial.watch_layers). Dots
-                 are the angles that the histogram of the weights predicts.
+
+def _remark(panels) -> str:
+    """What thick and thin lines are, if there are thin ones."""
+    several = any(len(seeds) > 1 for settings in panels.values() for seeds in settings.values())
+    return "thick: the mean, as far as all seeds go; thin: single seeds" if several else "one seed"
+
+
+def sign_angles(histories: dict) -> Figure:
+    """The angle of W and sign(W): as the histogram of W predicts it, and how far training moves it.
+
+    histories    title of a network -> the history of a training (trial.watch_layers)
     """
-    figure = Figure(figsize=(2 * WIDE + 1, 3.4 * len(histories)), layout="constrained")
-    rows = figure.subplots(len(histories), 2, squeeze=False)
-    for (angle, kurtosis), (title, history) in zip(rows, histories.items(), strict=True):
-        epochs = [entry["epoch"] for entry in history]
-        count = len(history[0]["kurtosis"])
-        colors = layer_colors(count)
-        for layer, color in enumerate(colors):
-            for axes, key, style in (
-                (angle, "weight_angle_deg", "-"),
-                (angle, "predicted_sign_angle_deg", "."),
-                (kurtosis, "kurtosis", "-"),
-            ):
-                axes.plot(epochs, [entry[key][layer] for entry in history], style, color=color)
-        angle.set(ylabel="angle of W and sign(W) (degrees)", title=title)
-        kurtosis.set(ylabel="kurtosis of W (3: Gaussian)", title=title, yscale="log")
-        plain_ticks(kurtosis.yaxis)
-        layer_bar(figure, kurtosis, colors)
-        for axes in (angle, kurtosis):
-            axes.set_xlabel("epochs")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            bare_axes(axes)
-    _below(
-        figure,
-        [
-            Line2D([], [], color="black", label="measured"),
-            Line2D([], [], color="black", ls="none", marker=".",
-                   label="angle that the histogram of W predicts"),
-        ],
-    )  # fmt: skip
+    figure, (identity, moved) = _panels(2)
+    shades = np.linspace(0, 0.62, len(histories))
+    for (title, history), shade, marker in zip(histories.items(), shades, "o^sDv", strict=False):
+        look = Look(str(shade), "-", marker)
+        measured, predicted = (
+            np.array([entry[key] for entry in history])
+            for key in ("weight_angle_deg", "predicted_sign_angle_deg")
+        )
+        identity.plot(predicted.ravel(), measured.ravel(), **look.dot, ms=4, label=title)
+        heights = np.linspace(0, 1, measured.shape[1])
+        look.draw(moved, heights, measured[-1] - measured[0], ms=4, markevery=1)
+    low, high = identity.get_xlim()
+    identity.plot([low, high], [low, high], color="#BBBBBB", linewidth=1, zorder=0)
+    identity.set(title="Every layer, at every epoch", xlabel="predicted by the histogram of W (°)")
+    identity.set_ylabel("angle of W and sign(W) (°)")
+    moved.axhline(0, color="#BBBBBB", linewidth=1, zorder=0)
+    moved.set(title="Every layer, bottom to top", ylabel="change of the angle in training (°)")
+    moved.set_xticks([0, 1], ["first layer", "last layer"])
+    _below(figure, identity.get_legend_handles_labels()[0], "sign-symmetry, one seed")
     return figure
 
 
@@ -115,21 +106,21 @@ def by_depth(panels: dict, label: str) -> Figure:
 
     panels    title -> name of a setting -> list of lists, one for each seed; None: undefined
     """
-    figure, all_axes = _panels(panels)
+    figure, all_axes = _panels(len(panels))
     for axes, (title, settings) in zip(all_axes, panels.items(), strict=True):
         for name, seeds in settings.items():
-            color, style = STYLES[name]
-            table = np.array(seeds, dtype=float)
+            look, table = LOOKS[name], np.array(seeds, dtype=float)
             layers = range(1, table.shape[1] + 1)
             for line in table if len(table) > 1 else []:
-                axes.plot(layers, line, style, color=color, linewidth=0.7, alpha=0.5)
-            axes.plot(layers, table.mean(axis=0), style, color=color, marker="o", ms=3)
+                axes.plot(layers, line, look.line, color=look.color, linewidth=0.7, alpha=0.5)
+            look.draw(axes, layers, table.mean(axis=0), ms=4, markevery=1)
         axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
         axes.set(title=title, xlabel="layer, bottom to top", ylim=(-4, 104))
         axes.set_yticks(range(0, 91, 30))
-        axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    _legend(figure, dict.fromkeys(name for settings in panels.values() for name in settings))
+    _label_left(all_axes, label)
+    names = dict.fromkeys(name for settings in panels.values() for name in settings)
+    _legend(figure, names, _remark(panels))  # all lines end in one point
     return figure
 
 
@@ -138,24 +129,24 @@ def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
 
     ratios    name of a setting -> a list of numbers for every task, one for each seed
     """
-    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(1, color=COLORS["backprop"], linewidth=1.5)
-    axes.text(-0.32, 1.012, "BP", va="bottom")
+    axes.axhline(1, color=LOOKS["BP"].color, linewidth=1.5)
+    axes.text(-0.38, 1.012, "BP", va="bottom")
+    ends = []
     for number, (name, values) in enumerate(ratios.items()):
-        color, style = STYLES[name]
-        shift = 0.03 * (number - len(ratios) / 2)
-        places = [place + shift for place, found in enumerate(values) if found]
-        known = [found for found in values if found]
-        axes.plot(places, [mean(found) for found in known], style, color=color, marker="o")
-        for place, found in zip(places, known, strict=True):
-            axes.plot([place] * len(found), found, "o", color=color, markersize=4, mfc="white")
-            if len(found) > 1:
-                axes.errorbar(place, mean(found), stdev(found), color=color, capsize=3)
+        look, shift = LOOKS[name], 0.1 * (number - (len(ratios) - 1) / 2)
+        for place, found in enumerate(values):
+            if found:
+                wide = stdev(found) if len(found) > 1 else None
+                axes.errorbar(place + shift, mean(found), wide, **look.dot, ms=7, capsize=3)
+        if values and values[-1]:
+            ends.append(End(name, len(tasks) - 1 + shift, mean(values[-1]), look.color))
     axes.set_xticks(range(len(tasks)), tasks)
     axes.set(ylabel=label, ylim=(0, 1.1), xlim=(-0.4, len(tasks) - 0.6))
     bare_axes(axes)
-    _legend(figure, ratios)
+    remark = "bars: standard deviation over the seeds; without one: a single seed"
+    _name(figure, [axes], [ends], ratios, remark)
     return figure
 
 
@@ -166,17 +157,18 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
     half                  {epochs: BP's accuracy with half of them / with all}
     rerun                 name of a setting -> {steps within one training: share of BP's}
     """
-    figure = Figure(figsize=(2 * WIDE + 0.4, 8), layout="constrained")
-    (accuracy, share), (empty, other) = figure.subplots(2, 2)
-    empty.set_axis_off()
-    for axes, lines in ((accuracy, accuracies), (share, shares), (other, rerun)):
+    figure = Figure(figsize=(5.4, 9.6), layout="constrained")
+    accuracy, share, other = figure.subplots(3, 1)
+    looks = {"BP, half as long\n/ BP": Look(LOOKS["BP"].color, ":", "o")} | LOOKS
+    shown = {accuracy: accuracies, share: {"BP, half as long\n/ BP": half} | shares, other: rerun}
+    ends = []
+    for axes, lines in shown.items():
+        lines = {name: points for name, points in lines.items() if points}
         for name, points in lines.items():
-            color, style = STYLES[name]
-            x, y = list(points), list(points.values())
-            axes.plot(x, y, style, color=color, marker="o", ms=4)
+            looks[name].draw(axes, list(points), list(points.values()), markevery=1)
         axes.set_xscale("log", base=2)
         bare_axes(axes)
-    share.plot(list(half), list(half.values()), ":", color=COLORS["backprop"], marker="x")
+        ends.append([End(n, *list(p.items())[-1], looks[n].color) for n, p in lines.items()])
     longest = max(epochs for points in accuracies.values() for epochs in points)
     lengths = [2**n for n in range(longest.bit_length())]
     for axes in (accuracy, share):
@@ -190,102 +182,154 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
     other.set(title="the same in a rerun of Xiao et al.'s code")
     for axes in (share, other):
         axes.set(ylabel="test accuracy / that of BP", ylim=(0.3, 1.02))
-    handles = [
-        Line2D([], [], color=STYLES[name][0], ls=STYLES[name][1], marker="o", ms=4, label=name)
-        for name in accuracies
-    ]
-    half_label = "BP after half the epochs,\nas a share of BP after all"
-    handles.append(Line2D([], [], color=COLORS["backprop"], ls=":", marker="x", label=half_label))
-    empty.legend(handles=handles, loc="center", frameon=False)
+    _name(figure, list(shown), ends, accuracies, None)
     return figure
 
 
-def dots(groups: dict, label: str, marks: dict | None = None) -> Figure:
-    """A panel for each group: for every row the values under every setting, side by side.
+def dots(groups: dict, label: str, marks: dict | None = None, key: str = "") -> Figure:
+    """A panel for each group: for every row the values under every setting, one above the other.
 
     groups    title -> row -> name of a setting -> list of values, one for each seed
     marks     title -> row -> name of a setting -> a published value, shown as a star
+    key       what the names of the rows mean
     """
-    tallest = max(len(rows) for rows in groups.values())
-    figure = Figure(figsize=(WIDE * len(groups) + 1.2, 1.4 + 0.75 * tallest), layout="constrained")
-    for axes, (title, rows) in zip(
-        np.atleast_1d(figure.subplots(1, len(groups))), groups.items(), strict=True
-    ):
+    most = max(len(settings) for rows in groups.values() for settings in rows.values())
+    step = min(0.2, 0.7 / most)  # from setting to setting; 1 is from row to row
+    heights = [(0.2 + 0.1 * most) * len(rows) for rows in groups.values()]
+    figure = Figure(figsize=(5.4, 1.1 + sum(heights) + 0.7 * len(heights)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, squeeze=False, height_ratios=heights).ravel()
+    for axes, (title, rows) in zip(panels, groups.items(), strict=True):
         for y, (row, settings) in enumerate(rows.items()):
-            for number, (name, values) in enumerate(settings.items()):
-                place = y + 0.11 * (number - (len(settings) - 1) / 2)
-                color, style = STYLES[name]
-                inside = color if style == "-" else "white"
-                axes.plot(values, [place] * len(values), "o", color=color, ms=4, mfc=inside)
-                if values:
-                    axes.plot(mean(values), place, "|", color=color, ms=9, markeredgewidth=2.5)
-                known = (marks or {}).get(title, {}).get(row, {}).get(name)
-                if known is not None:
-                    axes.plot(
-                        known, place, "*", color=color, ms=12, markeredgecolor="white", zorder=4
-                    )
+            stars = (marks or {}).get(title, {}).get(row, {})
+            for name, place in zip(settings, count(y - step * (len(settings) - 1) / 2, step)):
+                _row(axes, settings[name], place, LOOKS[name], stars.get(name))
         axes.set_yticks(range(len(rows)), rows)
         axes.set(title=title, xlabel=label, ylim=(len(rows) - 0.5, -0.5))
         bare_axes(axes)
-    names = dict.fromkeys(n for rows in groups.values() for row in rows.values() for n in row)
-    remark = "dots: single seeds, bars: their mean" + (", stars: as published" if marks else "")
-    _legend(figure, names, remark, marker="o")
+    named = {n: row for rows in groups.values() for row, found in rows.items() for n in found}
+    several = any(name != row for name, row in named.items())  # else the rows have their names
+    remark = "marks: single seeds; bars: their mean" + ("; stars: as published" if marks else "")
+    _legend(figure, named if several else {}, "\n".join(filter(None, (remark, key))), dots=True)
     return figure
 
 
-def against(label: str, panels: dict) -> Figure:
-    """Panels of labeled lines with their spread over the seeds; all have the same x axis.
+def _row(axes, values, place, look, published):
+    """The values of the seeds at one height, their mean as a bar, a published one as a star."""
+    axes.plot(values, [place] * len(values), **look.dot, ms=4.5)
+    if values:
+        axes.plot(mean(values), place, "|", color=look.color, ms=9, markeredgewidth=2.5)
+    if published is not None:
+        _stars(axes, [published], [place], look)
 
-    label     of the x axes
-    panels    label of a y axis -> list of (name, color, style, {place: values of the seeds})
+
+def _stars(axes, x, y, look):
+    """Published values."""
+    axes.plot(x, y, "*", color=look.color, ms=12, markeredgecolor="white", zorder=4)
+
+
+def against(
+    label: str, panels: list[Panel], ticks: dict | None = None, remark: str | None = None
+) -> Figure:
+    """Panels of named lines with their spread over the seeds; all have the same x axis.
+
+    label    of the x axes
+    ticks    {place: its name} on them
+    Panels whose y axes have the same label have the same range.
     """
-    figure, all_axes = _panels(panels)
-    named = [{name for name, *_ in lines} for lines in panels.values()]
-    shared = all(names <= named[0] for names in named)  # one legend for all panels
-    for axes, (other, lines) in zip(all_axes, panels.items(), strict=True):
-        for name, color, style, values in lines:
-            values = {place: found for place, found in values.items() if found}
-            middle = np.array([mean(found) for found in values.values()])
-            wide = np.array([stdev(f) if len(f) > 1 else 0 for f in values.values()])
-            axes.plot(list(values), middle, style, color=color, label=name)
-            axes.fill_between(list(values), middle - wide, middle + wide, color=color, alpha=0.15)
-        axes.set(xlabel=label, ylabel=other)
+    figure, all_axes = _panels(len(panels))
+    ends = []
+    for axes, panel in zip(all_axes, panels, strict=True):
+        ends.append([])
+        for name, look, found in panel.lines:
+            points = [(place, values) for place, values in found.items() if values]
+            places = [place for place, _ in points]
+            middle = np.array([mean(values) for _, values in points])
+            wide = np.array([stdev(v) if len(v) > 1 else 0 for _, v in points])
+            look.draw(axes, places, middle, label=name)
+            axes.fill_between(places, middle - wide, middle + wide, color=look.color, alpha=0.15)
+            if points:
+                right = max(range(len(places)), key=places.__getitem__)
+                ends[-1].append(End(name, places[right], middle[right], look.color))
+        axes.set(title=panel.title, xlabel=label, ylabel=panel.label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-        if not shared:
-            axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    if shared:
-        _below(figure, all_axes[0].get_legend_handles_labels()[0])
+        if ticks:
+            axes.set_xticks(list(ticks), list(ticks.values()))
+    _share_ranges(all_axes)
+    if not name_ends(list(zip(all_axes, ends, strict=True))):
+        handles = {name: line for a in all_axes for line, name in zip(*_handles(a), strict=True)}
+        _below(figure, list(handles.values()), remark)
+    elif remark:
+        figure.supxlabel(remark, fontsize="small")
     return figure
 
 
-def _panels(panels):
-    """A figure with a panel for each entry, two in a row."""
-    columns = min(2, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(WIDE * columns + 0.4, 3.7 * rows + 0.6), layout="constrained")
+def _handles(axes):
+    return axes.get_legend_handles_labels()
+
+
+def _share_ranges(all_axes):
+    """Give the y axes of one label one range, and the label to the left one of a row."""
+    by_label = {}
+    for axes in all_axes:
+        by_label.setdefault(axes.get_ylabel(), []).append(axes)
+    for alike in by_label.values():
+        ranges = np.array([axes.get_ylim() for axes in alike if axes.lines])
+        for axes in alike:
+            axes.set_ylim(ranges[:, 0].min(), ranges[:, 1].max())
+
+
+def _panels(count):
+    """A figure with so many panels, two in a row."""
+    columns = min(2, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(
+        figsize=(WIDE * columns + 0.8 * (columns == 1), 3.1 * rows + 0.5), layout="constrained"
+    )
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in all_axes[len(panels) :]:
+    for axes in all_axes[count:]:
         axes.remove()
-    for axes in all_axes[: len(panels)]:
+    for axes in all_axes[:count]:
         bare_axes(axes)
-    return figure, all_axes[: len(panels)]
+    return figure, all_axes[:count]
 
 
-def _legend(figure, names, remark=None, marker=None):
-    """A legend of colors and styles below the panels; a marker takes the place of the line."""
-    handles = []
-    for name in names:
-        color, style = STYLES[name]
-        inside = color if style == "-" else "white"
-        line = "none" if marker else style
-        handles.append(Line2D([], [], color=color, ls=line, marker=marker, mfc=inside, label=name))
-    _below(figure, handles, remark)
+def _label_left(all_axes, label):
+    """The label of the y axis, once for each row of panels."""
+    for axes in all_axes[:: 2 if len(all_axes) > 1 else 1]:
+        axes.set_ylabel(label)
+
+
+def _logarithmic(axes, which):
+    """Plain numbers on a log scale for these axes, "x", "y" or both."""
+    for name in which:
+        getattr(axes, f"set_{name}scale")("log")
+        plain_ticks(getattr(axes, f"{name}axis"))
+
+
+def _name(figure, all_axes, ends, names, remark):
+    """Names at the ends of the lines where they can be read, else a legend; and a remark."""
+    if not name_ends(list(zip(all_axes, ends, strict=True))):
+        _legend(figure, names, remark)
+    elif remark:
+        figure.supxlabel(remark, fontsize="small")
+
+
+def _legend(figure, names, remark=None, dots=False):
+    """A legend of the looks below the panels, of lines or of dots alone; and a remark."""
+    handles = [
+        Line2D([], [], **LOOKS[name].dot | ({} if dots else {"ls": LOOKS[name].line}), label=name)
+        for name in names
+    ]
+    if handles:
+        _below(figure, handles, remark)
+    else:
+        figure.supxlabel(remark, fontsize="small")
 
 
 def _below(figure, handles, remark=None):
     """A legend below the panels, as wide as the figure allows."""
     longest = max(len(handle.get_label()) for handle in handles)
-    columns = min(len(handles), int(figure.get_figwidth() / max(1.5, 0.5 + 0.07 * longest)))
+    columns = min(len(handles), int(figure.get_figwidth() / max(1.3, 0.6 + 0.075 * longest)))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False,
         title=remark, title_fontsize="small",

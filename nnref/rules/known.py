@@ -1,4 +1,4 @@
-"""All feedback rules by name, with their colors and descriptions.
+"""All feedback rules by name, with their colors, markers and descriptions.
 
 The command line, reports, figures and the ledger of transport all read this table. README.md beside
 this file has it with the papers.
@@ -36,7 +36,8 @@ class Known(NamedTuple):
 
     rule: Feedback
     B: str  # its B, in a few words
-    color: str  # in every figure: Okabe & Ito 2008, then Tol 2021, a dark brown, two grays
+    color: str  # in every figure: Okabe & Ito 2008, then Tol 2021, a dark brown, a dark gray
+    marker: str | tuple  # in every figure, since a color alone does not reach every reader
     bits: tuple[int, int]  # from W to B, for each synapse: at every step, once at the start
     # where errors are carried by more than a matrix: (model, a batch x) -> the model that does so
     network: Callable = as_it_is
@@ -57,57 +58,58 @@ def microcircuit(model, x) -> Microcircuit:
 
 KNOWN = {
     # B from W
-    "backprop": Known(Backprop(), "W", "#000000", (32, 0)),  # a weight is a float32
-    "sign-symmetry": Known(SignSymmetry(), "λ sign(W)", "#D55E00", (1, 0)),
+    "backprop": Known(Backprop(), "W", "#000000", "o", (32, 0)),  # a weight is a float32
+    "sign-symmetry": Known(SignSymmetry(), "λ sign(W)", "#D55E00", "s", (1, 0)),
     # and 32 bits a layer for the rms (questions/transport.py)
-    "sign-symmetry-rms": Known(SignSymmetry("rms"), "rms(W) sign(W)", "#CC6677", (1, 0)),
+    "sign-symmetry-rms": Known(SignSymmetry("rms"), "rms(W) sign(W)", "#CC6677", "h", (1, 0)),
     "fixed-magnitudes": Known(
-        FixedMagnitudes(), "|M| sign(W), M random and fixed", "#E69F00", (1, 0)
+        FixedMagnitudes(), "|M| sign(W), M random and fixed", "#E69F00", "D", (1, 0)
     ),
     "redrawn-magnitudes": Known(
-        RedrawnMagnitudes(), "|M| sign(W), M redrawn for every batch", "#CC79A7", (1, 0)
+        RedrawnMagnitudes(), "|M| sign(W), M redrawn for every batch", "#CC79A7", "d", (1, 0)
     ),
-    "signed-init": Known(SignedInit(), "λ sign(initial W), fixed", "#009E73", (0, 1)),
+    "signed-init": Known(SignedInit(), "λ sign(initial W), fixed", "#009E73", "p", (0, 1)),
     # B without W
-    "feedback-alignment": Known(FeedbackAlignment(), "random and fixed", "#0072B2", NOTHING),
+    "feedback-alignment": Known(FeedbackAlignment(), "random and fixed", "#0072B2", "^", NOTHING),
     # B that learns (mirror.py)
-    "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", NOTHING),
+    "kolen-pollack": Known(KolenPollack(), "random, then changed as W is", "#6B3E00", "P", NOTHING),
     "weight-mirror": Known(
-        WeightMirror(), "random, then learned from noise sent through W", "#332288", NOTHING
+        WeightMirror(), "random, then learned from noise sent through W", "#332288", "X", NOTHING
     ),
     "information-alignment": Known(
-        Alignment(INFORMATION), "random, then drawn to an inverse of W", "#44AA99", NOTHING
+        Alignment(INFORMATION), "random, then drawn to an inverse of W", "#44AA99", "<", NOTHING
     ),
     "symmetric-alignment": Known(
-        Alignment(SYMMETRIC), "random, then drawn to W", "#999933", (32, 0)
+        Alignment(SYMMETRIC), "random, then drawn to W", "#999933", ">", (32, 0)
     ),
     "activation-alignment": Known(
-        Alignment(ACTIVATION), "random, then drawn to where x B is x W", "#AA4499", (32, 0)
+        Alignment(ACTIVATION), "random, then drawn to where x B is x W", "#AA4499", "8", (32, 0)
     ),
     # errors that take another way
     "direct-feedback": Known(
-        Direct(), "none; random, fixed D to every layer", "#882255", NOTHING, DirectFeedback
+        Direct(), "none; random, fixed D to every layer", "#882255", "v", NOTHING, DirectFeedback
     ),
     "difference-target-propagation": Known(
-        Inverse(), "a learned inverse; W in the last layer", "#117733", NOTHING, targets()
+        Inverse(), "a learned inverse; W in the last layer", "#117733", (4, 1, 0), NOTHING,
+        targets(),
     ),
     "simplified-dtp": Known(
-        Inverse(denoising), "a learned inverse", "#B2182B", NOTHING, targets(AtOutput())
+        Inverse(denoising), "a learned inverse", "#B2182B", (4, 1, 45), NOTHING, targets(AtOutput())
     ),
     "l-drl": Known(
-        Inverse(difference_reconstruction), "learned, drawn to W", "#6699CC", NOTHING,
+        Inverse(difference_reconstruction), "learned, drawn to W", "#6699CC", (3, 1, 0), NOTHING,
         targets(AtOutput(0.7)),
     ),
     "fixed-weight-dtp": Known(
-        Inverse(optimizer=None), "random and fixed; W in the last layer", "#DDCC77", NOTHING,
-        targets(),
+        Inverse(optimizer=None), "random and fixed; W in the last layer", "#DDCC77", (6, 1, 0),
+        NOTHING, targets(),
     ),
     "microcircuit": Known(
-        Apical(), "random and fixed, onto apical dendrites", "#7F3FBF", NOTHING, microcircuit
+        Apical(), "random and fixed, onto apical dendrites", "#7F3FBF", "H", NOTHING, microcircuit
     ),
     # controls
-    "last-layer-only": Known(NoFeedback(), "0: the baseline", "#999999", NOTHING),
-    "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", (32, 0)),
+    "last-layer-only": Known(NoFeedback(), "0: the baseline", "#666666", "x", NOTHING),
+    "sham": Known(Sham(), "a copy of W: the control", "#56B4E9", "+", (32, 0)),
 }  # fmt: skip
 RULES = {name: known.rule for name, known in KNOWN.items()}
 OTHER = "#333333"  # a rule of the reader's own

@@ -33,7 +33,7 @@ def rule_named(name: str) -> Known:
     module = _module(path, read_text(path, LARGEST))
     found = vars(module).get(wanted)
     if isinstance(found, type) and issubclass(found, Sequential):
-        return Known(getattr(found, "rule", Backprop()), _about(found), "", (), found)
+        return Known(getattr(found, "rule", Backprop()), _about(found), "", "", (), found)
     if isinstance(found, type) and issubclass(found, Feedback):
         try:
             found = found()
@@ -44,7 +44,7 @@ def rule_named(name: str) -> Known:
         raise InputError(
             f"{path}: expected {wanted} to be a class of Feedback or Sequential, found {what}"
         )
-    return Known(found, _about(type(found)), "", ())
+    return Known(found, _about(type(found)), "", "", ())
 
 
 def parts(name: str) -> tuple[Path, str]:

@@ -188,14 +188,10 @@ def figures(result: Result) -> dict:
     stars = {rule: [(t, 100 - x) for t, x in known.items()] for rule, known in PUBLISHED.items()}
     degrees = {"FA": list(ANGLES.items()), "WM": list(MIRROR_ANGLES.items())}
     label = "angle of delta and BP's (degrees)"
-    error_figure = draw.curves({"MNIST": errors}, "test error (%)", stars)
-    angle_figure = draw.curves({"hidden layer": angles}, label, degrees)
-    for axes in (*error_figure.axes, *angle_figure.axes):
-        axes.set_xscale("log")
-        draw.plain_ticks(axes.xaxis)
-    error_figure.axes[0].set_yscale("log")
-    draw.plain_ticks(error_figure.axes[0].yaxis)
-    return {"error": error_figure, "angle": angle_figure}
+    return {
+        "error": draw.curves({"MNIST": errors}, "test error (%)", stars, "xy"),
+        "angle": draw.curves({"hidden layer": angles}, label, degrees, "x"),
+    }
 
 
 SETTING = "MNIST, 60,000 images, 784-500-10 sigmoid, Akrout et al.'s learning rates"

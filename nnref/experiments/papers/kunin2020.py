@@ -256,15 +256,16 @@ def figures(result: Result) -> dict:
     draw, drawn = plots.experiments, {}
     if found := conditions(result):
         lines = [
-            (rule, *draw.STYLES[rule], {np.log10(c): rests(result, rule, c) for c in found})
+            (rule, draw.LOOKS[rule], {np.log10(c): rests(result, rule, c) for c in found})
             for rule in RESTING
         ]
         predicted = [
-            (f"{rule}, predicted", draw.STYLES[rule][0], ":",
+            (f"{rule}, predicted", draw.LOOKS[rule]._replace(line=":"),
              {np.log10(c): rests(result, rule, c, "predicted") for c in found})
             for rule in LOCAL
         ]  # fmt: skip
-        panels = {"angle of W and B (degrees)": lines + predicted}
+        label = "angle of W and B (degrees)"
+        panels = [draw.Panel("one layer, learning rates at rest", label, lines + predicted)]
         drawn["rest"] = draw.against(r"$\log_{10}$ condition number of the inputs", panels)
     if result.values("data", task="training"):
         rows = {rule: {rule: result.accuracies(task="training", rule=rule)} for rule in TRAINED}

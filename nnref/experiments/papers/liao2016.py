@@ -108,7 +108,7 @@ def table(result: Result) -> str:
 def figures(result: Result) -> dict:
     """Accuracy under every rule in each of the four variants, and against the concordance."""
     draw = plots.experiments
-    everywhere, concordance = {}, {}
+    everywhere, concordance = {}, []
     for data in result.values("data"):
         everywhere[TITLES[data]] = {
             v: {rule: result.accuracies(data=data, rule=rule, variant=v) for rule in EVERYWHERE}
@@ -116,10 +116,11 @@ def figures(result: Result) -> dict:
         }
         with_bn = {rule: result.accuracies(data=data, rule=rule, variant="BN") for rule in FEEDBACK}
         signs = {1: with_bn["uSF"]} | {float(p[4:]): with_bn[p] for p in PARTIAL}
-        lines = [("a share p of W's signs", *draw.STYLES["uSF"], signs)]
+        lines = [("a share p\nof W's signs", draw.LOOKS["uSF"], signs)]
         for rule in ("BP", "FA", "last layer only"):  # level lines, at p = 0.5 and 1
-            lines.append((rule, *draw.STYLES[rule], dict.fromkeys((0.5, 1), with_bn[rule])))
-        concordance[f"test accuracy on {TITLES[data]} (%)"] = lines
+            lines.append((rule, draw.LOOKS[rule], dict.fromkeys((0.5, 1), with_bn[rule])))
+        title = f"{TITLES[data]}, with BatchNorm"
+        concordance.append(draw.Panel(title, f"test accuracy on {TITLES[data]} (%)", lines))
     if not everywhere:
         return {}
     return {

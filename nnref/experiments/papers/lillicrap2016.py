@@ -185,19 +185,22 @@ def figures(result: Result) -> dict:
     draw = plots.experiments
     if not times(result):
         return {}
-    black, blue = draw.STYLES["BP"][0], draw.STYLES["FA"][0]
 
-    def line(name, color, style, quantity, rule="FA"):
-        return name, color, style, {t: linear(result, quantity, t, rule) for t in times(result)}
+    def line(name, of, style, quantity, rule="FA"):
+        look = draw.LOOKS[of]._replace(line=style)
+        return name, look, {t: linear(result, quantity, t, rule) for t in times(result)}
 
-    of_errors = [line("BP", black, "-", "error", "BP"), line("FA", blue, "-", "error")]
+    of_errors = [line("BP", "BP", "-", "error", "BP"), line("FA", "FA", "-", "error")]
     of_angles = [
-        line("FA's delta and BP's", blue, "-", "delta_to_bp"),
-        line("FA's delta and the pseudo-inverse's", blue, "--", "delta_to_pinv"),
-        line("BP's delta and the pseudo-inverse's", black, "--", "bp_to_pinv"),
-        line("W and B", blue, ":", "W_to_B"),
+        line("FA's delta and BP's", "FA", "-", "delta_to_bp"),
+        line("FA's delta and the pseudo-inverse's", "FA", "--", "delta_to_pinv"),
+        line("BP's delta and the pseudo-inverse's", "BP", "--", "bp_to_pinv"),
+        line("W and B", "FA", ":", "W_to_B"),
     ]
-    panels = {"error (% of the target's power)": of_errors, "angle under FA (degrees)": of_angles}
+    panels = [
+        draw.Panel("What is learned", "error (% of the target's power)", of_errors),
+        draw.Panel("Under FA", "angle (degrees)", of_angles),
+    ]
     return {"linear": draw.against("examples", panels)}
 
 

@@ -258,16 +258,18 @@ def figures(result: Result) -> dict:
         return {}
 
     def line(rule, style, quantity, name=None):
-        color = draw.STYLES[rule][0]
-        return name or rule, color, style, over_time(result, "teacher", rule, quantity)
+        look = draw.LOOKS[rule]._replace(line=style)
+        return name or rule, look, over_time(result, "teacher", rule, quantity)
 
-    panels = {
-        "error (% of the variance)": [line(rule, "-", "error") for rule in TASK_RULES],
-        "angle in the microcircuit (degrees)": [
-            line(FREE, ":", "W_to_B", "W and B"),
-            line(FREE, "--", "delta_to_bp", "its delta and BP's"),
-        ],
-    }
+    errors = [line(rule, "-", "error") for rule in TASK_RULES]
+    angles = [
+        line(FREE, ":", "W_to_B", "W and B"),
+        line(FREE, "--", "delta_to_bp", "its delta\nand BP's"),
+    ]
+    panels = [
+        draw.Panel("What is learned", "error (% of the variance)", errors),
+        draw.Panel("In the microcircuit", "angle (degrees)", angles),
+    ]
     return {"teacher": draw.against("presentations", panels)}
 
 

@@ -173,19 +173,20 @@ def figures(result: Result) -> dict:
     draw, width = plots.experiments, widest(result)
     if not width:
         return {}
-    styles, blue = dict(zip(DECAYS, ("-", "--", ":"), strict=True)), draw.STYLES["FA"][0]
+    styles = dict(zip(DECAYS, ("-", "--", ":"), strict=True))
 
     def lines(quantity, scale):
         for decay, style in styles.items():
             found = over_time(result, quantity, rule="FA", width=width, decay=decay)
             values = {step: [scale(v) for v in seeds] for step, seeds in found.items()}
-            yield f"FA, weight decay {decay:g}", blue, style, values
+            yield f"decay {decay:g}", draw.LOOKS["FA"]._replace(line=style), values
 
-    panels = {
-        "error (powers of ten)": list(lines("error", math.log10)),
-        "angle between W and B (degrees)": list(lines("angle", float)),
-    }
-    return {"alignment": draw.against("steps", panels)}
+    panels = [
+        draw.Panel("What is learned", "error (powers of ten)", list(lines("error", math.log10))),
+        draw.Panel("Is B like W?", "angle of W and B (degrees)", list(lines("angle", float))),
+    ]
+    remark = f"FA with weight decay, {width:,} hidden units"
+    return {"alignment": draw.against("steps", panels, remark=remark)}
 
 
 def setting(result):

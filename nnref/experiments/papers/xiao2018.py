@@ -203,7 +203,7 @@ def figures(result: Result) -> dict:
         "claim": draw.relative(titles, shares, "test accuracy / that of BP"),
     }
     if weights:
-        drawn["weights"] = draw.weights_over_time(weights)
+        drawn["weights"] = draw.sign_angles(weights)
     curves = {setting: result.curve(**cifar(result), setting=setting) for setting in CURVE}
     if len(curves["SS"]) > 1:
         rerun = zip(CURVE[1:], range(1, 4), strict=True)

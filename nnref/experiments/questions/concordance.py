@@ -28,7 +28,6 @@ from nnref.experiments.result import (
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.measure import weight_layers
 from nnref.questions import pathways
-from nnref.rules.known import COLORS
 
 PAPER = (
     "Our own question: do antiparallel forward and feedback pathways support sign-symmetry? A "
@@ -113,43 +112,43 @@ def table(result: Result) -> str:
     return table.text()
 
 
-TRACKING, FIXED = COLORS["sign-symmetry"], COLORS["feedback-alignment"]
-LOOKS = {  # kind -> color, line style
-    "tracking": (TRACKING, "-"), "fixed": (FIXED, "-"),
-    "tracking, inverted": (TRACKING, ":"), "fixed, inverted": (FIXED, ":"),
-}  # fmt: skip
+LIKE = {"tracking": "SS", "fixed": "FA"}  # kind -> the rule whose look it has
 SHOWN = {  # line of the figure of angles -> kind, which angle, line style
     "tracking, at birth": ("tracking", "at birth", ":"),
     "tracking, after training": ("tracking", "after training", "-"),
-    "tracking, predicted then": ("tracking", "then predicted", "x"),
+    "tracking, predicted then": ("tracking", "then predicted", "none"),
     "fixed, at birth": ("fixed", "at birth", ":"),
     "fixed, after training": ("fixed", "after training", "-"),
 }
+INVERTED = "with an inverting interneuron, p acts as 1 - p does here"
 
 
 def figures(result: Result) -> dict:
     """Accuracy against p, with all layers alike and with BP in the last; angles against p."""
     draw = plots.experiments
-    accuracy, angle_of = {}, {}  # panels
+    accuracy, angle_of = [], []  # panels
     for data in result.values("data"):
         ps, title = result.values("p", data=data), TITLES[data]
-        for last, layers in (("all", "all layers"), ("BP last", "BP last")):
-            lines = accuracy[f"accuracy on {title} (%), {layers}"] = []
-            for kind, color_and_style in LOOKS.items():
+        for last, layers in (("all", "all layers"), ("BP last", "BP in the last")):
+            lines = []
+            for kind, rule in LIKE.items():
                 values = {p: result.accuracies(data=data, **pathway(kind, p, last)) for p in ps}
-                lines.append((kind, *color_and_style, values))
+                lines.append((kind, draw.LOOKS[rule], values))
             for rule in ("BP", "last layer only"):
                 level = dict.fromkeys((1, 0), result.accuracies(data=data, kind=rule))
-                lines.append((rule, draw.STYLES[rule][0], "--", level))
-        lines = angle_of[f"angle of W and B, {title} (degrees)"] = []
+                lines.append((rule, draw.LOOKS[rule], level))
+            panel = f"{title}, {layers}", f"accuracy on {title} (%)", lines
+            accuracy.append(draw.Panel(*panel))
+        lines = []
         for name, (kind, when, style) in SHOWN.items():
             values = {p: angles(result, when, data=data, **pathway(kind, p)) for p in ps}
-            lines.append((name, LOOKS[kind][0], style, values))
+            lines.append((name, draw.LOOKS[LIKE[kind]]._replace(line=style), values))
+        angle_of.append(draw.Panel(title, "angle of W and B (degrees)", lines))
     if not accuracy:
         return {}
     label = "share p of feedback signs that agree with W"
     return {
-        "accuracy": draw.against(label, accuracy),
+        "accuracy": draw.against(label, accuracy, remark=INVERTED),
         "angle": draw.against(label, angle_of),
     }
 

@@ -166,22 +166,24 @@ def figures(result: Result) -> dict:
     draw = plots.experiments
     (part,) = TIERS[result.record["tier"]]
     T, delays, lengths = part.hold, part.delays, [0, *part.traces]
-    strength, accuracy, traces = {}, {}, []
-    for trace, note in ((0, ""), (T, ", with a trace")):
+    strength, accuracy, traces = [], [], []
+    for trace, note in ((0, "no trace"), (T, "a trace of T")):
         predicted = {d / T: [overlap(Clock(T, d, trace=trace))] for d in delays}
-        taught = strength[f"learning strength{note}"] = [("predicted", "black", "--", predicted)]
-        learned = accuracy[f"accuracy (%){note}"] = []
+        taught, learned = [("predicted", draw.Look("black", "--"), predicted)], []
         for rule in THREE:
             values = {d / T: strengths(result, "images", rule, d, trace) for d in delays}
-            taught.append((rule, *draw.STYLES[rule], values))
+            taught.append((rule, draw.LOOKS[rule], values))
             values = {d / T: result.accuracies(rule=rule, **times(d, trace=trace)) for d in delays}
-            learned.append((rule, *draw.STYLES[rule], values))
+            learned.append((rule, draw.LOOKS[rule], values))
+        strength.append(draw.Panel(f"Constant weights, {note}", "learning strength", taught))
+        accuracy.append(draw.Panel(f"Training, {note}", "test accuracy (%)", learned))
     for rule in THREE:
         values = {t / T: result.accuracies(rule=rule, **times(T, trace=t)) for t in lengths}
-        traces.append((rule, *draw.STYLES[rule], values))
+        traces.append((rule, draw.LOOKS[rule], values))
+    after_training = draw.Panel("Training, a delay of T", "test accuracy (%)", traces)
     return {
-        "delay": draw.against("delay of the error / T", strength | accuracy),
-        "trace": draw.against("length of the trace / T", {"accuracy (%), delay T": traces}),
+        "delay": draw.against("delay of the error / T", strength + accuracy),
+        "trace": draw.against("length of the trace / T", [after_training]),
     }
 
 

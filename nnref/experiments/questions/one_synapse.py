@@ -18,6 +18,7 @@ STEPS = {  # how a gradient is used -> its optimizer, what a Gaussian gradient d
     "SGD": (plasticity.Plasticity, plasticity.mean_change),
     "BM": (plasticity.ManhattanPlasticity, plasticity.mean_manhattan_change),
 }
+IN_WORDS = {"SGD": "SGD", "BM": "Batch Manhattan"}
 RATIOS = [1, 1.25, 1.5, 2, 3, 5]  # eta_plus / eta_minus
 
 
@@ -80,17 +81,19 @@ def rows(result: Result) -> list[str]:
     return table.lines
 
 
-def panels(result: Result) -> dict:
+def panels(result: Result, draw) -> list:
     """Panels of draw.against: the mean gradient at rest, in noises of a batch."""
 
     def lines(step):
-        yield "derived", "black", "-", {ratio: [derived(step, 1, ratio)] for ratio in RATIOS}
+        black = draw.Look("black")
+        yield "derived", black, {ratio: [derived(step, 1, ratio)] for ratio in RATIOS}
         for batch, mark in zip(sizes(result), ("o", "x"), strict=True):
             found = {ratio: rests(result, step, batch, ratio) for ratio in RATIOS}
             noises = {ratio: [math.sqrt(batch) * w for w in rest] for ratio, rest in found.items()}
-            yield f"batches of {batch}", "black", mark, noises
+            yield f"batches of {batch}", draw.Look("black", "none", mark), noises
 
-    return {f"{step}: mean gradient at rest / its noise": list(lines(step)) for step in STEPS}
+    label = "mean gradient at rest / its noise"
+    return [draw.Panel(IN_WORDS[step], label, list(lines(step))) for step in STEPS]
 
 
 def deviation(result: Result, step: str):

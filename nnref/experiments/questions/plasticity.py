@@ -18,6 +18,7 @@ one-sided settings have six, lower ones too). No momentum, no BatchNorm.
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from statistics import median_high
 
@@ -189,6 +190,11 @@ def look(model, x, labels) -> dict:
     return {"positive": positive, "silent": silent, "never_silent": never}
 
 
+RATIO = r"imbalance $\eta_+ / \eta_-$"
+KEY = """LTP: a weight grows; LTD: it shrinks; both: the ordinary network
+hidden, last: one-sided in these layers alone; half: in each hidden layer
+by strength: LTP is a growth of |w|, LTD a fall of |w|
+pairs: w is the difference of two strengths, each with LTP only"""
 ENDS = [  # of `look`, of which layer, and in words
     ("silent", 0, "silent units"),
     ("never_silent", 0, "never silent"),
@@ -251,23 +257,25 @@ def figures(result: Result) -> dict:
     draw = plots.experiments
     drawn = {}
     if one_synapse.sizes(result):
-        drawn["rest"] = draw.against(r"imbalance $\eta_+ / \eta_-$", one_synapse.panels(result))
+        drawn["rest"] = draw.against(RATIO, one_synapse.panels(result, draw))
     for data in result.values("data"):
         sizes, ratios = (sorted(result.values(name, data=data)) for name in ("batch", "ratio"))
 
         def accuracies(*of, data=data):
             return result.accuracies(**facts_of(*of, data=data))
 
-        panels = {}
+        panels = []
         for batch, step in product(sizes, STEPS):
-            panels[f"{step}, batches of {batch}: accuracy (%)"] = lines = []
+            title, lines = f"{one_synapse.IN_WORDS[step]}, batches of {batch}", []
             for rule in THREE:
                 found = {math.log2(r): accuracies(rule, step, batch, "both", r) for r in ratios}
-                lines.append((rule, *draw.STYLES[rule], found))
+                lines.append((rule, draw.LOOKS[rule], found))
+            panels.append(draw.Panel(title, "test accuracy (%)", lines))
         middle, label = median_high(sizes), f"test accuracy on {TITLES[data]} (%)"
         rows = {kind: {r: accuracies(r, "SGD", middle, kind) for r in THREE} for kind in KINDS}
-        drawn["imbalance"] = draw.against(r"imbalance $\log_2 (\eta_+ / \eta_-)$", panels)
-        drawn["one-sided"] = draw.dots({f"SGD, batches of {middle}": rows}, label)
+        ticks = {math.log2(ratio): str(Fraction(ratio).limit_denominator(12)) for ratio in ratios}
+        drawn["imbalance"] = draw.against(RATIO, panels, ticks)
+        drawn["one-sided"] = draw.dots({f"SGD, batches of {middle}": rows}, label, key=KEY)
     return drawn
 
 
