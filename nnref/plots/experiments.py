@@ -48,11 +48,11 @@ def curves(
             if lines:
                 _seeds_and_mean(axes, lines, LOOKS[name])
                 farthest[name] = max(lines, key=len)[-1]
-        axes.set(title=title, xlabel="epochs")
+        axes.set(title=title, xlabel="epochs", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         _logarithmic(axes, logarithmic)
         ends.append([End(name, *point, LOOKS[name].color) for name, point in farthest.items()])
-    _label_left(all_axes, label)
+    _label_once(all_axes)
     names = dict.fromkeys(end.name for some in ends for end in some)
     remark = _remark(panels) + ("; stars: as published" if published else "")
     _name(figure, all_axes, ends, names, remark)
@@ -115,10 +115,10 @@ def by_depth(panels: dict, label: str) -> Figure:
                 axes.plot(layers, line, look.line, color=look.color, linewidth=0.7, alpha=0.5)
             look.draw(axes, layers, table.mean(axis=0), ms=4, markevery=1)
         axes.axhline(90, color="#BBBBBB", linewidth=0.8, zorder=0)
-        axes.set(title=title, xlabel="layer, bottom to top", ylim=(-4, 104))
+        axes.set(title=title, xlabel="layer, bottom to top", ylabel=label, ylim=(-4, 104))
         axes.set_yticks(range(0, 91, 30))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    _label_left(all_axes, label)
+    _label_once(all_axes)
     names = dict.fromkeys(name for settings in panels.values() for name in settings)
     _legend(figure, names, _remark(panels))  # all lines end in one point
     return figure
@@ -251,11 +251,13 @@ def against(
                 right = max(range(len(places)), key=places.__getitem__)
                 ends[-1].append(End(name, places[right], middle[right], look.color))
         axes.set(title=panel.title, xlabel=label, ylabel=panel.label)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         if ticks:
             axes.set_xticks(list(ticks), list(ticks.values()))
     _share_ranges(all_axes)
-    if not name_ends(list(zip(all_axes, ends, strict=True))):
+    _label_once(all_axes)
+    drawn_by_lines = all(look.line != "none" for panel in panels for _, look, _ in panel.lines)
+    if not (drawn_by_lines and name_ends(list(zip(all_axes, ends, strict=True)))):
         handles = {name: line for a in all_axes for line, name in zip(*_handles(a), strict=True)}
         _below(figure, list(handles.values()), remark)
     elif remark:
@@ -268,14 +270,24 @@ def _handles(axes):
 
 
 def _share_ranges(all_axes):
-    """Give the y axes of one label one range, and the label to the left one of a row."""
+    """Give the y axes of one label one range."""
     by_label = {}
     for axes in all_axes:
         by_label.setdefault(axes.get_ylabel(), []).append(axes)
     for alike in by_label.values():
-        ranges = np.array([axes.get_ylim() for axes in alike if axes.lines])
+        ranges = np.array([axes.get_ylim() for axes in alike])
         for axes in alike:
             axes.set_ylim(ranges[:, 0].min(), ranges[:, 1].max())
+
+
+def _label_once(all_axes):
+    """Leave out the label of a y axis that its left neighbor has, of an x axis that is not last."""
+    for left, right in zip(all_axes[::2], all_axes[1::2], strict=False):
+        if left.get_ylabel() == right.get_ylabel():
+            right.set_ylabel("")
+    for above, below in zip(all_axes, all_axes[2:], strict=False):
+        if above.get_xlabel() == below.get_xlabel():
+            above.set_xlabel("")
 
 
 def _panels(count):
@@ -283,7 +295,8 @@ def _panels(count):
     columns = min(2, count)
     rows = math.ceil(count / columns)
     figure = Figure(
-        figsize=(WIDE * columns + 0.8 * (columns == 1), 3.1 * rows + 0.5), layout="constrained"
+        figsize=(WIDE * columns + 0.8 * (columns == 1), (3.3 if rows == 1 else 2.7) * rows + 0.5),
+        layout="constrained",
     )
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in all_axes[count:]:
@@ -291,12 +304,6 @@ def _panels(count):
     for axes in all_axes[:count]:
         bare_axes(axes)
     return figure, all_axes[:count]
-
-
-def _label_left(all_axes, label):
-    """The label of the y axis, once for each row of panels."""
-    for axes in all_axes[:: 2 if len(all_axes) > 1 else 1]:
-        axes.set_ylabel(label)
 
 
 def _logarithmic(axes, which):

@@ -91,9 +91,10 @@ def name_ends(panels: list[tuple]) -> bool:
         return False
     for axes, ends, places, _ in placed:
         for end, place in zip(ends, places, strict=True):
-            thin = {"arrowstyle": "-", "color": end.color, "lw": 0.7, "shrinkA": 0, "shrinkB": 3}
+            thin = {"arrowstyle": "-", "color": end.color, "lw": 0.7, "shrinkA": 1, "shrinkB": 4}
+            thin["relpos"] = (0, 0.5)  # from the left of the name
             axes.annotate(
-                end.name, (end.x, end.y), (1.04, place), textcoords="axes fraction", va="center",
+                end.name, (end.x, end.y), (1.06, place), textcoords="axes fraction", va="center",
                 color=darker(end.color), annotation_clip=False, arrowprops=thin,
             )  # fmt: skip
     return True

@@ -192,9 +192,9 @@ def figures(result: Result) -> dict:
 
     of_errors = [line("BP", "BP", "-", "error", "BP"), line("FA", "FA", "-", "error")]
     of_angles = [
-        line("FA's delta and BP's", "FA", "-", "delta_to_bp"),
-        line("FA's delta and the pseudo-inverse's", "FA", "--", "delta_to_pinv"),
-        line("BP's delta and the pseudo-inverse's", "BP", "--", "bp_to_pinv"),
+        line("FA's delta\nand BP's", "FA", "-", "delta_to_bp"),
+        line("FA's delta and the\npseudo-inverse's", "FA", "--", "delta_to_pinv"),
+        line("BP's delta and the\npseudo-inverse's", "BP", "--", "bp_to_pinv"),
         line("W and B", "FA", ":", "W_to_B"),
     ]
     panels = [

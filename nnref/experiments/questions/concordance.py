@@ -113,12 +113,12 @@ def table(result: Result) -> str:
 
 
 LIKE = {"tracking": "SS", "fixed": "FA"}  # kind -> the rule whose look it has
-SHOWN = {  # line of the figure of angles -> kind, which angle, line style
-    "tracking, at birth": ("tracking", "at birth", ":"),
-    "tracking, after training": ("tracking", "after training", "-"),
-    "tracking, predicted then": ("tracking", "then predicted", "none"),
-    "fixed, at birth": ("fixed", "at birth", ":"),
-    "fixed, after training": ("fixed", "after training", "-"),
+SHOWN = {  # line of the figure of angles -> kind, which angle, what its look has of its own
+    "tracking, at birth": ("tracking", "at birth", {"line": ":"}),
+    "tracking, after training": ("tracking", "after training", {}),
+    "tracking, predicted then": ("tracking", "then predicted", {"line": "none", "marker": "x"}),
+    "fixed, at birth": ("fixed", "at birth", {"line": ":"}),
+    "fixed, after training": ("fixed", "after training", {}),
 }
 INVERTED = "with an inverting interneuron, p acts as 1 - p does here"
 
@@ -140,9 +140,9 @@ def figures(result: Result) -> dict:
             panel = f"{title}, {layers}", f"accuracy on {title} (%)", lines
             accuracy.append(draw.Panel(*panel))
         lines = []
-        for name, (kind, when, style) in SHOWN.items():
+        for name, (kind, when, own) in SHOWN.items():
             values = {p: angles(result, when, data=data, **pathway(kind, p)) for p in ps}
-            lines.append((name, draw.LOOKS[LIKE[kind]]._replace(line=style), values))
+            lines.append((name, draw.LOOKS[LIKE[kind]]._replace(**own), values))
         angle_of.append(draw.Panel(title, "angle of W and B (degrees)", lines))
     if not accuracy:
         return {}
