@@ -80,7 +80,7 @@ class Training:
     loss: Callable = softmax_cross_entropy  # of (outputs, labels), as in losses.py
     on_step: Callable | None = None  # called as on_step(time in epochs) after every step
     on_epoch: Callable | None = None  # called as on_epoch(entry) with the new entry of the history
-    label: str | None = None  # a name for a progress bar; None: no bar
+    label: str | None = None  # a name for a progress bar in a terminal; None: no bar
     progress: Progress = field(default_factory=Progress)  # where to start; kept up to date
 
     resumable: ClassVar[bool] = True  # from the middle of an epoch, by model, optimizer, progress
@@ -105,13 +105,13 @@ class Training:
                     if self.on_step:
                         self.on_step(epoch + now.step / self._steps)
                     bar.update()
-                    if self.label and now.seen and now.step % 50 == 0:
+                    if not bar.disable and now.seen and now.step % 50 == 0:
                         self._show(bar)  # reads the loss, and so waits for a GPU
                 if not now.seen:
                     raise InputError("fit: expected images that can be read, found none")
                 train_loss = float(now.loss_sum) / now.seen  # waits for a GPU's last step
                 self._end_epoch(train_loss, time.perf_counter() - start)
-                if self.label:
+                if not bar.disable:
                     self._show(bar)
         return now.history
 
@@ -221,11 +221,11 @@ class Training:
         )
 
     def _bar(self):
-        """A progress bar over all steps, hidden if there is no label."""
+        """A progress bar over all steps, hidden without a label, and in a pipe or a log."""
         done = self.progress.epoch * self._steps + self.progress.step
         return tqdm(
             desc=self.label, total=self.epochs * self._steps, initial=done,
-            disable=self.label is None, unit="step",
+            disable=None if self.label else True, unit="step",  # None: unless in a terminal
         )  # fmt: skip
 
     def _show(self, bar):

@@ -17,7 +17,10 @@ EXAMPLES = {
 def add_options(command):
     """The folders, and where to draw."""
     command.add_argument("runs", nargs="+", type=place, metavar="DIR", help="folders of runs")
-    command.add_argument("--out", type=place, default=Path("compare.png"), metavar="PNG")
+    command.add_argument(
+        "--out", type=place, default=Path("compare.png"), metavar="PNG",
+        help="the figure; default: compare.png in the current folder",
+    )  # fmt: skip
 
 
 def run(options) -> int:

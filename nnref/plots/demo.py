@@ -1,7 +1,5 @@
 """The figures of the README: two pathways and three B; the demo's curves and angles over time."""
 
-from itertools import cycle
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -9,10 +7,9 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from nnref.measure import angle
+from nnref.plots.looks import Look, of_rule
 from nnref.plots.style import LAYER_STYLES, angle_axis, bare_axes
-from nnref.rules.known import COLORS, OTHER
-
-MARKERS = "os^Dv*"  # of the rules, in their order
+from nnref.rules.known import KNOWN, OTHER
 
 
 def demo(record: dict) -> Figure:
@@ -25,12 +22,11 @@ def demo(record: dict) -> Figure:
         fontsize="medium",
     )
     accuracy, weight, delta = figure.subplots(3, 1, sharex=True)
-    for rule, marker in zip(record["rules"], cycle(MARKERS), strict=False):
-        color, watched = COLORS.get(rule["name"], OTHER), rule["watched"]
+    for rule in record["rules"]:
+        look, watched = _look(rule["name"]), rule["watched"]
         epochs = [entry["epoch"] for entry in rule["history"]]
         values = [100 * entry["held_out_accuracy"] for entry in rule["history"]]
-        accuracy.plot(epochs, values, color=color, marker=marker, markersize=5)
-        look = {"color": color, "marker": marker, "markevery": 10, "markersize": 5}
+        look.draw(accuracy, epochs, values, markevery=1)
         _lines(weight, watched["epoch"], watched["weight_angle_deg"], look, layers=(2, 3))
         _lines(delta, watched["epoch"], watched["delta_angle_deg"], look, layers=(1, 2))
     accuracy.set(title="Does it learn?", ylabel="test accuracy (%)")
@@ -95,14 +91,19 @@ def _network(axes):
     axes.text(4, -4.2, "dashed: error, through $B$", ha="center", color="#D55E00")
 
 
+def _look(rule):
+    """The look of a rule, or of one of the reader's own."""
+    return of_rule(rule) if rule in KNOWN else Look(OTHER, "-", ".")
+
+
 def _lines(axes, epochs, angles, look, layers):
     """Draw the angle of some layers (1: the lowest) over time, unless it is undefined."""
     by_layer = list(zip(*angles, strict=True))
     for layer in layers:
         values = by_layer[layer - 1]
         if None not in values:
-            style = LAYER_STYLES[layer - 1]
-            axes.plot(epochs, values, linestyle=style, **look)
+            line = {"linestyle": LAYER_STYLES[layer - 1], "markevery": 10}
+            look.draw(axes, epochs, values, **line)
 
 
 def _layer_legend(axes, y, layers, remark):
@@ -128,11 +129,10 @@ def _rule_legend(figure, rules):
         Line2D(
             [],
             [],
-            color=COLORS.get(rule["name"], OTHER),
-            marker=marker,
+            **_look(rule["name"]).dot | {"linestyle": "-"},
             markersize=5,
             label=f"{rule['name']}: {rule['test_accuracy']:.1%}",
         )
-        for rule, marker in zip(rules, cycle(MARKERS), strict=False)
+        for rule in rules
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)

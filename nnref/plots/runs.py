@@ -8,9 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nnref.errors import one_line
+from nnref.plots.looks import End, Look, name_ends, of_rule
 from nnref.plots.style import MEASURES, angle_axis, bare_axes, layer_bar, layer_colors
 from nnref.rules.known import COLORS, OTHER
 
+MOST_LAYER_NAMES = 8  # more layers have a bar of colors in place of names
+OTHER_MARKERS = "os^Dvp*"  # of groups that differ by another setting than the rule
 MOST_NAMED_CLASSES = 20  # a confusion matrix of more has no room for names and numbers
 
 
@@ -18,16 +21,18 @@ def losses(history: list, rule: str) -> Figure:
     """The loss on training and validation images, epoch by epoch (report.py)."""
     figure, axes = _panel((5, 3.2), history, "loss (nats)")
     color, marker, highest = COLORS.get(rule, OTHER), _marker(history), 0
+    ends = []
     for key, style, label in (
-        ("train_loss", "--", "training, mean over the epoch"),
-        ("held_out_loss", "-", "validation, after it"),
-    ):
+        ("train_loss", "--", "training"), ("held_out_loss", "-", "validation"),
+    ):  # fmt: skip
         epochs, values = _known(history, key)
         if epochs:  # else no images were held out
             axes.plot(epochs, values, style, color=color, marker=marker, ms=3, label=label)
             highest = max(highest, *values)
+            ends.append(End(label, epochs[-1], values[-1], color))
     axes.set_ylim(0, 1.08 * highest)
-    axes.legend(frameon=False)
+    if not name_ends([(axes, ends)]):
+        axes.legend(frameon=False)
     return figure
 
 
@@ -71,8 +76,38 @@ def layer_figure(history: list, measure: str, layers: range, count: int) -> Figu
             axes.text(right, 181.5, "opposite", ha="right", va="bottom", color="#666666")
     if not known.size:
         axes.text(0.5, 0.6, "nothing to measure", ha="center", transform=axes.transAxes)
-    layer_bar(figure, axes, colors)
+    ends = _layer_ends(axes, epochs, table, layers, colors)
+    if len(ends) > MOST_LAYER_NAMES or not name_ends([(axes, ends)]):
+        layer_bar(figure, axes, colors)
     return figure
+
+
+def _layer_ends(axes, epochs, table, layers, colors):
+    """The ends of the lines of layers; layers that end at one place have one name."""
+    low, high = axes.get_ylim()
+    to_height = np.log if axes.get_yscale() == "log" else float
+    near = (to_height(high) - to_height(low)) / 40
+    groups = []
+    known = {layer: np.flatnonzero(np.isfinite(table[:, layer - 1])) for layer in layers}
+    lasts = {layer: table[places[-1], layer - 1] for layer, places in known.items() if places.size}
+    for layer, value in sorted(lasts.items(), key=lambda pair: pair[1]):
+        if groups and to_height(value) - to_height(groups[-1][1]) < near:
+            groups[-1][0].append(layer)
+        else:
+            groups.append(([layer], value))
+    return [
+        End(_layers_in_words(sorted(some)), epochs[-1], value, colors[some[0] - 1])
+        for some, value in groups
+    ]
+
+
+def _layers_in_words(layers) -> str:
+    """layer 3; layers 2, 4; layers 2 to 5."""
+    if len(layers) == 1:
+        return f"layer {layers[0]}"
+    if len(layers) > 2 and layers[-1] - layers[0] == len(layers) - 1:
+        return f"layers {layers[0]}\nto {layers[-1]}"
+    return f"layers\n{', '.join(map(str, layers))}"
 
 
 def confusion(counts, names) -> Figure:
@@ -101,8 +136,8 @@ def comparison(groups: list[dict]) -> Figure:
     loss, accuracy = figure.subplots(1, 2)
     rules = [group["feedback"] for group in groups]
     for i, group in enumerate(groups):
-        # a rule has its own color, unless it stands in several groups
-        color = COLORS.get(rules[i], f"C{i}") if rules.count(rules[i]) == 1 else f"C{i}"
+        alone = rules.count(rules[i]) == 1 and rules[i] in COLORS  # else it has no look of its own
+        look = of_rule(rules[i]) if alone else Look(f"C{i}", "-", OTHER_MARKERS[i % 7])
         runs = [
             [entry for entry in run["history"] if "train_loss" in entry] for run in group["results"]
         ]
@@ -110,10 +145,10 @@ def comparison(groups: list[dict]) -> Figure:
             curves = [[factor * entry.get(name, math.nan) for entry in run] for run in runs]
             epochs = [entry["epoch"] for entry in runs[0]]
             for curve in curves:
-                axes.plot(epochs, curve, color=color, linewidth=0.8, alpha=0.6)
+                axes.plot(epochs, curve, color=look.color, linewidth=0.8, alpha=0.6)
             means = [sum(values) / len(values) for values in zip(*curves, strict=True)]
-            axes.plot(epochs, means, color=color, linewidth=2, marker="o", markersize=3)
-            axes.lines[-1].set_label(f"{group['name']} ({len(runs)})")
+            line = look.draw(axes, epochs, means, linewidth=2, ms=4)
+            line.set_label(f"{group['name']} ({len(runs)})")
     loss.set(title="Training loss", ylabel="nats", yscale="log")
     accuracy.set(title="Validation accuracy", ylabel="%")
     for axes in (loss, accuracy):

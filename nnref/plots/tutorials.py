@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from nnref.plots.looks import of_rule
 from nnref.plots.style import LAYER_STYLES, MEASURES, angle_axis, bare_axes
 from nnref.rules.known import COLORS
 
@@ -37,9 +38,8 @@ def alignment(watched: dict) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     weight, delta = figure.subplots(1, 2, sharey=True)
     for name, run in watched.items():
-        color = COLORS.get(name)  # a rule of a reader's own takes matplotlib's next color
-        weight.plot(run.epochs, run.weight, color=color, label=name)
-        delta.plot(run.epochs, run.delta, color=color, label=name)
+        of_rule(name).draw(weight, run.epochs, run.weight, label=name)
+        of_rule(name).draw(delta, run.epochs, run.delta, label=name)
     weight.set(title="Top layer: is B like W?", ylabel="angle (degrees)")
     delta.set(title="Hidden layer: is its delta like backprop's?")
     for axes in (weight, delta):
@@ -54,7 +54,8 @@ def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
     """Angles over time, and beside them the progress of the network (tutorial 3).
 
     Both map a name to (times, values). A name is a rule, alone or with a remark ("backprop, W
-    frozen"): the rule gives the color, and each remark of a panel has a line style of its own.
+    frozen"): the rule gives the color and the
+    marker, and each remark of a panel has a line style of its own.
     """
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -63,7 +64,7 @@ def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
         for name, (times, values) in curves.items():
             rule, _, remark = name.partition(", ")
             style = LAYER_STYLES[::-1][remarks.index(remark) % len(LAYER_STYLES)]
-            axes.plot(times, values, color=COLORS.get(rule), linestyle=style, label=name)
+            of_rule(rule, style).draw(axes, times, values, label=name)
         axes.set_xlabel(time)
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         bare_axes(axes)
@@ -85,10 +86,10 @@ def kernels(angles: dict, changes: dict) -> Figure:
     delta = left.subplots()
     for name, (birth, after) in angles.items():
         layers = range(1, len(birth) + 1)
-        (line,) = delta.plot(layers, birth, "--", color=COLORS.get(name), label=f"{name}, at birth")
-        line.set(marker="o", markersize=9, markerfacecolor="white")
-        color = line.get_color()
-        delta.plot(layers, after, color=color, marker="o", markersize=5, label=f"{name}, trained")
+        look = of_rule(name, "--")
+        line = look.draw(delta, layers, birth, ms=9, label=f"{name}, at birth")
+        look = look._replace(line="-", color=line.get_color())
+        look.draw(delta, layers, after, label=f"{name}, trained")
         delta.set_xticks(layers)
     angle_axis(delta, delta.get_xticks()[-1])
     delta.set(title="Is the error like backprop's?", xlabel="layer with weights (1: the lowest)")
@@ -199,25 +200,20 @@ def one_slot(studies: dict) -> Figure:
     """
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     course, outcome = figure.subplots(1, 2)
-    learners = [name for name, study in studies.items() if study.weight[-1] > 0]  # not 0, not NaN
-    markers = dict(zip(learners, "s^DvPX*", strict=False))
-    for name in learners:
-        study = studies[name]
-        course.plot(
-            study.epochs, study.weight, markers[name], ls="-", color=COLORS.get(name), markevery=4
-        )
-        _beside(course, name, (study.epochs[-1], study.weight[-1]))
+    for name, study in studies.items():
+        if study.weight[-1] > 0:  # not 0, not NaN
+            of_rule(name).draw(course, study.epochs, study.weight)
+            _beside(course, name, (study.epochs[-1], study.weight[-1]))
     angle_axis(course, max(study.epochs[-1] for study in studies.values()))
     course.set(title="Layer 2: is B like W?", xlabel="epochs", ylabel=MEASURES["weight_angle_deg"])
     points = {name: (s.delta, 100 * s.accuracy) for name, s in studies.items()}
     for name, (delta, accuracy) in points.items():
-        color = COLORS.get(name)
         if delta >= 0:
-            outcome.plot(delta, accuracy, markers.get(name, "o"), color=color, markersize=8)
+            outcome.plot(delta, accuracy, **of_rule(name).dot, markersize=8)
             crowded = any(0 < a - delta < 8 and abs(b - accuracy) < 2 for a, b in points.values())
             _beside(outcome, name, (delta, accuracy), left=crowded)
         else:  # no error, no angle
-            outcome.axhline(accuracy, color=color, linestyle="--")
+            outcome.axhline(accuracy, color=COLORS.get(name), linestyle="--")
             outcome.text(0, accuracy, f"{name}: no error is sent", va="bottom")
     outcome.set(title="What is the error of layer 1 worth?", xlim=(-4, 91), xticks=range(0, 91, 15))
     outcome.set(xlabel=MEASURES["delta_angle_deg"], ylabel="test accuracy (%)")

@@ -53,6 +53,56 @@ def _result_files(folder: Path) -> list[Path]:
     return found
 
 
+BASELINES = {"backprop": "BP", "last-layer-only": "the last layer alone"}
+FREE = ("feedback", "last_feedback", "lr", "schedule")  # in these a baseline may differ
+
+
+def baselines(folder: Path, record: dict) -> dict[str, float]:
+    """The baselines of a run among the runs beside its folder: name -> test accuracy.
+
+    Same images, model, seed and options; the rule is the baseline's, with a learning rate of its
+    own. Of several, that of the best validation accuracy; none that may not have learned.
+    """
+    folder = folder.absolute()
+    many = folder.name.startswith("seed-")
+    above, pattern = (folder.parent.parent, f"*/{folder.name}") if many else (folder.parent, "*")
+    found = {}
+    for path in sorted(above.glob(f"{pattern}/result.json")):
+        other = _baseline(path, record) if path.parent != folder else None
+        if other and _validation(other[1]) > _validation(found.get(other[0], (None, {}))[1]):
+            found[other[0]] = path.relative_to(above).parts[0], other[1]
+    return {
+        f"{BASELINES[rule]} (run {name})": result["test"]["accuracy"]
+        for rule, (name, result) in sorted(found.items())
+    }
+
+
+def _baseline(path, record):
+    """(rule, result) of a file, if it is a baseline of a run; None otherwise."""
+    try:
+        result = read_json(path, RESULT)
+    except InputError:  # damaged, or of another program: nothing is known
+        return None
+    ours, theirs = (DEFAULTS | r["settings"] for r in (record, result))
+    rule, last = theirs["feedback"], theirs["last_feedback"]
+    images, others = (r.get("data", {}).get("sha256") for r in (record, result))
+    alike = (
+        images and images == others and all(ours[n] == theirs.get(n) for n in ours if n not in FREE)
+    )
+    own = (rule, last or rule) == (ours["feedback"], ours["last_feedback"] or ours["feedback"])
+    fits = rule in BASELINES and last in (None, rule) and alike and not own and not doubt(result)
+    return (rule, result) if fits else None
+
+
+def _validation(result) -> float:
+    """The last validation accuracy of a result; 0 where no images were held out, -1 of none."""
+    if not result:
+        return -1.0
+    return max(
+        (entry.get("held_out_accuracy") or 0.0 for entry in result["history"][-1:]), default=0
+    )
+
+
 def table(groups: list[dict]) -> str:
     """A line for each group: test accuracy, its spread over the seeds, time; and its doubts."""
     wide = max(len(group["name"]) for group in groups) + 2

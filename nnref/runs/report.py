@@ -55,11 +55,13 @@ summary { cursor: pointer; margin-top: .8rem; }
 """
 
 
-def page(record: dict, mistakes: list, filters) -> str:
+def page(record: dict, mistakes: list, filters, baselines: dict | None = None) -> str:
     """The report of a training run as an HTML page.
 
-    mistakes    (image (H, W, C), true label, predicted label, its probability), largest loss first
+    mistakes    (image (H, W, C), true label, predicted label, the probability of the true one),
+                largest loss first
     filters     the weights of the first layer as pictures, (count, H, W, C), or None
+    baselines   name of another run -> its test accuracy, to compare with
     """
     settings = record["settings"]
     data = str(settings["data"]).rstrip("/").rsplit("/")[-1]  # of a path, its end
@@ -70,7 +72,7 @@ def page(record: dict, mistakes: list, filters) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        + _headline(title, record)
+        + _headline(title, record, baselines or {})
         + _section("How it learned", _curves(record))
         + _section("What the feedback was like", _feedback(record))
         + _section("Which classes it confuses", _confusion(record["test"], names))
@@ -82,7 +84,7 @@ def page(record: dict, mistakes: list, filters) -> str:
     )
 
 
-def _headline(title, record) -> str:
+def _headline(title, record, baselines) -> str:
     """The title, the rule, and the main results."""
     settings, data, test = record["settings"], record["data"], record["test"]
     rule, last = settings["feedback"], settings.get("last_feedback")
@@ -95,6 +97,7 @@ def _headline(title, record) -> str:
     )
     results = [
         ("test accuracy", f"{test['accuracy']:.1%}"),
+        *((name, f"{accuracy:.1%}") for name, accuracy in baselines.items()),
         ("always guessing the most common class", f"{record['guess']:.1%}"),
         ("validation accuracy", _number(record["history"][-1].get("held_out_accuracy"), "{:.1%}")),
         ("time", _duration(record["wall_s"])),
@@ -136,7 +139,9 @@ def _curves(record) -> str:
     }
     rows = [[_number(e.get(key), form) for key, form in columns.values()] for e in trained]
     first, last = rows[0], rows[-1]
-    caption = f"Training loss {first[1]} in the first epoch, {last[1]} in the last"
+    caption = (
+        f"Training loss, the mean over an epoch: {first[1]} in the first, {last[1]} in the last"
+    )
     if "held_out_accuracy" not in history[-1]:
         figures = _figure(plots.runs.losses(history, rule), f"{caption}. No images were held out.")
     else:
@@ -226,18 +231,17 @@ def _mistakes(mistakes, names) -> str:
     if not mistakes:
         return _paragraph("None to show.")
     pictures = []
-    for image, true, predicted, probability in mistakes:
+    for image, true, predicted, chance in mistakes:
         true, predicted = names[true], names[predicted]
         pictures.append(
             f"<figure>{_picture(_shades(image), f'a test image of class {true}')}<figcaption>"
-            f"{escape(true)}, taken for<br><strong>{escape(predicted)}</strong> ({probability:.0%})"
-            "</figcaption></figure>\n"
+            f"{escape(true)}, taken for <strong>{escape(predicted)}</strong>; "
+            f"gave the right answer {_chance(chance)}</figcaption></figure>\n"
         )
     return (
         _paragraph(
-            "Test images that it took for another class, in the order of their loss: first those "
-            "whose true class got the lowest probability. In parentheses: the probability of the "
-            "predicted class."
+            "Test images that it took for another class, those first to whose right answer it "
+            "gave the lowest probability."
         )
         + f'<div class="pictures">{"".join(pictures)}</div>\n'
     )
@@ -331,6 +335,15 @@ def _shades(image):
 def _embedded(png, alt) -> str:
     data = base64.b64encode(png).decode()
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def _chance(probability) -> str:
+    """A probability in %, with the first digit that is not 0."""
+    percent = 100 * probability
+    if percent < 1e-6:
+        return "less than 0.000001%"
+    digits = 2 if percent >= 1 else 1
+    return f"{np.format_float_positional(percent, digits, fractional=False, trim='-')}%"
 
 
 def _plain(value) -> str:

@@ -30,6 +30,7 @@ from nnref.files import check_shape, make_folder, owned, read_json, user_path, w
 from nnref.parallel import ranks
 from nnref.parallel.job import hired, interruptible, report_share, stopping, working
 from nnref.runs import checkpoint, report
+from nnref.runs.compare import baselines
 from nnref.runs.record import FACTS, RESULT, RUN, as_csv, doubt
 from nnref.runs.score import filters, score
 from nnref.runs.settings import (
@@ -326,7 +327,8 @@ class _Run:
         """Write the figures and the report; last, since results must not wait for pictures."""
         for name, figure in report.figures(record).items():
             plots.style.save(figure, self.folder / "figures" / f"{name}.png")
-        page = report.page(record, mistakes, filters(self.parts.model, self.parts.train))
+        first = filters(self.parts.model, self.parts.train)
+        page = report.page(record, mistakes, first, baselines(self.folder, record))
         write_whole(self.folder / "report.html", page.encode(errors="backslashreplace"))
 
     def after_step(self, epochs):

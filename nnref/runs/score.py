@@ -14,7 +14,7 @@ MISTAKES = 24  # to show
 def score(model, data: ImageSet) -> tuple[dict, list]:
     """Loss, accuracy and confusion matrix on these images; and the mistakes of largest loss.
 
-    A mistake is (image, true label, predicted label, probability of the prediction). Damaged images
+    A mistake is (image, true label, predicted label, probability of the true label). Damaged images
     that are skipped do not count.
     """
     pairs = [(to_host(logits), labels) for logits, labels in outputs_of(model, data)]
@@ -34,7 +34,7 @@ def score(model, data: ImageSet) -> tuple[dict, list]:
     mistakes = [
         (
             collect(data, (0, 0), [places[i]])[0][0], int(labels[i]), int(predicted[i]),
-            probabilities[i].max(),
+            float(np.exp(-losses[i])),
         )
         for i in worst
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Find the folder of a data set on this machine; download missing files into it."""
 
 import os
+import sys
 from pathlib import Path
 
 import pooch
@@ -34,7 +35,8 @@ def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
     failures = []
     for url in urls:
         try:
-            return Path(pooch.retrieve(url, known_hash, name, folder, progressbar=True))
+            shown = sys.stderr.isatty()
+            return Path(pooch.retrieve(url, known_hash, name, folder, progressbar=shown))
         except (OSError, ValueError) as error:  # no network or no file; a wrong hash
             failures.append(f"{url} ({type(error).__name__})")
     raise InputError(
