@@ -40,20 +40,27 @@ def lines(axes) -> dict:
     }
 
 
+NO_SEEDS = ("|", "*", "None")  # markers of means, of published values, of nothing
+
+
 def dots(axes, row: str, color: str) -> list[float]:
     """The values of a row of a figure of dots, of the full dots of this color."""
     y = [label.get_text() for label in axes.get_yticklabels()].index(row)
     full = [
         line
         for line in axes.lines
-        if line.get_marker() == "o" and line.get_markerfacecolor() == line.get_color() == color
+        if line.get_marker() not in NO_SEEDS
+        if line.get_markerfacecolor() == line.get_color() == color
         if all(abs(place - y) < 0.5 for place in line.get_ydata())
     ]
     return [float(x) for line in full for x in line.get_xdata()]
 
 
-def all_dots(axes, marker: str = "o") -> dict:
-    """(row, color, is it filled?) -> the values that plots.experiments.dots has drawn there."""
+def all_dots(axes, stars: bool = False) -> dict:
+    """(row, color, is it filled?) -> the values that plots.experiments.dots has drawn there.
+
+    stars    the published values, not those of the seeds
+    """
     names = [text.get_text() for text in axes.get_yticklabels()]
     return {
         (
@@ -62,7 +69,8 @@ def all_dots(axes, marker: str = "o") -> dict:
             line.get_markerfacecolor() == line.get_color(),
         ): list(line.get_xdata())
         for line in axes.lines
-        if line.get_marker() == marker and len(line.get_xdata())
+        if (line.get_marker() == "*" if stars else line.get_marker() not in NO_SEEDS)
+        if len(line.get_xdata())
     }
 
 

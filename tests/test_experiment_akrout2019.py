@@ -11,7 +11,7 @@ from nnref.experiments.images import Sources, load
 from nnref.experiments.papers import akrout2019
 from nnref.experiments.result import Result
 from nnref.measure import weight_layers
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 
 ANGLES = {1: 42, 10: 26, 400: 35}
 
@@ -140,13 +140,13 @@ def test_the_table_has_every_mean_in_its_place():
     ]
 
 
-def points(axes, rule, marker="None"):
-    """Every line of a rule, as x -> y."""
-    lines = [line for line in axes.lines if line.get_color() == STYLES[rule][0]]
+def points(axes, rule, stars=False):
+    """Every line of a rule, or its stars, as x -> y."""
+    lines = [line for line in axes.lines if line.get_color() == LOOKS[rule].color]
     return [
         dict(map(tuple, line.get_xydata().tolist()))
         for line in lines
-        if line.get_marker() == marker
+        if (line.get_marker() == "*") == stars
     ]
 
 
@@ -157,7 +157,7 @@ def test_the_error_figure_shows_every_seed_their_mean_and_the_published_errors()
     assert second == pytest.approx({e: 5 if e == 200 else 10 + (e % 10 > 0) for e in range(1, 401)})
     assert middle == pytest.approx({e: 9 + (e % 10 > 0) for e in range(1, 31)})
     assert points(axes, "KP") == [pytest.approx({1: 21, 2: 21})]
-    (stars,) = points(axes, "BP", "*")
+    (stars,) = points(axes, "BP", stars=True)
     assert stars == pytest.approx({30: 2.9, 400: 1.5})
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
 
@@ -166,7 +166,7 @@ def test_the_angle_figure_shows_the_hidden_layer_over_the_epochs():
     (axes,) = akrout2019.figures(result(few()))["angle"].axes
     assert points(axes, "FA")[1] == {e: 50 + e for e in range(1, 401)}
     assert points(axes, "KP") == [{1: 51, 2: 52}]
-    assert points(axes, "FA", "*") == [ANGLES]
+    assert points(axes, "FA", stars=True) == [ANGLES]
 
 
 def test_the_mirror_adds_what_akrouts_code_adds_and_leaves_the_network_of_fa():

@@ -9,7 +9,7 @@ from nnref.experiments.result import Result
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.layers import Conv2d, Linear, LocallyConnected2d
 from nnref.measure import weight_layers
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 from nnref.rules.alternating import AlternatingTraining
 from nnref.rules.inverse import Inverse, denoising, noise_preserving
 from nnref.rules.targets import TargetPropagation
@@ -93,14 +93,14 @@ def test_the_figure_has_our_errors_as_dots_and_the_published_errors_as_stars():
         }
     )
     cifar, mnist = bartunov2018.figures(result)["errors"].axes
-    bp, fa = STYLES["BP"][0], STYLES["FA"][0]
+    bp, fa = LOOKS["BP"].color, LOOKS["FA"].color
     assert (cifar.get_title(), mnist.get_title()) == ("CIFAR-10", "MNIST")
     assert cifar.get_xlabel() == "test error (%)"
     drawn = {key: pytest.approx(values) for key, values in all_dots(cifar).items()}
     assert drawn == {(FULL, fa, True): [61, 63], (SHARED, bp, True): [31]}
     assert all_dots(mnist)[LOCAL, bp, True] == pytest.approx([4])
-    assert all_dots(cifar, "*") == {(FULL, bp, True): [41.3], (FULL, fa, True): [42.0]}
-    assert all_dots(mnist, "*")[LOCAL, fa, True] == [1.26]
+    assert all_dots(cifar, stars=True) == {(FULL, bp, True): [41.3], (FULL, fa, True): [42.0]}
+    assert all_dots(mnist, stars=True)[LOCAL, fa, True] == [1.26]
     assert bartunov2018.figures(Result(None)) == {}
 
 
@@ -267,9 +267,9 @@ def test_table_and_figure_show_targets_beside_the_published_errors():
     assert lines["last layer only"] == ["-", "-"]
     assert set(lines) == set(TARGETS)
     (axes,) = bartunov2018.figures(result)["targets"].axes
-    color = STYLES["DTP parallel"][0]
+    color = LOOKS["DTP parallel"].color
     assert all_dots(axes) == {("DTP parallel", color, False): pytest.approx([3, 4])}
-    assert all_dots(axes, "*")["DTP parallel", color, True] == [2.86]
+    assert all_dots(axes, stars=True)["DTP parallel", color, True] == [2.86]
     assert "targets" not in bartunov2018.figures(made_up({("mnist", FULL, "BP"): [2]}))
 
 

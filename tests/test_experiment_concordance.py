@@ -118,8 +118,8 @@ def test_the_table_has_every_mean_in_its_place():
 def test_the_figures_show_the_means_against_p():
     figures = concordance.figures(result(few()))
     alike, last = figures["accuracy"].axes
-    assert alike.get_ylabel() == "accuracy on MNIST (%), all layers"
-    assert last.get_ylabel() == "accuracy on MNIST (%), BP last"
+    assert (alike.get_title(), last.get_title()) == ("MNIST, all layers", "MNIST, BP in the last")
+    assert alike.get_ylabel() == "accuracy on MNIST (%)" and alike.get_ylim() == last.get_ylim()
     shown = lines(alike)
     assert shown["tracking"] == [(1, pytest.approx(91)), (0, pytest.approx(10))]
     assert shown["fixed"] == [(0, pytest.approx(70))]

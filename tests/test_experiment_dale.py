@@ -5,7 +5,7 @@ from made_up import dots, result, rows, searches, trial, verdicts
 
 from nnref.experiments.questions import dale
 from nnref.experiments.result import Result
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 
 
 def world(mute="neurons"):
@@ -94,10 +94,11 @@ def test_the_figure_shows_every_seed_in_the_row_of_its_law():
     figure = dale.figures(result(few()))["laws"]
     (axes,) = figure.axes
     assert axes.get_title() == "MNIST"
-    assert dots(axes, "free", STYLES["BP"][0]) == pytest.approx([80, 82])
-    assert dots(axes, "neurons", STYLES["SS"][0]) == pytest.approx([35])
-    assert dots(axes, "neurons", STYLES["frSF"][0]) == pytest.approx([60])
-    assert dots(axes, "free", STYLES["SS"][0]) == dots(axes, "neurons", STYLES["BP"][0]) == []
+    assert dots(axes, "no law", LOOKS["BP"].color) == pytest.approx([80, 82])
+    assert dots(axes, "every neuron", LOOKS["SS"].color) == pytest.approx([35])
+    assert dots(axes, "every neuron", LOOKS["frSF"].color) == pytest.approx([60])
+    assert dots(axes, "no law", LOOKS["SS"].color) == []
+    assert dots(axes, "every neuron", LOOKS["BP"].color) == []
 
 
 def test_without_a_trial_there_is_no_figure():

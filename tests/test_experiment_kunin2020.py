@@ -12,7 +12,7 @@ from nnref.experiments.papers import kunin2020
 from nnref.experiments.papers.kunin2020 import GRID, LOCAL, NOISE, TRAINED, LayerPart, point
 from nnref.experiments.result import Result
 from nnref.layers import Linear
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 from nnref.rules.mirror import Alignment, WeightMirror
 
 CONDITIONS = (1, 10, 100)
@@ -156,5 +156,5 @@ def test_the_figures_show_angles_and_accuracies():
     assert shown["WM"] == [(0, 1), (1, 33), (2, 49)]
     assert shown["WM, predicted"] == [(0, 0), (1, 33), (2, 49.5)]
     (axes,) = figures["accuracy"].axes
-    assert dots(axes, "WM", STYLES["WM"][0]) == pytest.approx([92, 92])
+    assert dots(axes, "WM", LOOKS["WM"].color) == pytest.approx([92, 92])
     assert kunin2020.figures(result([])) == {}

@@ -156,15 +156,15 @@ def test_the_table_has_every_mean_in_its_place():
 
 def test_the_figures_show_strengths_and_accuracies_against_delay_and_trace():
     figures = late_error.figures(result(few()))
-    panels = {axes.get_ylabel(): lines(axes) for axes in figures["delay"].axes}
+    panels = {axes.get_title(): lines(axes) for axes in figures["delay"].axes}
     near = pytest.approx
-    assert panels["learning strength"]["predicted"] == [
+    assert panels["Constant weights, no trace"]["predicted"] == [
         (0, 1), (0.2, near(0.8)), (0.5, near(0.5)), (0.8, near(0.2)), (1, 0), (1.5, 0),
     ]  # fmt: skip
-    assert panels["learning strength"]["BP"] == [(0, near(1)), (0.5, near(0.55))]
-    assert panels["learning strength"]["SS"] == [(1, near(0.25))]
-    assert panels["learning strength, with a trace"]["BP"] == [(0.5, near(0.3))]
-    assert panels["accuracy (%)"]["BP"] == [(0, near(91)), (0.5, near(80)), (1, near(20))]
-    assert panels["accuracy (%), with a trace"]["BP"] == [(0.5, near(85))]
+    assert panels["Constant weights, no trace"]["BP"] == [(0, near(1)), (0.5, near(0.55))]
+    assert panels["Constant weights, no trace"]["SS"] == [(1, near(0.25))]
+    assert panels["Constant weights, a trace of T"]["BP"] == [(0.5, near(0.3))]
+    assert panels["Training, no trace"]["BP"] == [(0, near(91)), (0.5, near(80)), (1, near(20))]
+    assert panels["Training, a trace of T"]["BP"] == [(0.5, near(85))]
     (axes,) = figures["trace"].axes
     assert lines(axes)["BP"] == [(0, near(20)), (2, near(70))]

@@ -9,7 +9,7 @@ from nnref.experiments.result import Result
 from nnref.feedback import FixedMagnitudes
 from nnref.layers import BatchNorm
 from nnref.optim import SGD, BatchManhattan
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 
 FACTS = {"network": "3-4", "images": 90, "epochs": 2, "lr": 0.1}
 DATA = ("mnist", "cifar10")
@@ -98,7 +98,7 @@ def test_a_dot_of_the_figure_is_an_accuracy_in_its_panel_row_and_color():
     mnist, cifar = liao2016.figures(result)["rules"].axes
     assert (mnist.get_title(), cifar.get_title()) == ("MNIST", "CIFAR-10")
     assert mnist.get_xlabel() == "test accuracy (%)"
-    usf, fa = STYLES["uSF"][0], STYLES["FA"][0]
+    usf, fa = LOOKS["uSF"].color, LOOKS["FA"].color
     assert all_dots(mnist) == {("BM", usf, True): [81, 83], ("BM", usf, False): [70]}
     assert all_dots(cifar) == {("BN + BM", fa, True): [33]}
 
@@ -112,7 +112,7 @@ def test_the_lines_over_the_concordance_are_means_with_batchnorm():
         line.get_label(): dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
         for line in axes.lines
     }
-    assert lines["a share p of W's signs"] == {1: 97, 0.9: 90, 0.75: 80, 0.5: 60}
+    assert lines["a share p\nof W's signs"] == {1: 97, 0.9: 90, 0.75: 80, 0.5: 60}
     assert lines["FA"] == {0.5: 70, 1: 70}
     assert lines["BP"] == {}
     assert axes.get_ylabel() == "test accuracy on MNIST (%)"

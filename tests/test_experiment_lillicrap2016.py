@@ -110,9 +110,9 @@ def test_the_figure_shows_errors_and_angles_over_the_examples():
         "FA": pytest.approx(dict.fromkeys(TIMES, 40)),
     }
     assert {name: dict(line) for name, line in lines(angle).items()} == {
-        "FA's delta and BP's": pytest.approx({t: 80 - t / 100 for t in TIMES}),
-        "FA's delta and the pseudo-inverse's": pytest.approx({t: 70 - t / 100 for t in TIMES}),
-        "BP's delta and the pseudo-inverse's": dict.fromkeys(TIMES, 60),
+        "FA's delta\nand BP's": pytest.approx({t: 80 - t / 100 for t in TIMES}),
+        "FA's delta and the\npseudo-inverse's": pytest.approx({t: 70 - t / 100 for t in TIMES}),
+        "BP's delta and the\npseudo-inverse's": dict.fromkeys(TIMES, 60),
         "W and B": dict.fromkeys(TIMES[1:], 50),
     }
 

@@ -12,7 +12,7 @@ from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
 from nnref.layers import Sequential, Tanh
 from nnref.losses import sigmoid_cross_entropy
 from nnref.measure import weight_layers
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 from nnref.rules.direct import Direct, DirectFeedback
 
 WIDE, MIDDLE, NARROW, DEEP = nokland2016.NETWORKS
@@ -217,9 +217,9 @@ def test_the_table_has_every_mean_in_its_place():
 def test_the_figures_show_every_seed_and_the_published_errors():
     drawn = nokland2016.figures(result(few()))
     (axes,) = drawn["errors"].axes
-    color = STYLES["DFA"][0]
+    color = LOOKS["DFA"].color
     assert all_dots(axes)[MIDDLE, color, True] == pytest.approx([3, 5])
-    assert all_dots(axes, "*")[MIDDLE, color, True] == [2.75]
+    assert all_dots(axes, stars=True)[MIDDLE, color, True] == [2.75]
     (axes,) = drawn["angles"].axes
     lines = [list(line.get_ydata()) for line in axes.lines if line.get_color() == color]
     assert lines == [[40] * 5, [60] * 5, [50] * 5]

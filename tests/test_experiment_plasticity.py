@@ -9,7 +9,7 @@ from made_up import dots, lines, result, rows, searches, trial, verdicts
 from nnref.experiments.questions import one_synapse, plasticity
 from nnref.experiments.questions.plasticity import facts_of
 from nnref.experiments.result import Result
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 
 SYNAPSE, NETWORK = plasticity.TIERS["small"]
 
@@ -201,7 +201,8 @@ def test_the_table_has_every_mean_in_its_place():
 
 def test_the_figure_of_synapses_is_in_noises_of_a_batch():
     sgd, bm = plasticity.figures(result(few()))["rest"].axes
-    assert sgd.get_ylabel() == "SGD: mean gradient at rest / its noise"
+    assert (sgd.get_title(), bm.get_title()) == ("SGD", "Batch Manhattan")
+    assert sgd.get_ylabel() == "mean gradient at rest / its noise"
     ratios = [1, 1.25, 1.5, 2, 3, 5]
     rest = [math.sqrt(8) * mean for mean in (0.0, 0.1, 0.2, 0.4, 0.4, 0.5)]
     assert dict(lines(sgd)["batches of 8"]) == pytest.approx(dict(zip(ratios, rest, strict=True)))
@@ -213,21 +214,23 @@ def test_the_figure_of_synapses_is_in_noises_of_a_batch():
 
 def test_the_figure_of_imbalances_has_a_panel_for_every_step_and_batch():
     axes = plasticity.figures(result(few()))["imbalance"].axes
-    panels = {a.get_ylabel(): {name: dict(line) for name, line in lines(a).items()} for a in axes}
+    panels = {a.get_title(): {name: dict(line) for name, line in lines(a).items()} for a in axes}
     assert list(panels) == [
-        f"{step}, batches of {batch}: accuracy (%)" for batch in (8, 32) for step in ("SGD", "BM")
+        f"{step}, batches of {n}" for n in (8, 32) for step in ("SGD", "Batch Manhattan")
     ]
-    assert panels["SGD, batches of 8: accuracy (%)"]["BP"] == pytest.approx({0: 91, 1: 81})
-    assert panels["BM, batches of 32: accuracy (%)"] == {
+    assert panels["SGD, batches of 8"]["BP"] == pytest.approx({0: 91, 1: 81})
+    assert panels["Batch Manhattan, batches of 32"] == {
         "BP": {}, "SS": pytest.approx({-1: 60}), "FA": {},
     }  # fmt: skip
+    assert len({a.get_ylim() for a in axes}) == 1 and axes[0].get_ylabel() == "test accuracy (%)"
+    assert [text.get_text() for text in axes[-1].get_xticklabels()] == ["1/2", "1", "2"]
 
 
 def test_the_figure_of_one_sided_settings_has_them_in_their_rows():
     (axes,) = plasticity.figures(result(few()))["one-sided"].axes
     assert axes.get_title() == "SGD, batches of 32"
     assert axes.get_xlabel() == "test accuracy on MNIST (%)"
-    assert dots(axes, "LTP only", STYLES["FA"][0]) == pytest.approx([55])
+    assert dots(axes, "LTP only", LOOKS["FA"].color) == pytest.approx([55])
 
 
 def test_without_a_trial_there_is_no_figure():

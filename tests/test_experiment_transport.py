@@ -5,7 +5,7 @@ from made_up import dots, result, rows, searches, trial, verdicts
 
 from nnref.experiments.questions import transport
 from nnref.experiments.result import Result
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 
 EXPECTED = {"BP": 3, "SS": 0.5, "FA": 0.5, "last layer only": 0}
 
@@ -95,9 +95,9 @@ def test_the_table_opens_with_the_bits_that_travel_counted_by_hand():
 def test_the_figure_shows_every_seed_in_the_row_of_its_gains():
     (axes,) = transport.figures(result(few()))["gains"].axes
     assert axes.get_title() == "MNIST"
-    assert dots(axes, "gains sent", STYLES["SS"][0]) == pytest.approx([80, 82])
-    assert dots(axes, "gains cut", STYLES["SS"][0]) == pytest.approx([79, 77])
-    assert dots(axes, "gains sent", STYLES["last layer only"][0]) == pytest.approx([40])
+    assert dots(axes, "gains sent", LOOKS["SS"].color) == pytest.approx([80, 82])
+    assert dots(axes, "gains cut", LOOKS["SS"].color) == pytest.approx([79, 77])
+    assert dots(axes, "gains sent", LOOKS["last layer only"].color) == pytest.approx([40])
 
 
 def test_without_a_trial_there_is_no_figure():

@@ -10,7 +10,7 @@ from nnref.experiments.papers import xiao2018
 from nnref.experiments.result import Result
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.measure import weight_layers
-from nnref.plots.experiments import STYLES
+from nnref.plots.looks import LOOKS
 
 FACTS = {"images": 9000, "epochs": 2, "width": 0.5, "lr": 0.1, "seed": 0}
 ANGLES = {"delta_angle_deg": [30, 20], "weight_angle_deg": [40, 50], "kurtosis": [3, 4]}
@@ -125,7 +125,7 @@ def lines(axes, setting):
     return [
         list(zip(line.get_xdata(), line.get_ydata(), strict=True))
         for line in axes.lines
-        if line.get_color() == STYLES[setting][0]
+        if line.get_color() == LOOKS[setting].color
     ]
 
 
@@ -158,17 +158,22 @@ def test_the_claim_is_drawn_as_shares_of_bp():
     assert [text.get_text() for text in axes.get_xticklabels()] == [
         "MLP\nMNIST", "AlexNet\nTiny-ImageNet",
     ]  # fmt: skip
-    heights = [[y for _, y in line] for line in lines(axes, "SS")]
-    assert heights[0] == pytest.approx([50 / 80, 25 / 50])  # the means
-    assert heights[1] == pytest.approx([40 / 80, 60 / 80])  # the seeds on MNIST
+    marks = [line for line in axes.lines if line.get_marker() == LOOKS["SS"].marker]
+    heights = [list(line.get_ydata()) for line in marks]  # of dots, which no line joins
+    assert heights == [[pytest.approx(50 / 80)], [pytest.approx(25 / 50)]]
+    ((bar,),) = (collection.get_segments() for collection in axes.collections)
+    assert bar[:, 1] == pytest.approx([0.625 - 0.1768, 0.625 + 0.1768], abs=1e-4)  # two seeds
 
 
 def test_weights_are_drawn_of_networks_with_convolutions():
-    angle, kurtosis = drawn()["weights"].axes[:2]
-    assert angle.get_title() == "AlexNet, Tiny-ImageNet"
-    values = [list(line.get_ydata()) for line in angle.lines]
-    assert values == [[40, 40], [41, 41], [50, 50], [51, 51]]  # each layer: measured, predicted
-    assert [list(line.get_ydata()) for line in kurtosis.lines] == [[3, 6], [4, 8]]
+    figure = drawn()["weights"]
+    identity, moved = figure.axes
+    dots, diagonal = identity.lines
+    assert [tuple(point) for point in dots.get_xydata()] == 2 * [(41, 40), (51, 50)]  # two epochs
+    assert all(x == y for x, y in diagonal.get_xydata())
+    assert list(moved.lines[0].get_ydata()) == [0, 0]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["AlexNet, Tiny-ImageNet"]
 
 
 def test_the_budget_curve_is_drawn_with_its_shares_and_those_of_the_rerun():
@@ -180,12 +185,12 @@ def test_the_budget_curve_is_drawn_with_its_shares_and_those_of_the_rerun():
         for epochs, accuracy in curve.items()
     ]  # fmt: skip
     result = Result({"data": [{"name": "cifar10", "classes": 10}], "trials": trials})
-    accuracy, share, legend, rerun = xiao2018.figures(result)["budget"].axes
+    accuracy, share, rerun = xiao2018.figures(result)["budget"].axes
     assert lines(accuracy, "SS")[0] == points([(1, 40), (2, 45), (4, 72)])
     assert lines(share, "SS")[0] == points([(1, 0.8), (2, 0.75), (4, 0.9)])
     assert lines(share, "BP")[0] == points([(2, 50 / 60), (4, 60 / 80)])  # with half the epochs
     assert (392, 0.75) in lines(rerun, "SS")[0] and (4900, 0.57) in lines(rerun, "FA")[0]
-    assert [text.get_text() for text in legend.get_legend().get_texts()][:4] == list(xiao2018.CURVE)
+    assert [text.get_text() for text in rerun.texts] == list(xiao2018.CURVE[1:])
     assert all(axes.get_xscale() == "log" for axes in (accuracy, share, rerun))
     assert "seed 0, epochs" in xiao2018.table(result)
 

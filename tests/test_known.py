@@ -23,8 +23,9 @@ def test_every_rule_of_feedback_py_is_known():
     assert list(RULES) == list(COLORS) == list(KNOWN)
 
 
-def test_every_rule_has_a_color_of_its_own():
+def test_every_rule_has_a_color_and_a_marker_of_its_own():
     assert len(set(COLORS.values())) == len(COLORS)
+    assert len({known.marker for known in KNOWN.values()}) == len(KNOWN)
 
 
 AT_ONCE = [  # rules that have what they need of W without a step

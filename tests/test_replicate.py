@@ -41,6 +41,8 @@ def test_it_says_how_far_it_is_and_how_long_it_takes(one_job):
     assert lines[1] == f"if interrupted, the same command continues; results: {folder}"
     assert lines[2].startswith("timing this machine: about ") and lines[2].endswith(" seconds")
     assert sum(line.startswith("akrout2019: ") for line in lines) == 10
+    assert lines[-1].startswith("smoke: 10 trials ran, test accuracy ")
+    assert lines[-1].endswith("- stands for what only a longer tier measures")
     command = json.loads((folder / NAME).read_text())["command"]
     assert command.startswith("python -m nnref replicate akrout2019 --tier smoke --out PATH")
     assert not list(folder.rglob("*.share")) and not list(folder.rglob("*.npz"))

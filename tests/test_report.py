@@ -138,7 +138,7 @@ def test_the_page_says_what_it_was_given(rng, undrawn):
         "lenet on digits under backprop", "87.5%", "12.5%", "83.3%", "73 s",  # the headline
         "9,000 images", "1,000 images", "2,000 images", 64 * "a", "not set", "one, two",
         "Linear(2, 3)", "(30.0°)", "32.0°", "58.0°", "2.500",  # the table of layers
-        "0.667", "class 0", "75%", "12 of 36",
+        "0.667", "class 0", "gave the right answer 75%", "12 of 36",
     ):  # fmt: skip
         assert shown in text
     assert "".join(text.split()).endswith("".join(record()["command"].split()))
@@ -276,3 +276,20 @@ def test_without_names_or_confusions_numbers_stand_in(rng, undrawn):
 def test_a_rule_of_ones_own_has_one_color():
     lines = draw.losses(record()["history"], "my rule").axes[0].lines
     assert len({line.get_color() for line in lines}) == 1
+
+
+def test_what_would_be_good_stands_beside_the_result_where_it_is_known(undrawn):
+    known = {"BP (run bp)": 0.9512, "the last layer alone (run last)": 0.701}
+    text = Document(page(record(), [], None, known)).text
+    assert text.index("87.5%") < text.index("BP (run bp)") < text.index("95.1%")
+    assert "70.1%" in text
+    assert "BP (run" not in Document(page(record(), [], None)).text
+
+
+@pytest.mark.parametrize(
+    ("chance", "words"),
+    [(0.754, "75%"), (0.0123, "1.2%"), (0.004, "0.4%"), (1.2e-5, "0.001%"), (0.0, "less than")],
+)
+def test_a_mistake_says_how_likely_its_right_answer_was(rng, undrawn, chance, words):
+    worst = [(*mistakes(rng)[0][:3], chance)]
+    assert f"gave the right answer {words}" in Document(page(record(), worst, None)).text

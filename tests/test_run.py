@@ -219,7 +219,7 @@ def test_score_by_hand():
     assert found["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
     assert found["loss"] == pytest.approx(-np.log([0.6, 0.8, 0.5, 0.2]).mean())
     ((_, true, predicted, chance),) = mistakes
-    assert (true, predicted, chance) == (0, 1, pytest.approx(0.7))
+    assert (true, predicted, chance) == (0, 1, pytest.approx(0.2))
 
 
 def test_a_damaged_image_is_left_out_of_the_score_and_the_others_keep_their_places():

@@ -57,10 +57,23 @@ def run(options) -> int:
             raise
     experiment = experiments.find(name)
     print(experiment.table(result))
-    for claim in experiment.claims(result) if options.tier != "smoke" else ():
-        print(f"{claim.verdict}: {claim.text}; measured: {claim.ours}")
+    if options.tier == "smoke":
+        print(_what_ran(result))
+    else:
+        for claim in experiment.claims(result):
+            print(f"{claim.verdict}: {claim.text}; measured: {claim.ours}")
     plots.drawn(out, lambda: _draw(experiment.figures(result), out, name))
     return 0
+
+
+def _what_ran(result: Result) -> str:
+    """The numbers of a smoke run, in one line, and why its table has gaps."""
+    accuracies = [round(accuracy) for accuracy in result.accuracies()]
+    span = f", test accuracy {min(accuracies)} to {max(accuracies)} %" if accuracies else ""
+    return (
+        f"smoke: {len(result.trials())} trials ran{span}; too short to say more, and - stands for "
+        "what only a longer tier measures"
+    )
 
 
 def _draw(figures, out, name):
