@@ -285,13 +285,6 @@ def test_a_training_is_of_one_epoch_in_batches_of_32_by_seed_0_unless_told_other
     assert Training.resumable
 
 
-@pytest.fixture
-def terminal(capsys, monkeypatch):
-    """What is written to stderr, which is a terminal."""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    return capsys
-
-
 def test_a_label_turns_the_progress_bar_on_in_a_terminal_alone(small, capsys, monkeypatch):
     train, test = small
     model = models.mlp([])
@@ -306,11 +299,14 @@ def test_a_label_turns_the_progress_bar_on_in_a_terminal_alone(small, capsys, mo
     assert re.search(r"loss \d\.\d+, accuracy \d+\.\d%, \d+ images/s", err)
 
 
-def test_the_bar_of_a_resumed_training_starts_at_the_steps_that_are_done(small, terminal):
+def test_the_bar_of_a_resumed_training_starts_at_the_steps_that_are_done(
+    small, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     train, _ = small  # 4 steps an epoch
     model, progress = models.mlp([]), Progress(epoch=2, step=1)
     fit(model, SGD(model, 0.1), train, epochs=3, progress=progress, label="my run")
-    counts = re.findall(r"(\d+)/(\d+) ", terminal.readouterr().err)
+    counts = re.findall(r"(\d+)/(\d+) ", capsys.readouterr().err)
     assert (counts[0], counts[-1]) == (("9", "12"), ("12", "12"))
 
 
