@@ -107,10 +107,11 @@ def patches(image, k: int, rows) -> Figure:
         ("--", "#D55E00", last, len(rows) - 1),
     ):
         frame = {"fill": False, "linewidth": 3, "linestyle": style, "edgecolor": color}
+        frame |= {"zorder": 3, "clip_on": False}
         inset = 0.08 if row else 0.02  # so that both frames can be seen where they meet
         for axes, (y, x), height, width in ((left, place, k, k), (right, (row, 0), 1, k * k)):
             corner, size = (x - 0.5 + inset, y - 0.5 + inset), (width, height)
-            axes.add_patch(Rectangle(corner, *np.subtract(size, 2 * inset), **frame, zorder=3, clip_on=False))
+            axes.add_patch(Rectangle(corner, *np.subtract(size, 2 * inset), **frame))
     left.set_title("first and last patch")
     right.set_title("one row for each patch")
     right.set_yticks(range(len(rows)), [f"patch {i + 1}" for i in range(len(rows))])
