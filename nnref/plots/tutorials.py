@@ -69,19 +69,22 @@ def alignment(watched: dict) -> Figure:
 
 
 def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
-    """Angles over time, and beside them the progress of the network (tutorial 3).
+    """Angles over time, and beside them the progress of the network (tutorials 3, 3b).
 
     Both map a name to (times, values). A name is a rule, alone or with a remark ("backprop, W
-    frozen"): the rule gives the color, and each remark of a panel has a line style of its own.
+    frozen"): the rule gives color and marker, each remark of a panel has a line style of its own.
     """
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
+    rules = sorted({name.partition(", ")[0] for name in (*angles, *outcomes)})
     for axes, curves in ((left, angles), (right, outcomes)):
         remarks = list(dict.fromkeys(name.partition(", ")[2] for name in curves))
         for name, (times, values) in curves.items():
             rule, _, remark = name.partition(", ")
             style = LAYER_STYLES[::-1][remarks.index(remark) % len(LAYER_STYLES)]
-            axes.plot(times, values, color=COLORS.get(rule), linestyle=style, label=name)
+            (line,) = axes.plot(times, values, color=COLORS.get(rule), linestyle=style, label=name)
+            line.set_marker(["", "o", "s"][rules.index(rule) % 3])
+            line.set(markevery=len(times) // 7 or 1, markersize=5)
         axes.set_xlabel(time)
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         bare_axes(axes)
