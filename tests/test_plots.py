@@ -238,6 +238,41 @@ def test_the_figure_of_one_slot_shows_each_B_that_differs_and_each_error():
         assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
 
 
+def words_on(axes):
+    return [text.get_text() for text in axes.texts if text.get_text()]
+
+
+def test_the_two_pathways_show_every_symbol_and_what_each_synapse_learns_from():
+    (axes,) = tutorials.two_pathways().axes
+    shown = " ".join(words_on(axes))
+    for words in (
+        "$W$ learns from $x \\delta$",
+        "$e = B \\delta$",
+        "the rule chooses $B$",
+        "loss $E$",
+    ):
+        assert words in shown
+
+
+def test_patches_are_framed_in_the_image_and_in_the_matrix():
+    image = np.arange(12).reshape(3, 4)
+    rows = np.array([[0, 1, 4, 5], [1, 2, 5, 6], [6, 7, 10, 11]])
+    left, right = tutorials.patches(image, 2, rows).axes
+    assert words_on(left) == [str(number) for number in range(12)]
+    assert words_on(right) == [str(number) for number in rows.reshape(-1)]
+    for axes, corners in ((left, [(0, 0), (2, 1)]), (right, [(0, 0), (0, 2)])):
+        frames = [patch for patch in axes.patches if not patch.get_fill()]
+        assert [frame.get_linestyle() for frame in frames] == ["-", "--"]
+        for frame, (x, y) in zip(frames, corners, strict=True):
+            assert frame.get_xy() == pytest.approx((x - 0.5, y - 0.5), abs=0.1)
+
+
+def test_overlaps_show_what_each_patch_sends_and_the_sum():
+    *parts, total = tutorials.overlaps([np.array([[1, 1, 0]]), np.array([[0, 1, 1]])]).axes
+    assert [words_on(axes) for axes in parts] == [["1", "1", "+"], ["1", "1", "="]]
+    assert words_on(total) == ["1", "2", "1"]
+
+
 def test_a_figure_makes_its_folder_or_says_that_it_cannot(tmp_path):
     style.save(tutorials.two_pathways(), tmp_path / "new" / "figure.png")
     assert (tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -78,8 +78,28 @@ def test_if_every_rate_collapses_the_best_mean_is_taken():
 def test_a_search_at_chance_says_so(accuracy):
     lr, tried = carried_out([0.1, 0.2], lambda lr, seed: accuracy)
     found = dict.fromkeys(tried, accuracy)
-    assert search.remarks(found, GUESS) == [f"every learning rate is at chance; {lr:g} is taken"]
+    assert search.remarks(found, GUESS) == [f"no learning rate is above chance; {lr:g} is taken"]
     assert search.remarks(dict.fromkeys(tried, 0.16), GUESS) != search.remarks(found, GUESS)
+
+
+def test_a_search_is_at_chance_if_the_rate_that_is_taken_is():
+    """A rate that learned with one of two seeds is refused, and its accuracy does not count."""
+    found = {(0.1, 0): 0.11, (0.1, 1): 0.1, (0.2, 0): 0.1, (0.2, 1): 0.21}
+    assert search.chosen(found) == 0.1 and search.too_short(found, GUESS)
+
+
+def test_a_search_is_too_short_unless_it_learned_or_all_rates_diverged():
+    for accuracy, expected in ((0.1, True), (0.16, False), (DIVERGED, False)):
+        assert search.too_short({(0.1, 0): accuracy, (0.1, 1): accuracy}, GUESS) == expected
+
+
+def test_of_a_search_that_was_repeated_the_longer_trainings_count():
+    trials = [
+        {"lr": 0.1, "seed": 0, "epochs": epochs, "history": [{"held_out_accuracy": accuracy}]}
+        for epochs, accuracy in ((2, 0.1), (8, 0.7))
+    ]
+    assert search.accuracies(trials) == {(0.1, 0): 0.7}
+    assert search.accuracies([]) == {}
 
 
 def test_a_grid_of_which_every_rate_diverges_grows_downward():

@@ -17,6 +17,7 @@ from nnref.experiments import work
 from nnref.experiments.images import Images, Sources, load
 from nnref.experiments.plan import Part, Setting
 from nnref.experiments.record import brief, file_name, kept, rounded
+from nnref.experiments.result import Result
 from nnref.experiments.study import Study, duration
 from nnref.experiments.work import trained
 from nnref.parallel.workers import Here
@@ -171,6 +172,15 @@ def test_a_search_goes_on_while_the_best_rate_is_at_an_edge(study, carry_out, ca
     (trial,) = (t for t in result["trials"] if "search" not in t)
     assert tried[:2] == [0.001, 0.01] and 0.01 < trial["lr"] < tried[-1]
     assert "at an edge" not in capsys.readouterr().out
+
+
+def test_a_search_at_chance_is_repeated_four_times_as_long(study, carry_out, capsys):
+    part = Part(data="digits", search_images=40, search_epochs=1, epochs=2)
+    result = carry_out(part, [Setting({"rule": "BP"}, [1e-9, 1e-8])])
+    lengths = [t["epochs"] for t in result["trials"] if "search" in t]
+    assert set(lengths) == {1, 4} and lengths.count(1) == lengths.count(4)
+    assert "no learning rate is above chance" in capsys.readouterr().out
+    assert Result(result).mark(rule="BP") == "!"
 
 
 def test_trainings_of_other_lengths_have_their_own_schedule_and_are_marked(study, carry_out):

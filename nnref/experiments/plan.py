@@ -88,23 +88,27 @@ class Planned:
         None if it is not known yet, or if there are no rates. The trials are kept apart by
         "search": true; they measure no angles and are not tested.
         """
-        rates, found, accuracies = self.setting.rates, {}, {}
+        rates, found = self.setting.rates, {}
         if len(rates) < 2:
             return {}, next(iter(rates), None)
-        while tries := search.wanted(rates, accuracies):
-            for lr, seed in tries:
-                place = Place(self.number[0], SEARCH, self.number[1], len(found))
-                found[place] = facts = self._search_facts(lr, seed)
-                record = read(place, facts)
-                accuracies[lr, seed] = record and search.accuracy_of(record)
-            if None in accuracies.values():
-                return found, None
+        for times in (1, search.LONGER):
+            accuracies = {}
+            while tries := search.wanted(rates, accuracies):
+                for lr, seed in tries:
+                    place = Place(self.number[0], SEARCH, self.number[1], len(found))
+                    found[place] = facts = self._search_facts(lr, seed, times)
+                    record = read(place, facts)
+                    accuracies[lr, seed] = record and search.accuracy_of(record)
+                if None in accuracies.values():
+                    return found, None
+            if not search.too_short(accuracies, self.guess):
+                break
         return found, search.chosen(accuracies)
 
-    def _search_facts(self, lr, seed):
+    def _search_facts(self, lr, seed, times=1):
         few = {
             "images": min(self.part.search_images, self.images),
-            "epochs": self.part.search_epochs,
+            "epochs": times * self.part.search_epochs,
         }
         return self.setting.facts | few | {"seed": seed, "search": True, "lr": lr}
 
@@ -147,10 +151,9 @@ class Planned:
 
     def remarks(self, read: Callable) -> list[str]:
         """What to say of a search that has ended."""
-        accuracies = {}
-        for place, facts in self.search(read)[0].items():
-            accuracies[facts["lr"], facts["seed"]] = search.accuracy_of(read(place, facts))
-        return search.remarks(accuracies, self.guess) if accuracies else []
+        records = [read(place, facts) for place, facts in self.search(read)[0].items()]
+        found = search.accuracies(records)
+        return search.remarks(found, self.guess) if found else []
 
     def seconds(self, facts: dict) -> float:
         """How long a trial of these facts takes."""

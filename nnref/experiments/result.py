@@ -196,10 +196,8 @@ class Result:
 
     def mark(self, **facts) -> str:
         """What is wrong with the choice of a learning rate: "*", "!" (see MARKS), or nothing."""
-        trials, tried = self.trials(**facts), {}
-        for trial in self._all(facts):
-            if "search" in trial:
-                tried[trial["lr"], trial.get("seed", 0)] = search.accuracy_of(trial)
+        trials = self.trials(**facts)
+        tried = search.accuracies([t for t in self._all(facts) if "search" in t])
         if not trials or len(tried) < 2:
             return ""
         if search.at_chance(tried, self._guess(trials[0])):

@@ -2,7 +2,8 @@
 
 All rates of a grid are tried with seed 0. While the best of them lies at an edge, the grid grows
 there. The best rate and those that come close are tried with seed 1, and the one with the best mean
-of both is taken. A rate at which a seed collapses is refused.
+of both is taken. A rate at which a seed collapses is refused. If the rate that is taken does not
+learn, the whole search is repeated once, in trainings LONGER times as long.
 
 `found` is everywhere {(rate, seed): held-out accuracy, 0 to 1}, DIVERGED where training diverged.
 """
@@ -14,6 +15,7 @@ DIVERGED = -1.0  # below every accuracy
 GROWTHS = 6  # rates that are added to a grid, at most
 TIE = 0.01  # accuracies this close may be in the other order with another seed
 COLLAPSE = 0.5  # a seed collapses if it has less than this share of the other one's accuracy
+LONGER = 4  # times the epochs of a search that ended at chance
 CHANCE = 1.5  # at chance: less than this many times the accuracy of a guess
 
 
@@ -22,6 +24,16 @@ def accuracy_of(record: dict) -> float:
     if "diverged" in record:
         return DIVERGED
     return record["history"][-1]["held_out_accuracy"]
+
+
+def accuracies(trials: Sequence[dict]) -> dict:
+    """`found` from the trials of a search; of the longer one if it was repeated."""
+    longest = max((trial.get("epochs", 0) for trial in trials), default=0)
+    return {
+        (trial["lr"], trial.get("seed", 0)): accuracy_of(trial)
+        for trial in trials
+        if trial.get("epochs", 0) == longest
+    }
 
 
 def wanted(rates: Sequence[float], found: dict) -> list[tuple[float, int]]:
@@ -48,7 +60,7 @@ def chosen(found: dict) -> float:
 def remarks(found: dict, guess: float) -> list[str]:
     """What a reader should know of a search that has ended."""
     if at_chance(found, guess):
-        return [f"every learning rate is at chance; {chosen(found):g} is taken"]
+        return [f"no learning rate is above chance; {chosen(found):g} is taken"]
     tried = sorted(lr for lr, seed in found if seed == 1)
     refused = [f"{lr:g} is refused: a seed collapses" for lr in tried if collapsed(found, lr)]
     return refused + ["the best rate is at an edge"] * at_edge(found, chosen(found))
@@ -61,8 +73,14 @@ def at_edge(found: dict, lr: float) -> bool:
 
 
 def at_chance(found: dict, guess: float) -> bool:
-    """Has no rate learned anything? `guess` is the accuracy of a guess."""
-    return max(found.values()) < CHANCE * guess
+    """Has the rate that is taken learned nothing? `guess` is the accuracy of a guess."""
+    lr = chosen(found)
+    return mean(accuracy for (rate, _), accuracy in found.items() if rate == lr) < CHANCE * guess
+
+
+def too_short(found: dict, guess: float) -> bool:
+    """Is the search at chance, though not all rates diverged? Longer trainings may tell more."""
+    return at_chance(found, guess) and max(found.values()) > DIVERGED
 
 
 def collapsed(found: dict, lr: float) -> bool:

@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Rectangle
 
 from nnref.plots.looks import of_rule
 from nnref.plots.style import LAYER_STYLES, MEASURES, angle_axis, bare_axes
@@ -10,22 +10,40 @@ from nnref.rules.known import COLORS
 
 
 def two_pathways() -> Figure:
-    """Two neurons, the synapse W between them, and the synapse B of the way back (tutorial 1)."""
-    figure = Figure(figsize=(7, 2.7), layout="constrained")
+    """Two neurons, the loss, the synapses W and B, and what W and B learn from (tutorial 1)."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(0, 10), ylim=(-1.9, 1.9), aspect="equal")
+    axes.set(xlim=(0, 13.6), ylim=(-2.7, 2.7), aspect="equal")
     axes.axis("off")
-    for x, name in ((2, "1"), (8, "2")):
-        axes.add_patch(Circle((x, 0), 0.9, facecolor="white", edgecolor="#333333", linewidth=1.5))
-        axes.text(x, 0, f"neuron {name}", ha="center", va="center")
+    ink = {"facecolor": "white", "edgecolor": "#333333", "linewidth": 1.5}
+    for x, name in ((1.6, "neuron 1"), (8, "neuron 2\n$y = f(\\sigma)$")):
+        axes.add_patch(Circle((x, 0), 1, **ink))
+        axes.text(x, 0, name, ha="center", va="center")
+    axes.add_patch(Rectangle((11.6, -0.8), 1.7, 1.6, **ink))
+    axes.text(12.45, 0, "loss $E$\ntarget $t$", ha="center", va="center")
     arrow = {"arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 18, "color": "#333333"}
-    arrow["connectionstyle"] = "arc3,rad=-0.15"
-    for start, end, style, y, label in (
-        ((2.8, 0.5), (7.2, 0.5), "-", 1.35, "activity $x$ through weight $W$  (Eq. 1)"),
-        ((7.2, -0.5), (2.8, -0.5), "--", -1.35, "$\\delta$ through weight $B$  (Eq. 2)"),
+    for start, end, style, bend in (
+        ((2.5, 0.55), (7.1, 0.55), "-", -0.2),
+        ((7.1, -0.55), (2.5, -0.55), "--", -0.2),
+        ((9, 0.4), (11.55, 0.4), "-", 0),
+        ((11.55, -0.4), (9, -0.4), "--", 0),
     ):
-        axes.annotate("", end, start, arrowprops=arrow | {"linestyle": style})
-        axes.text(5, y, label, ha="center", va="center")
+        shape = {"linestyle": style, "connectionstyle": f"arc3,rad={bend}"}
+        axes.annotate("", end, start, arrowprops=arrow | shape)
+    for y, name in ((1, "$W$"), (-1, "$B$")):
+        axes.text(4.8, y, name, ha="center", va="center", bbox={"boxstyle": "square", **ink})
+    for x, y, words in (
+        (2.75, 1.1, "$x$"),
+        (6.65, -1.05, "$\\delta$"),
+        (2.95, -1.05, "$e$"),
+        (10.3, 0.75, "$y$"),
+        (10.3, -0.85, "$\\partial E / \\partial y$"),
+        (4.8, 2, "Eq. 1, forward: $\\sigma = W x + b$\n$W$ learns from $x \\delta$"),
+        (4.8, -2, "Eq. 2, backward: $e = B \\delta$\nthe rule chooses $B$"),
+        (8.2, -1.45, "$\\delta = f'(\\sigma) \\, \\partial E / \\partial y$"),
+    ):
+        axes.text(x, y, words, ha="center", va="center")
+    axes.text(1.4, -1.55, "its own synapses\nlearn from $e$", ha="center", va="center")
     return figure
 
 
@@ -51,11 +69,10 @@ def alignment(watched: dict) -> Figure:
 
 
 def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
-    """Angles over time, and beside them the progress of the network (tutorial 3).
+    """Angles over time, and beside them the progress of the network (tutorials 3, 3b).
 
     Both map a name to (times, values). A name is a rule, alone or with a remark ("backprop, W
-    frozen"): the rule gives the color and the
-    marker, and each remark of a panel has a line style of its own.
+    frozen"): the rule gives color and marker, each remark of a panel has a line style of its own.
     """
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -71,6 +88,51 @@ def turning(angles: dict, outcomes: dict, time: str, outcome: str) -> Figure:
     left.set(title="Which way does the error point?", ylabel="angle (degrees)")
     right.set(title="What does the network learn from it?", ylabel=outcome)
     angle_axis(left, max(times[-1] for times, _ in angles.values()), below=True)
+    return figure
+
+
+def patches(image, k: int, rows) -> Figure:
+    """An image, and its patches of k x k pixels as the rows of a matrix (tutorial 4).
+
+    image (height, width) of whole numbers; rows (places, k k). The first patch and the last have
+    a frame, in the image and in the matrix.
+    """
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(image.shape[1], rows.shape[1] + 1))
+    last = np.subtract(image.shape, k)
+    for axes, numbers in ((left, image), (right, rows)):
+        _write_numbers(axes, numbers)
+    for style, color, place, row in (
+        ("-", "#0072B2", (0, 0), 0),
+        ("--", "#D55E00", last, len(rows) - 1),
+    ):
+        frame = {"fill": False, "linewidth": 3, "linestyle": style, "edgecolor": color}
+        frame |= {"zorder": 3, "clip_on": False}
+        inset = 0.08 if row else 0.02  # so that both frames can be seen where they meet
+        for axes, (y, x), height, width in ((left, place, k, k), (right, (row, 0), 1, k * k)):
+            corner, size = (x - 0.5 + inset, y - 0.5 + inset), (width, height)
+            axes.add_patch(Rectangle(corner, *np.subtract(size, 2 * inset), **frame))
+    left.set_title("first and last patch")
+    right.set_title("one row for each patch")
+    right.set_yticks(range(len(rows)), [f"patch {i + 1}" for i in range(len(rows))])
+    right.tick_params(length=0)
+    return figure
+
+
+def overlaps(parts: list) -> Figure:
+    """What each patch sends back to the pixels of the image, and the sum of it all (tutorial 4).
+
+    parts holds an array (height, width) of whole numbers for each patch, 0 outside of the patch.
+    """
+    figure = Figure(figsize=(11, 2.4), layout="constrained")
+    panels = [*parts, sum(parts)]
+    signs = [*"+" * (len(parts) - 1), "=", ""]
+    for i, (axes, numbers) in enumerate(zip(figure.subplots(1, len(panels)), panels, strict=True)):
+        _write_numbers(axes, numbers, empty=True)
+        axes.set_title(f"patch {i + 1}" if i < len(parts) else "col2im: the sum")
+        axes.text(
+            1.1, 0.5, signs[i], fontsize=18, ha="center", va="center", transform=axes.transAxes
+        )
     return figure
 
 
@@ -226,3 +288,16 @@ def _beside(axes, name, point, left=False):
     """Write a name to the right or the left of a point."""
     place = {"xytext": (-9 if left else 9, 0), "ha": "right" if left else "left", "va": "center"}
     axes.annotate(name, point, textcoords="offset points", **place, annotation_clip=False)
+
+
+def _write_numbers(axes, numbers, empty=False):
+    """Show an array of whole numbers as a table of squares; `empty`: zeros are left out."""
+    height, width = numbers.shape
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal", xticks=[])
+    axes.set_yticks([])
+    for (y, x), number in np.ndenumerate(numbers):
+        shown = number or not empty
+        face = "#E8E8E8" if shown else "white"
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=face, edgecolor="#AAAAAA"))
+        axes.text(x, y, f"{number:.0f}" if shown else "", ha="center", va="center")
+    axes.spines[:].set_visible(False)
