@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import tomllib
 from pathlib import Path
 
@@ -271,6 +272,7 @@ def _read(terminal) -> str:
 
 def test_an_interrupt_ends_in_one_line_and_writes_nothing(tmp_path):
     here, there = os.openpty()  # a terminal, since there is no progress bar in a pipe
+    termios.tcsetwinsize(here, (24, 100))
     process = subprocess.Popen(
         [sys.executable, "-m", "nnref", "--out", str(tmp_path)],
         cwd=ROOT,
@@ -280,8 +282,8 @@ def test_an_interrupt_ends_in_one_line_and_writes_nothing(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(there)
-    while b"%" not in os.read(here, 1000):  # the progress bar: it is training
-        pass
+    while "%" not in _read(here):  # the progress bar: it is training
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     err = "".join(iter(lambda: _read(here), ""))
     assert process.wait(timeout=60) == 130
