@@ -11,6 +11,7 @@ from nnref import plots
 from nnref.errors import InputError
 from nnref.plots import runs, style, tutorials
 from nnref.plots.demo import demo, pathways
+from nnref.questions.late import Clock, overlap
 from nnref.rules.known import COLORS
 
 NAN = float("nan")
@@ -141,6 +142,20 @@ def test_the_figure_of_the_kernels_shows_angles_and_changes():
             (image,) = axes.images
             np.testing.assert_array_equal(image.get_array(), change[:, :, j])
             assert image.get_clim() == (-(abs(change).max() or 1), abs(change).max() or 1)
+
+
+def test_the_drawing_of_the_overlap_has_the_widths_that_the_mathematics_says():
+    (axes,) = tutorials.overlap(delay=0.3, images=4).axes
+    boxes = [box for box in axes.patches if box.get_height() == pytest.approx(0.8)]
+    bands = [band for band in axes.patches if band not in boxes]
+    own, false = ([b for b in bands if bool(b.get_hatch()) == hatched] for hatched in (False, True))
+    for lag, found in ((0, own), (1, false)):
+        weight = overlap(Clock(hold=10, delay=3), lag=lag)
+        np.testing.assert_allclose([band.get_width() for band in found], weight)
+    starts = sorted(box.get_x() for box in boxes)
+    np.testing.assert_allclose(starts, [0, 0.3, 1, 1.3, 2, 2.3, 3, 3.3])
+    assert len(own) == 4 and len(false) == 3
+    assert axes.get_xlabel() and {"own", "false", "$T$", "$d$"} <= set(words_on(axes))
 
 
 def test_of_steps_in_two_spaces_each_ends_where_the_loss_along_it_is_lowest():

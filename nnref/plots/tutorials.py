@@ -173,6 +173,38 @@ def kernels(angles: dict, changes: dict) -> Figure:
     return figure
 
 
+def overlap(delay: float, images: int = 4) -> Figure:
+    """What each synapse gets while images follow each other, and errors come late (tutorial 8).
+
+    delay in units of T, the time for which an image is shown; 0 to 1.
+    """
+    figure = Figure(figsize=(8.5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    box = {"facecolor": "white", "edgecolor": "#333333", "linewidth": 1.5}
+    for k in range(images):
+        for start, y, letter, style in ((k, 2, "x", "-"), (k + delay, 0, "\\delta", "--")):
+            axes.add_patch(Rectangle((start, y), 1, 0.8, linestyle=style, **box))
+            axes.text(start + 0.5, y + 0.4, f"${letter}_{k + 1}$", ha="center", va="center")
+        bands = (k + delay, 1 - delay, "own", {"facecolor": "#BBBBBB"})
+        false = (k + 1, delay, "false", {"facecolor": "white", "hatch": "////"})
+        for start, width, name, look in (bands, false) if k + 1 < images else (bands,):
+            axes.add_patch(Rectangle((start, 0.8), width, 1.2, edgecolor="#888888", **look))
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+            axes.text(start + width / 2, 1.4, name, ha="center", va="center", bbox=paper)
+    for start, end, y, name in ((0, 1, 3.05, "$T$"), (0, delay, 0.4, "$d$")):
+        axes.annotate(
+            "", (start, y), (end, y), arrowprops={"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0}
+        )
+        axes.text((start + end) / 2, y + 0.1, name, ha="center", va="bottom")
+    axes.set(xlim=(-0.03, images + delay + 0.03), ylim=(-0.1, 3.5), xlabel="time")
+    names = ["0", "$T$", *(f"${k} T$" for k in range(2, images + 1))]
+    axes.set_xticks(range(images + 1), names)
+    axes.set_yticks([0.4, 2.4], ["the error\nthat arrives", "the image\nthat is shown"])
+    bare_axes(axes)
+    axes.grid(visible=False)
+    return figure
+
+
 def settling(times, somas, apical, settled: float, teacher: float) -> Figure:
     """Potentials after a new input at 0 ms, and a teacher from `teacher` ms on (tutorial 11).
 

@@ -104,7 +104,7 @@ class OpponentPairs(Optimizer):
     Only a slow decay makes a strength smaller, the same for both and independent of u. Without a
     bound w follows SGD with this weight decay exactly, since max(u, 0) - max(-u, 0) = u; the sum
     p + q grows by lr |u|, without effect on w. With a bound and no decay this growth uses up the
-    range, and learning ends at p = q = bound (tutorial 9).
+    range, and learning ends at p = q = bound (tutorial 9b).
 
     Pairs with LTD only, which start high and shrink, are equivalent: exchange p with bound - q.
     Pairs of devices that only go up, with occasional resets: Suri et al. 2011, Burr et al. 2015.

@@ -79,17 +79,18 @@ def _pieces(page: str) -> Iterator[tuple[str, str]]:
     """(kind, source) of every block of a page, and a prediction where one is asked for."""
     before, exercises = "", False
     for block in BLOCK.finditer(page):
-        text, figure = block[0], FIGURE.fullmatch(block[0])
+        text, figure = block[0], _drawn(block[0], page)
         exercises = exercises or (text.startswith("#") and "xercise" in text)
         if block["code"] is not None:
             yield "code", block["code"]
         elif block["folded"] is not None and not exercises:
-            yield from _fold(block["summary"], block["folded"])
+            yield from _fold(block["summary"], block["folded"], page)
         elif block["printed"] is not None and before == "code":
             yield "fold", _folded("What this prints", text)
-        elif figure and f'"{figure["path"]}"' in page:  # code on the page draws it
-            yield "code", SHOW.format(**figure.groupdict())
-            yield "prose", f"*{' '.join(figure['caption'].split())}*"
+        elif figure:
+            show, caption = figure
+            yield "code", show
+            yield "prose", caption
         elif text.startswith("#"):
             yield "heading", text
         else:
@@ -99,12 +100,25 @@ def _pieces(page: str) -> Iterator[tuple[str, str]]:
         before = "code" if block["code"] is not None else ""
 
 
-def _fold(summary: str, folded: str) -> Iterator[tuple[str, str]]:
-    """The cells of a fold: code comes out, to be run; all between two blocks of it stays folded."""
+def _drawn(text: str, page: str) -> tuple[str, str] | None:
+    """(code that shows it, caption) of a figure that code on the page draws; None: no such one."""
+    figure = FIGURE.fullmatch(text)
+    if figure and f'"{figure["path"]}"' in page:
+        return SHOW.format(**figure.groupdict()), f"*{' '.join(figure['caption'].split())}*"
+
+
+def _fold(summary: str, folded: str, page: str) -> Iterator[tuple[str, str]]:
+    """The cells of a fold: code and the figures that it draws come out, to be run.
+
+    All between two blocks of code stays folded.
+    """
     inside = ""
     for block in [*BLOCK.finditer(folded), None]:
         if block and block["code"] is None:
-            inside += f"{block[0]}\n\n"
+            show, text = _drawn(block[0], page) or ("", block[0])
+            if show:
+                yield "code", show
+            inside += f"{text}\n\n"
             continue
         if inside:
             yield "fold", _folded(summary, inside.strip())
