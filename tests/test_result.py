@@ -154,6 +154,13 @@ def test_a_star_marks_a_learning_rate_at_the_edge_of_those_that_were_tried():
         assert Result({"trials": trials}).mark(rule="BP") == mark
 
 
+def test_a_setting_of_which_every_trial_diverged_has_no_accuracy_in_words():
+    result = Result({"trials": [trial("BP", None, seed=0), trial("BP", None, seed=1)]})
+    assert result.cell(rule="BP") == "diverged "
+    assert result.measured(rule="BP") == "diverged (2)"
+    assert result.mean(rule="BP") == 0  # and counts as nothing learned
+
+
 def test_a_mark_tells_of_a_search_in_which_no_rate_learned():
     data = [{"name": "mnist, files", "classes": 5}]
     for accuracy, mark in ((0.2, "!"), (0.4, "")):

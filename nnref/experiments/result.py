@@ -186,13 +186,20 @@ class Result:
     def measured(self, **facts) -> str:
         """Accuracies in words, as `measured` gives them; those of one seed with their error."""
         values, error = self.accuracies(**facts), self.mean(**facts).error
+        if self._all_diverged(facts):
+            return f"diverged ({len(values)})"
         if len(values) == 1 and error:
             return f"{values[0]:.1f} ± {error:.1f} (1)"
         return measured(values)
 
     def cell(self, **facts) -> str:
         """Accuracies for a table, with the `mark` of their learning rate or a blank."""
-        return spread(self.accuracies(**facts)) + (self.mark(**facts) or " ")
+        found = "diverged" if self._all_diverged(facts) else spread(self.accuracies(**facts))
+        return found + (self.mark(**facts) or " ")
+
+    def _all_diverged(self, facts) -> bool:
+        trials = self.trials(**facts)
+        return bool(trials) and all("diverged" in trial for trial in trials)
 
     def mark(self, **facts) -> str:
         """What is wrong with the choice of a learning rate: "*", "!" (see MARKS), or nothing."""

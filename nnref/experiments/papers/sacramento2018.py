@@ -259,9 +259,12 @@ def figures(result: Result) -> dict:
 
     def line(rule, style, quantity, name=None):
         look = draw.LOOKS[rule]._replace(line=style)
-        return name or rule, look, over_time(result, "teacher", rule, quantity)
+        found = over_time(result, "teacher", rule, quantity)
+        return name or rule, look, {place / 1000: values for place, values in found.items()}
 
     errors = [line(rule, "-", "error") for rule in TASK_RULES]
+    for _, _, found in errors:
+        found.pop(0, None)  # an untaught network is wrong by twice the variance and more
     angles = [
         line(FREE, ":", "W_to_B", "W and B"),
         line(FREE, "--", "delta_to_bp", "its delta\nand BP's"),
@@ -270,7 +273,7 @@ def figures(result: Result) -> dict:
         draw.Panel("What is learned", "error (% of the variance)", errors),
         draw.Panel("In the microcircuit", "angle (degrees)", angles),
     ]
-    return {"teacher": draw.against("presentations", panels)}
+    return {"teacher": draw.against("presentations, in thousands", panels)}
 
 
 def setting(result: Result) -> str:
