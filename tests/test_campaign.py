@@ -28,7 +28,8 @@ from nnref.data.files import cache
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment
 from nnref.optim import Adam
-from nnref.runs import checkpoint, compare, run
+from nnref.runs import checkpoint, compare
+from nnref.runs.folder import checkpoints, what_stands
 from nnref.runs.settings import FIELDS, Settings, read_toml
 from nnref.train import Progress
 
@@ -158,7 +159,7 @@ def refused(load, *arguments) -> bool:
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path):
     """RLIMIT_FSIZE lets no file grow beyond a limit; SIGXFSZ is ignored, as Python does."""
     assert train(tmp_path / "whole").returncode == 0
-    size = run._checkpoints(tmp_path / "whole")[-1].stat().st_size
+    size = checkpoints(tmp_path / "whole")[-1].stat().st_size
     times = 0
     for limit in (0, 100, size // 2, size - 1):
         folder = tmp_path / f"full{limit}"
@@ -171,7 +172,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path):
         )
         assert done.returncode != 0
         assert "InputError: " in done.stderr and "cannot be written: File too large" in done.stderr
-        checkpoint.read(run._checkpoints(folder)[-1])  # raises if it is not whole
+        checkpoint.read(checkpoints(folder)[-1])  # raises if it is not whole
         assert not list((folder / "checkpoints").glob(".*.tmp")) or limit == 0
         assert train(folder).returncode == 0
         assert_same_end(tmp_path / "whole", folder)
@@ -182,11 +183,11 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path):
 def half_trained(folder):
     """Train in a folder, and kill it between its second checkpoint and its last."""
     last = f"{SETTINGS['epochs']:05d}-"
-    while not run._checkpoints(folder) or run._checkpoints(folder)[-1].name.startswith(last):
+    while not checkpoints(folder) or checkpoints(folder)[-1].name.startswith(last):
         shutil.rmtree(folder, ignore_errors=True)  # it was faster
         half = subprocess.Popen([sys.executable, "-c", TRAIN, folder], env=ENVIRONMENT,
                                 stdout=subprocess.DEVNULL)  # fmt: skip
-        while len(run._checkpoints(folder)) < 2:
+        while len(checkpoints(folder)) < 2:
             time.sleep(0.001)
         half.kill()
         half.wait()
@@ -304,7 +305,7 @@ def test_odd_records_are_one_line(tmp_path):
     times, told = 0, 0
     for name, folder, look in (
         ("result.json", tmp_path / "result", lambda f: compare.table(compare.read([f]))),
-        ("run.json", tmp_path / "resumed", lambda f: run._what_stands(f, {})),
+        ("run.json", tmp_path / "resumed", lambda f: what_stands(f, {})),
     ):
         for text in odd_records(json.loads((tmp_path / "run" / name).read_text())):
             (folder / name).write_text(text)

@@ -34,6 +34,7 @@ from nnref.optim import SGD, Adam
 from nnref.parallel import ranks
 from nnref.rules.mirror import INFORMATION, SYMMETRIC, Alignment, WeightMirror
 from nnref.runs import checkpoint, run
+from nnref.runs.folder import checkpoints
 from nnref.train import evaluate, fit
 
 ROOT = Path(nnref.__file__).parent.parent
@@ -473,10 +474,6 @@ def ranks_of(process) -> list[int]:
             if started and parent(parent(path.name)) == str(process.pid):
                 found.append(int(path.name))
     return sorted(found)
-
-
-def checkpoints(folder):
-    return run._checkpoints(folder)
 
 
 @with_mpi

@@ -28,6 +28,7 @@ from nnref.parallel import job
 from nnref.plots import style
 from nnref.rules.known import KNOWN
 from nnref.runs import checkpoint, compare, run
+from nnref.runs.folder import checkpoints
 from nnref.runs.settings import Settings
 
 SHORT = {"model": "mlp", "width": 0.05, "batch_size": 100, "epochs": 2, "val": 0.2}
@@ -64,7 +65,7 @@ def pets(tmp_path):
 
 def last(folder):
     """The arrays of the newest checkpoint, and its history without times."""
-    contents = checkpoint.read(run._checkpoints(folder)[-1])
+    contents = checkpoint.read(checkpoints(folder)[-1])
     text = json.loads(str(contents.pop("text")))
     history = [{k: v for k, v in e.items() if k != "seconds"} for e in text["progress"]["history"]]
     return contents, history, text["streams"], text["numbers"]
@@ -163,7 +164,7 @@ def test_a_folder_holds_everything(tmp_path, drawn):
     assert (facts["data"]["train"], facts["data"]["val"]) == (480, 120)
     assert "--width 0.05" in facts["command"] and len(facts["data"]["sha256"]) == 64
     assert json.loads((folder / "result.json").read_text()) == result
-    assert len(run._checkpoints(folder)) == 2
+    assert len(checkpoints(folder)) == 2
     assert len(list((folder / "figures").glob("*.png"))) == 6
     assert "data:image/png;base64," in (folder / "report.html").read_text()
 
@@ -329,7 +330,7 @@ def halfway(tmp_path, monkeypatch):
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_taken(
     halfway, tmp_path, capsys
 ):
-    older, newest = run._checkpoints(halfway)
+    older, newest = checkpoints(halfway)
     newest.write_bytes(newest.read_bytes()[:-100])
     run.resume(halfway, {})
     err = capsys.readouterr().err
@@ -340,14 +341,14 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_taken(
 
 
 def test_if_all_are_damaged_that_is_one_line(halfway):
-    for path in run._checkpoints(halfway):
+    for path in checkpoints(halfway):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="every checkpoint is damaged"):
         run.resume(halfway, {})
 
 
 def test_without_a_checkpoint_it_begins_anew(halfway, tmp_path):
-    for path in run._checkpoints(halfway):
+    for path in checkpoints(halfway):
         path.unlink()
     (halfway / "checkpoints" / ".x.npz.1.tmp").write_bytes(b"half")
     run.resume(halfway, {})
@@ -440,7 +441,7 @@ def test_divergence_names_step_layer_and_checkpoint(tmp_path):
         run.start(tmp_path / "a", settings, save_every=0)
     for part in (r"diverged in step ", " of epoch ", "Linear(", "rms: in ", "last good checkpoint"):
         assert part in str(raised.value)
-    contents = checkpoint.read(run._checkpoints(tmp_path / "a")[-1])
+    contents = checkpoint.read(checkpoints(tmp_path / "a")[-1])
     assert all(np.isfinite(array).all() for name, array in contents.items() if name != "text")
     assert '"event": "diverged"' in (tmp_path / "a" / "log.jsonl").read_text()
 
@@ -459,7 +460,7 @@ def test_a_killed_process_loses_nothing(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     subprocess.run([*command, "--out", whole], check=True, capture_output=True)
     process = subprocess.Popen([*command, "--out", parts], stdout=subprocess.DEVNULL)
-    while not (parts / "checkpoints").is_dir() or not run._checkpoints(parts):
+    while not (parts / "checkpoints").is_dir() or not checkpoints(parts):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -515,7 +516,7 @@ def test_a_damaged_checkpoint_does_not_become_the_best(tmp_path):
     settings, folder = Settings(**SHORT | {"epochs": 3}), tmp_path / "a"
     run.start(folder, settings)
     (folder / "result.json").unlink()
-    newest = run._checkpoints(folder)[-1]
+    newest = checkpoints(folder)[-1]
     newest.write_bytes(newest.read_bytes()[:-1])
     run.resume(folder, {})
     checkpoint.read(folder / "checkpoints" / "best.npz")  # raises if it is damaged

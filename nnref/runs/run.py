@@ -26,15 +26,15 @@ from nnref import measure, plots
 from nnref.backend import describe, flags, versions
 from nnref.data.imageset import ImageSet, batches, split
 from nnref.errors import InputError, one_line
-from nnref.files import check_shape, make_folder, owned, read_json, user_path, write_whole
+from nnref.files import make_folder, owned, read_json, user_path, write_whole
 from nnref.parallel import ranks
 from nnref.parallel.job import hired, interruptible, report_share, stopping, working
 from nnref.runs import checkpoint, report
 from nnref.runs.compare import baselines
-from nnref.runs.record import FACTS, RESULT, RUN, as_csv, doubt
+from nnref.runs.folder import check_new, checkpoints, left_off, ranks_fact, what_stands
+from nnref.runs.record import RUN, as_csv, doubt
 from nnref.runs.score import filters, score
 from nnref.runs.settings import (
-    FIELDS,
     Settings,
     as_flags,
     as_toml,
@@ -43,18 +43,11 @@ from nnref.runs.settings import (
     flag,
     hashes_of_rules,
     load_data,
-    read_toml,
     rules_of,
 )
 from nnref.train import Progress
 
 WATCHED = 256  # training images on which angles are measured
-
-
-def holds_a_run(folder: Path) -> bool:
-    """Whether this folder holds a run, finished or not."""
-    names = ("config.toml", "result.json", "checkpoints/*.npz")
-    return any(any(folder.glob(name)) for name in names)
 
 
 def start(folder: Path | None, settings: Settings, save_every=60, cache=True) -> dict:
@@ -65,19 +58,13 @@ def start(folder: Path | None, settings: Settings, save_every=60, cache=True) ->
     """
     _agree({"--out": str(folder)} | _with_flags(dataclasses.asdict(settings)))
     folder = _folder_of_rank_0(folder)
-    _check_new(folder)
+    check_new(folder)
     parts = _Parts(settings, cache)
     with _owned(folder):
-        _check_new(folder)  # again, since another run may have begun while the data were loaded
+        check_new(folder)  # again, since another run may have begun while the data were loaded
         if folder is not None:
             _begin(folder, settings, parts)
         return _Run(folder, parts, save_every).go(Progress())
-
-
-def _check_new(folder):
-    """Raise InputError if this folder holds a run."""
-    if folder is not None and holds_a_run(folder):
-        raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} continues it")
 
 
 def _begin(folder, settings, parts):
@@ -88,7 +75,7 @@ def _begin(folder, settings, parts):
         "command": f"{ranks.command(ranks.world().size)} {words}",
         "versions": versions(),
         "data": parts.facts,
-    } | _ranks_fact()
+    } | ranks_fact()
     facts |= {"rules": parts.rules} if parts.rules else {}
     write_whole(folder / "run.json", _json(facts))
     write_whole(folder / "config.toml", as_toml(settings).encode())  # last: it marks a run
@@ -101,7 +88,7 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
     """
     world, folder = ranks.world(), user_path(folder)
     _agree({"--resume": str(folder)} | _with_flags(given))
-    settings, facts, result = world.first(lambda: _what_stands(folder, given))
+    settings, facts, result = world.first(lambda: what_stands(folder, given))
     if result:
         print(one_line(f"{folder}: already finished"))
         return result
@@ -113,43 +100,11 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
             )
         if facts.get("rules", {}) != parts.rules:
             raise InputError(f"{folder}: expected the rules of before, found a file that changed")
-        contents = world.first(lambda: _left_off(folder, settings))
+        contents = world.first(lambda: left_off(folder, settings))
         progress = (
             checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
         )
         return _Run(_folder_of_rank_0(folder), parts, save_every).go(progress)
-
-
-def _what_stands(folder, given):
-    """(settings, facts, result if it is finished) of the run in a folder."""
-    if not (folder / "config.toml").is_file():
-        raise InputError(f"{folder}: expected the folder of a run, found no config.toml in it")
-    settings = Settings(**read_toml(folder / "config.toml"))
-    _check_same(folder, given, dataclasses.asdict(settings))
-    if _is_finished(folder):
-        return settings, {}, read_json(folder / "result.json", RESULT)
-    facts = read_json(folder / "run.json", RUN)
-    _check_ranks(folder, facts)
-    return settings, facts, None
-
-
-def _is_finished(folder) -> bool:
-    """Whether there is a result, and a report of it, unless nothing is left to draw it from."""
-    drawn = (folder / "report.html").is_file() or not _checkpoints(folder)
-    return (folder / "result.json").is_file() and drawn
-
-
-def _left_off(folder, settings):
-    """What to continue from: the contents of the newest checkpoint, or None."""
-    make_folder(folder / "checkpoints")
-    for left_over in (folder / "checkpoints").glob(".*.tmp"):
-        left_over.unlink()
-    contents = newest(folder)
-    if contents:  # config.toml may have been edited since
-        facts = check_shape(checkpoint.facts_of(contents), FACTS, folder / "checkpoints")
-        _check_same(folder, dataclasses.asdict(settings), facts["settings"])
-        _check_ranks(folder, facts)
-    return contents
 
 
 def _agree(asked: dict):
@@ -172,62 +127,6 @@ def _folder_of_rank_0(folder):
 def _owned(folder):
     """`owned` (files.py) for a folder, nothing for None."""
     return nullcontext() if folder is None else owned(folder)
-
-
-def _ranks_fact() -> dict:
-    """What a folder and a checkpoint say about the number of ranks: nothing if there is one."""
-    size = ranks.world().size
-    return {"ranks": size} if size > 1 else {}
-
-
-def _check_ranks(folder, facts):
-    """Raise InputError if the run in this folder is one of another number of ranks."""
-    there, size = facts.get("ranks", 1), ranks.world().size
-    if there != size:
-        again = f"{ranks.command(there)} train --resume {quote(str(folder))}"
-        raise InputError(
-            f"{folder}: expected as many ranks as before, {there}, not {size}; {again}"
-        )
-
-
-def _check_same(folder, given: dict, there: dict):
-    """Raise InputError, naming them, if settings differ from those of the run in the folder."""
-    there = {name: there[name] for name in FIELDS if name in there}
-    asked, there = (dataclasses.asdict(Settings(**s)) for s in (there | given, there))
-    differing = [
-        f"{flag(name)} {value} (there {there[name]})"
-        for name, value in asked.items()
-        if value != there[name]
-    ]
-    if differing:
-        raise InputError(f"{folder}: expected its own settings, found {', '.join(differing)}")
-
-
-def newest(folder: Path) -> dict | None:
-    """The contents of the newest undamaged checkpoint; None if there are no checkpoints.
-
-    Names damaged ones on stderr and renames them, so that no later step takes one of them for the
-    newest. Raises InputError, and renames none, if all are damaged.
-    """
-    paths, damaged = _checkpoints(folder), []
-    for path in reversed(paths):
-        try:
-            contents = checkpoint.read(path)
-        except InputError as error:
-            print(f"nnref: {error}; trying the one before it", file=sys.stderr)
-            damaged.append(path)
-            continue
-        for broken in damaged:
-            broken.rename(broken.with_name(f"damaged-{broken.name}"))
-        return contents
-    if paths:
-        raise InputError(f"{folder}: every checkpoint is damaged; train into a new folder")
-    return None
-
-
-def _checkpoints(folder) -> list[Path]:
-    """The checkpoints that training can continue from, oldest first."""
-    return sorted(p for p in (folder / "checkpoints").glob("[0-9]*.npz") if p.is_file())
 
 
 class _Parts:
@@ -363,7 +262,7 @@ class _Run:
 
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to continue from."""
-        return self.folder is not None and bool(_checkpoints(self.folder))
+        return self.folder is not None and bool(checkpoints(self.folder))
 
     def keep_records(self):
         """Write history.csv, and best.npz if the last epoch was the best so far."""
@@ -373,7 +272,7 @@ class _Run:
         entry = self.progress.history[-1]
         before = [e.get("held_out_accuracy", -1) for e in self.progress.history[:-1]]
         if entry.get("held_out_accuracy", -1) > max([-1, *before]):
-            newest = _checkpoints(self.folder)[-1].read_bytes()
+            newest = checkpoints(self.folder)[-1].read_bytes()
             write_whole(self.folder / "checkpoints" / "best.npz", newest)
 
     def measured(self) -> dict:
@@ -390,9 +289,9 @@ class _Run:
         now, parts = self.progress, self.parts
         path = self.folder / "checkpoints" / f"{now.epoch:05d}-{now.step:07d}.npz"
         facts = {"settings": dataclasses.asdict(parts.settings), "data": parts.facts["sha256"]}
-        facts |= _ranks_fact()
+        facts |= ranks_fact()
         checkpoint.save(path, parts.model, parts.optimizer, now, facts)
-        for old in _checkpoints(self.folder)[:-2]:
+        for old in checkpoints(self.folder)[:-2]:
             old.unlink()
         self.saved = time.monotonic()
 

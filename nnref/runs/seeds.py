@@ -7,7 +7,8 @@ from pathlib import Path
 from nnref.parallel import jobs
 from nnref.parallel.job import Job
 from nnref.parallel.workers import Here, Workers
-from nnref.runs.run import holds_a_run, resume, start
+from nnref.runs.folder import holds_a_run
+from nnref.runs.run import resume, start
 from nnref.runs.settings import Settings
 
 
