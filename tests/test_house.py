@@ -55,7 +55,8 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "plots plots.looks plots.style",
     "plots.demo plots.runs plots.experiments plots.tutorials",
     "runs runs.checkpoint runs.record runs.score runs.settings",
-    "tools tools.bench tools.notebooks tools.summary tools.gradcheck runs.report runs.compare runs.folder",
+    "tools tools.bench tools.notebooks tools.summary tools.gradcheck",
+    "runs.report runs.compare runs.folder",
     "tools.demo tools.doctor tools.bench_jobs tools.bench_ranks runs.run",
     "runs.seeds",
     # the experiments
