@@ -265,7 +265,7 @@ def test_help_imports_no_more_than_it_needs():
 def _read(terminal) -> str:
     """What a terminal shows next; nothing once its last program has ended."""
     try:
-        return os.read(terminal, 1000).decode()
+        return os.read(terminal, 1000).decode(errors="replace")  # it may cut a character
     except OSError:  # as Linux says it
         return ""
 

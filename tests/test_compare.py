@@ -71,8 +71,45 @@ def test_with_seeds_the_same_seed_is_looked_up_in_the_folders_beside(tmp_path):
     assert baselines(tmp_path / "ss" / "seed-1", ours) == {"BP (run bp)": 0.97}
 
 
-def test_a_damaged_result_is_passed_over(tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"data": None},
+        {"data": [1]},
+        {"data": "x"},
+        {"test": {"accuracy": 0.9, "confusion": [[-90, 10], [10, -90]]}},
+        {"history": []},
+        {"settings": 1},
+    ],
+)
+def test_a_damaged_result_is_passed_over(tmp_path, damage):
     ours = write(tmp_path / "ss")
-    (tmp_path / "bp").mkdir()
-    (tmp_path / "bp" / "result.json").write_text('{"settings": 1')
+    other = write(tmp_path / "bp", feedback="backprop") | damage
+    (tmp_path / "bp" / "result.json").write_text(json.dumps(other))
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "result.json").write_text('{"settings": 1')
     assert baselines(tmp_path / "ss", ours) == {}
+
+
+def test_the_validation_accuracy_of_an_earlier_version_counts(tmp_path):
+    ours = write(tmp_path / "ss")
+    write(tmp_path / "new", 0.9, validation=0.81, feedback="backprop")
+    old = write(tmp_path / "old", 0.97, feedback="backprop", lr=0.3)
+    old["history"] = [{"epoch": 2, "train_loss": 0.1, "val_accuracy": 0.97}]
+    (tmp_path / "old" / "result.json").write_text(json.dumps(old))
+    assert baselines(tmp_path / "ss", ours) == {"BP (run old)": 0.97}
+
+
+def test_the_schedule_of_a_baseline_is_its_own_and_unknown_images_are_not_alike(tmp_path):
+    ours = write(tmp_path / "ss")
+    other = write(tmp_path / "bp", 0.97, feedback="backprop", schedule="constant")
+    assert baselines(tmp_path / "ss", ours) == {"BP (run bp)": 0.97}
+    del other["data"]["sha256"]
+    (tmp_path / "bp" / "result.json").write_text(json.dumps(other))
+    assert baselines(tmp_path / "ss", ours | {"data": {}}) == {}
+
+
+def test_a_folder_whose_name_begins_like_that_of_a_seed_is_one_run(tmp_path):
+    ours = write(tmp_path / "seed-ss")
+    write(tmp_path / "bp", 0.97, feedback="backprop")
+    assert baselines(tmp_path / "seed-ss", ours) == {"BP (run bp)": 0.97}

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from nnref.plots import runs
-from nnref.plots.experiments import Panel, against, dots
+from nnref.plots.experiments import Panel, against, curves, dots, relative
 from nnref.plots.looks import LOOKS, End, Look, apart, name_ends, of_rule
 from nnref.rules.known import KNOWN
 
@@ -75,6 +75,41 @@ def test_ends_in_one_point_have_no_names_so_that_a_legend_serves_them():
         axes.set(xlim=(0, 1), ylim=(0, 10))
     assert not name_ends([(one, ends(2, 8)), (other, ends(*[5] * 6))])
     assert not one.texts and not other.texts
+
+
+def test_an_end_that_is_no_number_leaves_the_names_to_a_legend():
+    axes = Figure().subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 10))
+    assert not name_ends([(axes, ends(2, float("nan")))])
+
+
+def test_a_name_of_two_lines_takes_the_room_of_two():
+    axes = Figure().subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 10))
+    near = [End("one\nabove the other", 1, 5, "#000000"), End("below", 1, 4.8, "#000000")]
+    assert name_ends([(axes, near)])
+    above, below = (text.get_position()[1] for text in axes.texts)
+    other = Figure().subplots()
+    other.set(xlim=(0, 1), ylim=(0, 10))
+    name_ends([(other, [near[0]._replace(name="one"), near[1]])])
+    first, second = (text.get_position()[1] for text in other.texts)
+    assert above - below == pytest.approx(1.5 * (first - second))
+
+
+def words_of(figure):
+    return {text.get_text() for axes in figure.axes for text in axes.texts}
+
+
+def test_every_line_of_a_figure_has_its_name():
+    rising = [[(1, 0.2), (2, 0.9)], [(1, 0.3), (2, 0.8)]]
+    figure = curves({"MNIST": {"BP": rising, "FA": [[(1, 0.1), (2, 0.4)]], "SS": [[]]}}, "accuracy")
+    assert words_of(figure) == {"BP", "FA"}  # SS diverged at once
+    shares = {"SS": [[0.9], []], "FA": [[0.8, 0.6], [0.3]]}
+    assert words_of(relative(["MNIST", "CIFAR"], shares, "share")) == {"BP", "SS", "FA"}
+    level = {name: [[(1, 0.5), (2, 0.5)]] for name in ("BP", "SS", "FA", "KP", "DFA", "WM", "IA")}
+    figure = curves({"MNIST": level}, "accuracy")
+    assert not words_of(figure)  # they end in one point
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(level)
 
 
 LINE = {0: [1.0], 1: [2.0, 4.0]}

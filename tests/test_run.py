@@ -641,3 +641,11 @@ def test_class_names_that_are_not_utf_8_are_reported(pets, tmp_path, monkeypatch
         os.rename(os.path.join(folder, part, b"cow"), os.path.join(folder, part, b"c\xff\n"))
     run.start(tmp_path / "a", Settings(data=pets, size=8, model="mlp", width=0.05, batch_size=4))
     assert "c\\udcff" in (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_shows_the_baselines_among_its_neighbors(tmp_path):
+    long = SHORT | {"lr": 0.03}
+    run.start(tmp_path / "bp", Settings(**long))
+    run.start(tmp_path / "ss", Settings(**long, feedback="sign-symmetry"))
+    assert "BP (run bp)" in (tmp_path / "ss" / "report.html").read_text()
+    assert "(run ss)" not in (tmp_path / "bp" / "report.html").read_text()

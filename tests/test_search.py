@@ -78,7 +78,9 @@ def test_if_every_rate_collapses_the_best_mean_is_taken():
 def test_a_search_at_chance_says_so(accuracy):
     lr, tried = carried_out([0.1, 0.2], lambda lr, seed: accuracy)
     found = dict.fromkeys(tried, accuracy)
-    assert search.remarks(found, GUESS) == [f"no learning rate is above chance; {lr:g} is taken"]
+    assert search.remarks(found, GUESS) == [
+        f"the learning rate that is taken, {lr:g}, is at chance"
+    ]
     assert search.remarks(dict.fromkeys(tried, 0.16), GUESS) != search.remarks(found, GUESS)
 
 
@@ -86,6 +88,11 @@ def test_a_search_is_at_chance_if_the_rate_that_is_taken_is():
     """A rate that learned with one of two seeds is refused, and its accuracy does not count."""
     found = {(0.1, 0): 0.11, (0.1, 1): 0.1, (0.2, 0): 0.1, (0.2, 1): 0.21}
     assert search.chosen(found) == 0.1 and search.too_short(found, GUESS)
+
+
+def test_a_rate_that_learned_with_one_seed_is_not_at_chance_though_the_other_diverged():
+    found = {(0.1, 0): 0.9, (0.1, 1): DIVERGED}
+    assert not search.at_chance(found, GUESS)
 
 
 def test_a_search_is_too_short_unless_it_learned_or_all_rates_diverged():

@@ -92,18 +92,26 @@ class Planned:
         if len(rates) < 2:
             return {}, next(iter(rates), None)
         for times in (1, search.LONGER):
-            accuracies = {}
-            while tries := search.wanted(rates, accuracies):
-                for lr, seed in tries:
-                    place = Place(self.number[0], SEARCH, self.number[1], len(found))
-                    found[place] = facts = self._search_facts(lr, seed, times)
-                    record = read(place, facts)
-                    accuracies[lr, seed] = record and search.accuracy_of(record)
-                if None in accuracies.values():
-                    return found, None
+            accuracies = self._one_search(read, found, times)
+            if None in accuracies.values():
+                return found, None
             if not search.too_short(accuracies, self.guess):
                 break
         return found, search.chosen(accuracies)
+
+    def _one_search(self, read, found, times) -> dict:
+        """{(rate, seed): accuracy} of a search, None of a trial without a record; adds to found."""
+        accuracies = {}
+        while None not in accuracies.values():
+            tries = search.wanted(self.setting.rates, accuracies)
+            if not tries:
+                break
+            for lr, seed in tries:
+                place = Place(self.number[0], SEARCH, self.number[1], len(found))
+                found[place] = facts = self._search_facts(lr, seed, times)
+                record = read(place, facts)
+                accuracies[lr, seed] = record and search.accuracy_of(record)
+        return accuracies
 
     def _search_facts(self, lr, seed, times=1):
         few = {

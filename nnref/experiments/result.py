@@ -219,7 +219,7 @@ class Result:
 
 MARKS = (
     "*: the smallest or largest learning rate that was tried",
-    "!: no learning rate was above chance in the search",
+    "!: the learning rate that was taken was at chance in the search",
 )
 FEW = 1000  # test images: a single seed, or so few images, leave an accuracy uncertain
 

@@ -60,7 +60,7 @@ def chosen(found: dict) -> float:
 def remarks(found: dict, guess: float) -> list[str]:
     """What a reader should know of a search that has ended."""
     if at_chance(found, guess):
-        return [f"no learning rate is above chance; {chosen(found):g} is taken"]
+        return [f"the learning rate that is taken, {chosen(found):g}, is at chance"]
     tried = sorted(lr for lr, seed in found if seed == 1)
     refused = [f"{lr:g} is refused: a seed collapses" for lr in tried if collapsed(found, lr)]
     return refused + ["the best rate is at an edge"] * at_edge(found, chosen(found))
@@ -75,7 +75,8 @@ def at_edge(found: dict, lr: float) -> bool:
 def at_chance(found: dict, guess: float) -> bool:
     """Has the rate that is taken learned nothing? `guess` is the accuracy of a guess."""
     lr = chosen(found)
-    return mean(accuracy for (rate, _), accuracy in found.items() if rate == lr) < CHANCE * guess
+    of_both = [max(accuracy, 0.0) for (rate, _), accuracy in found.items() if rate == lr]
+    return mean(of_both) < CHANCE * guess
 
 
 def too_short(found: dict, guess: float) -> bool:

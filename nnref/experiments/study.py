@@ -190,11 +190,12 @@ class Study:
             self.write()
             jobs.say(f"{self.name}: {records.line_about(record)}")
         (planned,) = (p for p in self.planned if p.number == job.place.setting)
+        following = self._next_jobs(planned)
         more = planned.count(self._in_memory) - self.expected[planned.number]
         if more > 0:  # a search goes on for longer than expected
             self.expected[planned.number] += more
-            self.bar.expect(more, more * planned.seconds(record))
-        following = self._next_jobs(planned)
+            longest = max((each.seconds for each in following), default=planned.seconds(record))
+            self.bar.expect(more, more * longest)
         if following and job.place.stage == SEARCH and following[0].place.stage != SEARCH:
             for remark in planned.remarks(self._in_memory):
                 jobs.say(f"{self.name}: {job.name}: {remark}")

@@ -4,7 +4,7 @@ Every function takes plain numbers; the file of an experiment chooses which.
 """
 
 import math
-from itertools import count
+from itertools import count, cycle
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from nnref.plots.looks import LOOKS, End, Look, name_ends
+from nnref.plots.looks import HALF, LOOKS, End, Look, name_ends
 from nnref.plots.style import bare_axes, plain_ticks
 
 WIDE = 3.8  # inches for a panel
@@ -42,10 +42,11 @@ def curves(
     for axes, (title, settings) in zip(all_axes, panels.items(), strict=True):
         farthest = {}  # name -> its last point
         for name, points in (published or {}).items():
-            _stars(axes, *zip(*points, strict=True), LOOKS[name]) if points else None
-            farthest |= {name: points[-1]} if points else {}
+            if points:
+                _stars(axes, *zip(*points, strict=True), LOOKS[name])
+                farthest[name] = points[-1]
         for name, lines in settings.items():
-            if lines:
+            if any(lines):  # a trial that diverged at once has no points
                 _seeds_and_mean(axes, lines, LOOKS[name])
                 farthest[name] = max(lines, key=len)[-1]
         axes.set(title=title, xlabel="epochs", ylabel=label)
@@ -81,10 +82,10 @@ def sign_angles(histories: dict) -> Figure:
     """
     figure, (identity, moved) = _panels(2)
     shades = np.linspace(0, 0.62, len(histories))
-    for (title, history), shade, marker in zip(histories.items(), shades, "o^sDv", strict=False):
+    for (title, history), shade, marker in zip(histories.items(), shades, cycle("o^sDv")):
         look = Look(str(shade), "-", marker)
         measured, predicted = (
-            np.array([entry[key] for entry in history])
+            np.array([entry[key] for entry in history], dtype=float)
             for key in ("weight_angle_deg", "predicted_sign_angle_deg")
         )
         identity.plot(predicted.ravel(), measured.ravel(), **look.dot, ms=4, label=title)
@@ -140,8 +141,8 @@ def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
             if found:
                 wide = stdev(found) if len(found) > 1 else None
                 axes.errorbar(place + shift, mean(found), wide, **look.dot, ms=7, capsize=3)
-        if values and values[-1]:
-            ends.append(End(name, len(tasks) - 1 + shift, mean(values[-1]), look.color))
+        if known := [place for place, found in enumerate(values) if found]:
+            ends.append(End(name, known[-1] + shift, mean(values[known[-1]]), look.color))
     axes.set_xticks(range(len(tasks)), tasks)
     axes.set(ylabel=label, ylim=(0, 1.1), xlim=(-0.4, len(tasks) - 0.6))
     bare_axes(axes)
@@ -159,16 +160,15 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
     """
     figure = Figure(figsize=(5.4, 9.6), layout="constrained")
     accuracy, share, other = figure.subplots(3, 1)
-    looks = {"BP, half as long\n/ BP": Look(LOOKS["BP"].color, ":", "o")} | LOOKS
-    shown = {accuracy: accuracies, share: {"BP, half as long\n/ BP": half} | shares, other: rerun}
+    shown = {accuracy: accuracies, share: {HALF: half} | shares, other: rerun}
     ends = []
     for axes, lines in shown.items():
         lines = {name: points for name, points in lines.items() if points}
         for name, points in lines.items():
-            looks[name].draw(axes, list(points), list(points.values()), markevery=1)
+            LOOKS[name].draw(axes, list(points), list(points.values()), markevery=1)
         axes.set_xscale("log", base=2)
         bare_axes(axes)
-        ends.append([End(n, *list(p.items())[-1], looks[n].color) for n, p in lines.items()])
+        ends.append([End(n, *list(p.items())[-1], LOOKS[n].color) for n, p in lines.items()])
     longest = max(epochs for points in accuracies.values() for epochs in points)
     lengths = [2**n for n in range(longest.bit_length())]
     for axes in (accuracy, share):
@@ -182,7 +182,7 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
     other.set(title="the same in a rerun of Xiao et al.'s code")
     for axes in (share, other):
         axes.set(ylabel="test accuracy / that of BP", ylim=(0.3, 1.02))
-    _name(figure, list(shown), ends, accuracies, None)
+    _name(figure, list(shown), ends, [*accuracies, HALF], None)
     return figure
 
 

@@ -31,7 +31,9 @@ class Look(NamedTuple):
 
     def draw(self, axes, x, y, **more):
         """Draw a line with its markers, in the way of `axes.plot`; return it."""
-        spaced = {"markevery": 0.14 if np.isfinite(list(y)).all() else 5} if len(x) > MANY else {}
+        spaced = {}
+        if len(x) > MANY:  # in equal distances, which matplotlib cannot measure beside a gap
+            spaced["markevery"] = 0.14 if np.isfinite(np.array(y, dtype=float)).all() else 5
         look = self.dot | {"linestyle": self.line, "ms": 5} | spaced
         (line,) = axes.plot(x, y, **look | more)
         return line
@@ -43,6 +45,7 @@ def of_rule(name: str, line: str = "-") -> Look:
     return Look(known.color, line, known.marker) if known else Look(None, line, ".")
 
 
+HALF = "BP, half as long\n/ BP"  # with half of the epochs, as a share of all of them
 LOOKS = {  # name of a setting in the experiments -> its look
     "BP": of_rule("backprop"),
     "SS": of_rule("sign-symmetry"),
@@ -67,6 +70,7 @@ LOOKS = {  # name of a setting in the experiments -> its look
     "SA": of_rule("symmetric-alignment"),
     "AA": of_rule("activation-alignment"),
     "last layer only": of_rule("last-layer-only"),
+    HALF: of_rule("backprop", ":"),
 }
 
 
@@ -87,7 +91,7 @@ def name_ends(panels: list[tuple]) -> bool:
     legend serves the reader better.
     """
     placed = [(axes, ends, *_places(axes, ends)) for axes, ends in panels if ends]
-    if any(farthest > FARTHEST for *_, farthest in placed):
+    if not all(farthest <= FARTHEST for *_, farthest in placed):  # NaN: a line without an end
         return False
     for axes, ends, places, _ in placed:
         for end, place in zip(ends, places, strict=True):
@@ -109,7 +113,7 @@ def _places(axes, ends):
     line = 1.2 * 10 / 72 / inches  # of text of 10 points
     heights = np.array([line * (1 + end.name.count("\n")) for end in ends])
     places = apart(wanted, heights)
-    return places, max(abs(places - wanted)) / line
+    return places, abs(places - wanted).max() / line
 
 
 def apart(wanted, heights):

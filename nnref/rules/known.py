@@ -61,7 +61,7 @@ KNOWN = {
     "backprop": Known(Backprop(), "W", "#000000", "o", (32, 0)),  # a weight is a float32
     "sign-symmetry": Known(SignSymmetry(), "λ sign(W)", "#D55E00", "s", (1, 0)),
     # and 32 bits a layer for the rms (questions/transport.py)
-    "sign-symmetry-rms": Known(SignSymmetry("rms"), "rms(W) sign(W)", "#CC6677", "h", (1, 0)),
+    "sign-symmetry-rms": Known(SignSymmetry("rms"), "rms(W) sign(W)", "#CC6677", "2", (1, 0)),
     "fixed-magnitudes": Known(
         FixedMagnitudes(), "|M| sign(W), M random and fixed", "#E69F00", "D", (1, 0)
     ),
@@ -83,7 +83,7 @@ KNOWN = {
         Alignment(SYMMETRIC), "random, then drawn to W", "#999933", ">", (32, 0)
     ),
     "activation-alignment": Known(
-        Alignment(ACTIVATION), "random, then drawn to where x B is x W", "#AA4499", "8", (32, 0)
+        Alignment(ACTIVATION), "random, then drawn to where x B is x W", "#AA4499", "4", (32, 0)
     ),
     # errors that take another way
     "direct-feedback": Known(
@@ -97,7 +97,7 @@ KNOWN = {
         Inverse(denoising), "a learned inverse", "#B2182B", (4, 1, 45), NOTHING, targets(AtOutput())
     ),
     "l-drl": Known(
-        Inverse(difference_reconstruction), "learned, drawn to W", "#6699CC", (3, 1, 0), NOTHING,
+        Inverse(difference_reconstruction), "learned, drawn to W", "#6699CC", "1", NOTHING,
         targets(AtOutput(0.7)),
     ),
     "fixed-weight-dtp": Known(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -61,46 +62,50 @@ def baselines(folder: Path, record: dict) -> dict[str, float]:
     """The baselines of a run among the runs beside its folder: name -> test accuracy.
 
     Same images, model, seed and options; the rule is the baseline's, with a learning rate of its
-    own. Of several, that of the best validation accuracy; none that may not have learned.
+    own. Of several, that of the best validation accuracy; only runs that seem to have learned. Of a
+    run of `--seeds`, those in folders of the same seed.
     """
     folder = folder.absolute()
-    many = folder.name.startswith("seed-")
+    many = re.fullmatch(r"seed-\d+", folder.name)
     above, pattern = (folder.parent.parent, f"*/{folder.name}") if many else (folder.parent, "*")
     found = {}
     for path in sorted(above.glob(f"{pattern}/result.json")):
-        other = _baseline(path, record) if path.parent != folder else None
-        if other and _validation(other[1]) > _validation(found.get(other[0], (None, {}))[1]):
-            found[other[0]] = path.relative_to(above).parts[0], other[1]
+        result = _neighbor(path)
+        if result and _is_baseline(result, record):
+            rule, accuracy = result["settings"]["feedback"], _validation(result)
+            if rule not in found or accuracy > _validation(found[rule][1]):
+                found[rule] = path.relative_to(above).parts[0], result
     return {
         f"{BASELINES[rule]} (run {name})": result["test"]["accuracy"]
         for rule, (name, result) in sorted(found.items())
     }
 
 
-def _baseline(path, record):
-    """(rule, result) of a file, if it is a baseline of a run; None otherwise."""
+def _neighbor(path) -> dict | None:
+    """The result in a file; None if it is damaged, of another program, or may not have learned."""
     try:
-        result = read_json(path, RESULT)
-    except InputError:  # damaged, or of another program: nothing is known
+        result = read_json(path, RESULT | {"data": {"sha256": str}})
+        result["history"] = with_present_names(result["history"])
+        return None if doubt(result) else result
+    except (InputError, ArithmeticError, ValueError):
         return None
+
+
+def _is_baseline(result, record) -> bool:
+    """Whether a result is a baseline of a run."""
     ours, theirs = (DEFAULTS | r["settings"] for r in (record, result))
     rule, last = theirs["feedback"], theirs["last_feedback"]
-    images, others = (r.get("data", {}).get("sha256") for r in (record, result))
-    alike = (
-        images and images == others and all(ours[n] == theirs.get(n) for n in ours if n not in FREE)
-    )
-    own = (rule, last or rule) == (ours["feedback"], ours["last_feedback"] or ours["feedback"])
-    fits = rule in BASELINES and last in (None, rule) and alike and not own and not doubt(result)
-    return (rule, result) if fits else None
+    if rule not in BASELINES or last not in (None, rule):
+        return False
+    if (rule, rule) == (ours["feedback"], ours["last_feedback"] or ours["feedback"]):
+        return False  # the run itself, or another of its rule
+    same_options = all(ours[name] == theirs.get(name) for name in ours if name not in FREE)
+    return same_options and record.get("data", {}).get("sha256") == result["data"]["sha256"]
 
 
 def _validation(result) -> float:
-    """The last validation accuracy of a result; 0 where no images were held out, -1 of none."""
-    if not result:
-        return -1.0
-    return max(
-        (entry.get("held_out_accuracy") or 0.0 for entry in result["history"][-1:]), default=0
-    )
+    """The last validation accuracy of a result; 0 where no images were held out."""
+    return result["history"][-1].get("held_out_accuracy") or 0.0
 
 
 def table(groups: list[dict]) -> str:

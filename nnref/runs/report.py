@@ -236,7 +236,7 @@ def _mistakes(mistakes, names) -> str:
         pictures.append(
             f"<figure>{_picture(_shades(image), f'a test image of class {true}')}<figcaption>"
             f"{escape(true)}, taken for <strong>{escape(predicted)}</strong>; "
-            f"gave the right answer {_chance(chance)}</figcaption></figure>\n"
+            f"gave the right answer {_probability(chance)}</figcaption></figure>\n"
         )
     return (
         _paragraph(
@@ -337,7 +337,7 @@ def _embedded(png, alt) -> str:
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
-def _chance(probability) -> str:
+def _probability(probability) -> str:
     """A probability in %, with the first digit that is not 0."""
     percent = 100 * probability
     if percent < 1e-6:

@@ -105,6 +105,7 @@ def _drawn(text: str, page: str) -> tuple[str, str] | None:
     figure = FIGURE.fullmatch(text)
     if figure and f'"{figure["path"]}"' in page:
         return SHOW.format(**figure.groupdict()), f"*{' '.join(figure['caption'].split())}*"
+    return None
 
 
 def _fold(summary: str, folded: str, page: str) -> Iterator[tuple[str, str]]:
@@ -115,8 +116,9 @@ def _fold(summary: str, folded: str, page: str) -> Iterator[tuple[str, str]]:
     inside = ""
     for block in [*BLOCK.finditer(folded), None]:
         if block and block["code"] is None:
-            show, text = _drawn(block[0], page) or ("", block[0])
-            if show:
+            text = block[0]
+            if drawn := _drawn(text, page):
+                show, text = drawn
                 yield "code", show
             inside += f"{text}\n\n"
             continue

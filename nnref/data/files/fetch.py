@@ -32,10 +32,11 @@ def fetch(urls: list[str], known_hash: str, folder: Path) -> Path:
     make_folder(folder)
     name = urls[0].rsplit("/", 1)[1]
     check_writable(folder / name)
-    failures = []
+    failures, shown = [], sys.stderr is not None and sys.stderr.isatty()
     for url in urls:
+        if not shown:  # no bar in a pipe or a notebook
+            print(f"nnref: downloading {name} to {folder}", file=sys.stderr)
         try:
-            shown = sys.stderr.isatty()
             return Path(pooch.retrieve(url, known_hash, name, folder, progressbar=shown))
         except (OSError, ValueError) as error:  # no network or no file; a wrong hash
             failures.append(f"{url} ({type(error).__name__})")

@@ -137,8 +137,8 @@ def figures(result: Result) -> dict:
             for rule in ("BP", "last layer only"):
                 level = dict.fromkeys((1, 0), result.accuracies(data=data, kind=rule))
                 lines.append((rule, draw.LOOKS[rule], level))
-            panel = f"{title}, {layers}", f"accuracy on {title} (%)", lines
-            accuracy.append(draw.Panel(*panel))
+            of = f"{title}, {layers}"
+            accuracy.append(draw.Panel(of, f"accuracy on {title} (%)", lines))
         lines = []
         for name, (kind, when, own) in SHOWN.items():
             values = {p: angles(result, when, data=data, **pathway(kind, p)) for p in ps}
