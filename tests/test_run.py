@@ -643,7 +643,7 @@ def test_class_names_that_are_not_utf_8_are_reported(pets, tmp_path, monkeypatch
     assert "c\\udcff" in (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_report_shows_the_baselines_among_its_neighbors(tmp_path):
+def test_a_report_shows_the_baselines_among_its_neighbors(tmp_path, drawn):
     long = SHORT | {"lr": 0.03}
     run.start(tmp_path / "bp", Settings(**long))
     run.start(tmp_path / "ss", Settings(**long, feedback="sign-symmetry"))
