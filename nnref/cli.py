@@ -31,7 +31,9 @@ def main(arguments: list[str], program: str = "python -m nnref") -> int:
         arguments = ["demo", *arguments]
     _check_values(arguments)
     with interrupts_waiting():  # NumPy would answer Ctrl-C in its import with an ImportError
-        options = _parser(arguments[0], program).parse_args(arguments)
+        options, unknown = _parser(arguments[0], program).parse_known_args(arguments)
+        if unknown:
+            options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     _check_backend(options)
     return options.run(options)
 
@@ -90,5 +92,5 @@ def _parser(asked: str, program: str = "python -m nnref") -> _Parser:
             module = importlib.import_module(f"nnref.commands.{name}")
             module.add_options(command)
             command.examples = module.EXAMPLES
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, refuse=command.error)
     return parser

@@ -147,10 +147,10 @@ def test_what_a_block_prints_is_folded_away(made_up):
 def test_code_in_a_fold_can_be_run_and_the_rest_stays_folded(made_up):
     place = made_up.index(("code", 'print(2)\ndraw("figures/01-two.png")'))
     assert made_up[place + 1 : place + 5] == [
-        ("markdown", notebooks._folded("Answer", "```text\n2\n```\n\nTwo.")),
+        ("markdown", notebooks._folded("What this prints, and why", "```text\n2\n```\n\nTwo.")),
         ("code", 'print(3)\nstyle.save(again, "figures/02-again.png")'),
         ("code", notebooks.SHOW.format(path="figures/02-again.png")),  # a figure comes out, too
-        ("markdown", notebooks._folded("Answer", "*Two again*\n\nThree.")),
+        ("markdown", notebooks._folded("What this prints, and why", "*Two again*\n\nThree.")),
     ]
 
 

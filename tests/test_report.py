@@ -20,7 +20,7 @@ SECTIONS = [
     "Its worst mistakes",
     "What its first layer looks for",
     "What was run",
-    "Repeat it",
+    "Repeat it, with another --out",
 ]
 HOSTILE = '<script>alert("1")</script>'
 

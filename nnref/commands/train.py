@@ -40,6 +40,9 @@ def add_options(command):
 
 def run(options) -> int:
     """Train from the beginning, with one seed or several, or continue a run."""
+    if options.config and not options.config.is_file():
+        problem = f"expected a file of settings (.toml), found {options.config}; a rule: --feedback"
+        raise InputError(f"train: {problem}")
     given = read_toml(options.config) if options.config else {}
     for name in FIELDS:
         if hasattr(options, name):  # flags that were not given are absent

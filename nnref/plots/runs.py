@@ -9,7 +9,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nnref.errors import one_line
 from nnref.plots.looks import End, Look, name_ends, of_rule
-from nnref.plots.style import MEASURES, angle_axis, bare_axes, layer_bar, layer_colors
+from nnref.plots.style import (
+    MEASURES,
+    angle_axis,
+    bare_axes,
+    layer_bar,
+    layer_colors,
+    plain_ticks,
+)
 from nnref.rules.known import COLORS, OTHER
 
 MOST_LAYER_NAMES = 8  # more layers have a bar of colors in place of names
@@ -149,10 +156,11 @@ def comparison(groups: list[dict]) -> Figure:
             means = [sum(values) / len(values) for values in zip(*curves, strict=True)]
             line = look.draw(axes, epochs, means, linewidth=2, ms=4)
             line.set_label(f"{group['name']} ({len(runs)})")
-    loss.set(title="Training loss", ylabel="nats", yscale="log")
+    loss.set(title="Training loss", ylabel="nats (natural logarithm)", yscale="log")
+    plain_ticks(loss.yaxis)
     accuracy.set(title="Validation accuracy", ylabel="%")
     for axes in (loss, accuracy):
-        axes.set_xlabel("epochs")
+        axes.set(xlabel="epochs", xlim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         bare_axes(axes)
     handles, labels = loss.get_legend_handles_labels()

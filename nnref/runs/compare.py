@@ -50,7 +50,9 @@ def _result_files(folder: Path) -> list[Path]:
     found = [folder / "result.json"] if (folder / "result.json").is_file() else []
     found += sorted(folder.glob("seed-*/result.json"))
     if not found:
-        raise InputError(f"{folder}: expected a finished run with a result.json, found none")
+        inside = any(folder.glob("*/result.json")) or any(folder.glob("*/seed-*/result.json"))
+        hint = f"; it holds folders of runs: compare {folder}/*" if inside else ""
+        raise InputError(f"{folder}: expected a finished run with a result.json, found none{hint}")
     return found
 
 

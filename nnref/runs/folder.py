@@ -25,7 +25,8 @@ def holds_a_run(folder: Path) -> bool:
 def check_new(folder):
     """Raise InputError if this folder holds a run."""
     if folder is not None and holds_a_run(folder):
-        raise InputError(f"{folder}: holds a run; --resume {quote(str(folder))} continues it")
+        again = f"--resume {quote(str(folder))} continues it"
+        raise InputError(f"{folder}: holds a run; {again}; or take another --out")
 
 
 def what_stands(folder, given):

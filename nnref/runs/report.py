@@ -79,7 +79,7 @@ def page(record: dict, mistakes: list, filters, baselines: dict | None = None) -
         + _section("Its worst mistakes", _mistakes(mistakes, names))
         + _section("What its first layer looks for", _filters(filters))
         + _section("What was run", _configuration(record))
-        + _section("Repeat it", _command(record["command"]))
+        + _section("Repeat it, with another --out", _command(record["command"]))
         + "</main>\n</body>\n</html>\n"
     )
 
@@ -138,19 +138,24 @@ def _curves(record) -> str:
         "seconds": ("seconds", "{:.1f}"),
     }
     rows = [[_number(e.get(key), form) for key, form in columns.values()] for e in trained]
-    first, last = rows[0], rows[-1]
-    caption = (
-        f"Training loss, the mean over an epoch: {first[1]} in the first, {last[1]} in the last"
-    )
+    caption = f"Training loss, the mean over an epoch: {_first_and_last(rows, 1, 'in')}"
     if "held_out_accuracy" not in history[-1]:
         figures = _figure(plots.runs.losses(history, rule), f"{caption}. No images were held out.")
     else:
-        caption += f"; validation loss {first[2]} after the first, {last[2]} after the last."
+        caption += f"; validation loss {_first_and_last(rows, 2)}."
         figures = _figure(plots.runs.losses(history, rule), caption)
-        caption = f"Validation accuracy {first[3]} after the first epoch, {last[3]} after the last."
+        caption = f"Validation accuracy {_first_and_last(rows, 3)}."
         figures += _figure(plots.runs.accuracies(history, rule, record["guess"]), caption)
     log = f"<details><summary>As numbers</summary>{_table(list(columns), rows)}</details>\n"
     return f'<div class="row">{figures}</div>\n{log}'
+
+
+def _first_and_last(rows, column, word="after") -> str:
+    """A number of the first and of the last epoch, in words; of the only one if there is one."""
+    first, last = rows[0][column], rows[-1][column]
+    if len(rows) == 1:
+        return f"{first} {word} the only epoch"
+    return f"{first} {word} the first epoch, {last} {word} the last"
 
 
 def _feedback(record) -> str:

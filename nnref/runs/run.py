@@ -249,7 +249,8 @@ class _Run:
         """Measure, print, save; keep the best."""
         entry |= {"lr": self.parts.optimizer.lr} | self.measured()
         speed = self.parts.facts["train"] / entry["seconds"]
-        line = f"epoch {entry['epoch']}: training loss {entry['train_loss']:.3f}"
+        loss = entry["train_loss"]
+        line = f"epoch {entry['epoch']}: training loss {loss:{'.3f' if loss < 1e4 else '.3g'}}"
         if "held_out_accuracy" in entry:
             line += f", validation accuracy {entry['held_out_accuracy']:.1%}"
         tqdm.write(f"{line}, {speed:.0f} images/s")  # print() would write into the progress bar

@@ -30,6 +30,7 @@ BLOCK = re.compile(  # code, a fold, what a block printed, another fence, or a p
 )
 ASKS = re.compile(r"\*\*(Predict|Bet|Write down|Before you read on)\b")
 FIGURE = re.compile(r"!\[(?P<caption>[^]]*)\]\((?P<path>[^)]*)\)")
+HERE = re.compile(r"Start\s+Python\s+inside\s+`tutorials/`[^.]*(`[^`]*`\))?\.")  # not in a notebook
 LINK = re.compile(r"\]\((?!https?:|#)(?P<page>[^)#]+\.md)?(?P<rest>[^)]*)\)")
 
 SETUP = f"""\
@@ -66,7 +67,7 @@ Image("{path}")"""
 
 
 def cells(page: str) -> list[tuple[str, str]]:
-    """(kind, source) of the cells of a page: "code", "prediction", or any other kind of text."""
+    """(kind, source) of the cells of a page: code, an answer (code of a fold), prediction, text."""
     found = [("code", SETUP)]
     for kind, source in _pieces(page):
         if kind == "prose" and found[-1][0] in ("prose", "heading"):
@@ -126,7 +127,8 @@ def _fold(summary: str, folded: str, page: str) -> Iterator[tuple[str, str]]:
             yield "fold", _folded(summary, inside.strip())
         inside = ""
         if block:
-            yield "code", block["code"]
+            yield "answer", block["code"]
+            summary = "What this prints, and why"
 
 
 def _folded(summary: str, text: str) -> str:
@@ -140,8 +142,8 @@ def notebook(name: str, page: str, names: set[str]) -> str:
     """
     seen, made = Counter(), []
     for kind, source in cells(BADGE.sub(f"{badge(name)}\n\n", page, count=1)):
-        if kind != "code":
-            source = LINK.sub(lambda link: _moved(link, names), source)
+        if kind not in ("code", "answer"):
+            source = LINK.sub(lambda link: _moved(link, names), HERE.sub("Run its cells.", source))
         seen[source] += 1
         made.append(_cell(kind, source, seen[source]))
     made[0]["metadata"] = {"cellView": "form"}  # Colab then shows the title alone
@@ -163,7 +165,9 @@ def _cell(kind: str, source: str, count: int) -> dict:
     if kind == "prediction":
         cell["metadata"] = {"tags": [kind]}
     cell["source"] = source.splitlines(keepends=True)
-    if kind == "code":
+    if kind == "answer":  # its code is folded, too: in Jupyter, in Colab
+        cell["metadata"] = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    if kind in ("code", "answer"):
         return cell | {"cell_type": "code", "execution_count": None, "outputs": []}
     return cell | {"cell_type": "markdown"}
 
