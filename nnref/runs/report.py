@@ -48,6 +48,7 @@ th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e4e4e4; text-
 th { font-weight: 600; overflow-wrap: normal; }
 .wide td { overflow-wrap: normal; }
 .layers { white-space: nowrap; }
+.layers tr:first-child th, .layers td:last-child { white-space: normal; min-width: 3rem; }
 .swatch { display: inline-block; width: .9em; height: .9em; margin-right: .5em; }
 pre span { display: inline-block; }
 pre { background: #f5f6f8; border-radius: .4rem; padding: .8rem 1rem; white-space: pre-wrap; }
