@@ -186,12 +186,15 @@ def budgets(accuracies: dict, shares: dict, half: dict, rerun: dict) -> Figure:
     return figure
 
 
-def dots(groups: dict, label: str, marks: dict | None = None, key: str = "") -> Figure:
+def dots(
+    groups: dict, label: str, marks: dict | None = None, key: str = "", logarithmic: str = ""
+) -> Figure:
     """A panel for each group: for every row the values under every setting, one above the other.
 
-    groups    title -> row -> name of a setting -> list of values, one for each seed
-    marks     title -> row -> name of a setting -> a published value, shown as a star
-    key       what the names of the rows mean
+    groups       title -> row -> name of a setting -> list of values, one for each seed
+    marks        title -> row -> name of a setting -> a published value, shown as a star
+    key          what the names of the rows mean
+    logarithmic  "x", or "" if no axis is
     """
     most = max(len(settings) for rows in groups.values() for settings in rows.values())
     step = min(0.2, 0.7 / most)  # from setting to setting; 1 is from row to row
@@ -206,6 +209,7 @@ def dots(groups: dict, label: str, marks: dict | None = None, key: str = "") -> 
         axes.set_yticks(range(len(rows)), rows)
         axes.set(title=title, xlabel=label, ylim=(len(rows) - 0.5, -0.5))
         bare_axes(axes)
+        _logarithmic(axes, logarithmic)
     named = {n: row for rows in groups.values() for row, found in rows.items() for n in found}
     several = any(name != row for name, row in named.items())  # else the rows have their names
     remark = "marks: single seeds; bars: their mean" + ("; stars: as published" if marks else "")

@@ -268,7 +268,8 @@ def figures(result: Result) -> dict:
     if result.values("data", network=DEEP):
         rows = {rule: {rule: errors} for rule, errors in deep_errors(result).items()}
         stars = {rule: {rule: targets.published} for rule, targets in TARGETS.items()}
-        drawn["targets"] = draw.dots({DEEP: rows}, "test error (%)", {DEEP: stars})
+        stars = {DEEP: stars}
+        drawn["targets"] = draw.dots({DEEP: rows}, "test error (%)", stars, logarithmic="x")
     return drawn
 
 

@@ -209,9 +209,8 @@ def figures(result: Result) -> dict:
         }
         for network in networks
     }
-    found = draw.dots({"MNIST": rows}, "test error (%)", {"MNIST": PUBLISHED})
-    found.axes[0].set_xscale("log")
-    draw.plain_ticks(found.axes[0].xaxis)
+    published = {"MNIST": PUBLISHED}
+    found = draw.dots({"MNIST": rows}, "test error (%)", published, logarithmic="x")
     panels = {name: rules for name, rules in panels.items() if rules}
     turned = draw.by_depth(panels, "angle of delta and BP's (degrees)")
     return {"errors": found, "angles": turned}
