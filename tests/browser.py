@@ -146,7 +146,7 @@ class Browser:
 
     def close(self):
         """End the browser, and remove its folder."""
-        self.write.close()  # it ends where nobody listens
+        self.write.close()  # the browser ends when this pipe is closed
         os.close(self.read)
         try:
             self.process.wait(PATIENCE)

@@ -24,7 +24,7 @@ STEPS = 60
 in_a_browser = [
     pytest.mark.browser,
     pytest.mark.skipif(not chromium(), reason="no Chromium: apt-get install chromium"),
-    pytest.mark.skipif(xp is not np, reason="the page is held to NumPy"),
+    pytest.mark.skipif(xp is not np, reason="the expected values are computed with NumPy"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The site has every page and every module, and its links lead somewhere."""
+"""The site has every page and every module, and no dead link."""
 
 import importlib.util
 import pkgutil

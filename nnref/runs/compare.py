@@ -94,15 +94,17 @@ def _neighbor(path) -> dict | None:
 
 
 def _is_baseline(result, record) -> bool:
-    """Whether a result is a baseline of a run."""
-    ours, theirs = (DEFAULTS | r["settings"] for r in (record, result))
-    rule, last = theirs["feedback"], theirs["last_feedback"]
-    if rule not in BASELINES or last not in (None, rule):
+    """Whether a result is a baseline of the run with this record."""
+    settings, wanted = DEFAULTS | result["settings"], DEFAULTS | record["settings"]
+    rule = settings["feedback"]
+    if rule not in BASELINES or settings["last_feedback"] not in (None, rule):
         return False
-    if (rule, rule) == (ours["feedback"], ours["last_feedback"] or ours["feedback"]):
+    if wanted["feedback"] == rule and wanted["last_feedback"] in (None, rule):
         return False  # the run itself, or another of its rule
-    same_options = all(ours[name] == theirs.get(name) for name in ours if name not in FREE)
-    return same_options and record.get("data", {}).get("sha256") == result["data"]["sha256"]
+    must_agree = [name for name in wanted if name not in FREE]
+    if any(settings.get(name) != wanted[name] for name in must_agree):
+        return False
+    return result["data"]["sha256"] == record.get("data", {}).get("sha256")
 
 
 def _validation(result) -> float:
