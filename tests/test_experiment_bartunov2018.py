@@ -186,14 +186,14 @@ def test_one_error_that_is_not_as_claimed_fails_its_own_condition(setting, error
     assert claim.verdict == "partly"
 
 
-def test_a_claim_is_not_run_yet_without_its_baseline():
+def test_a_claim_is_incomplete_without_its_baseline():
     missing = as_published()
     del missing["cifar10", FULL, "last layer only"]
     found = verdicts(missing)
     assert found == {
         "mnist": "reproduced",
-        "cifar10": "not run yet",
-        "harder images": "not run yet",
+        "cifar10": "incomplete",
+        "harder images": "incomplete",
     }
 
 
@@ -217,7 +217,7 @@ def deep(**others) -> dict:
 
 def test_the_published_errors_of_target_propagation_reproduce_its_claims():
     assert verdicts(deep(), targets=True) == dict.fromkeys(OF_TARGETS, "reproduced")
-    assert set(verdicts({}, targets=True).values()) == {"not run yet"}
+    assert set(verdicts({}, targets=True).values()) == {"incomplete"}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_claims_about_targets_are_not_tested_while_bp_is_far_from_its_end():
 def test_claims_about_targets_need_two_seeds():
     one = {key: errors[:1] for key, errors in deep().items()}
     found = verdicts(one, targets=True)
-    assert found["alternating"] == found["order"] == "not run yet"
+    assert found["alternating"] == found["order"] == "incomplete"
 
 
 def test_table_and_figure_show_targets_beside_the_published_errors():

@@ -52,8 +52,8 @@ def test_ours_gives_the_accuracies_by_law_and_rule():
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {claim.verdict for claim in dale.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {claim.verdict for claim in dale.claims(Result(record))} == {"incomplete"}
 
 
 def few():

@@ -83,8 +83,8 @@ def test_a_number_that_is_off_shows_in_its_claim(name, changed, verdict):
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {claim.verdict for claim in kunin2020.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {claim.verdict for claim in kunin2020.claims(Result(record))} == {"incomplete"}
 
 
 @pytest.mark.parametrize("condition", [1, 10, 100])

@@ -67,8 +67,8 @@ def test_one_rule_that_suffers_more_is_not_alike():
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {claim.verdict for claim in late_error.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {claim.verdict for claim in late_error.claims(Result(record))} == {"incomplete"}
 
 
 def test_ours_gives_the_points_that_were_lost_and_the_largest_deviation():

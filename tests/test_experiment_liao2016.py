@@ -196,9 +196,9 @@ def test_one_rule_that_is_not_as_claimed_fails_its_own_condition(data, variant, 
         ("indispensable", ("mnist", "brSF", "SGD")),
     ],
 )
-def test_a_claim_is_not_run_yet_where_one_of_its_settings_is_missing(name, setting):
+def test_a_claim_is_incomplete_where_one_of_its_settings_is_missing(name, setting):
     missing = {key: values for key, values in as_claimed().items() if key != setting}
-    assert verdicts(missing)[name] == "not run yet"
+    assert verdicts(missing)[name] == "incomplete"
 
 
 def test_a_claim_gives_our_number_with_its_seeds():

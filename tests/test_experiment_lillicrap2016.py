@@ -56,8 +56,8 @@ def test_more_errors_on_mnist_do_not():
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {claim.verdict for claim in lillicrap2016.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {claim.verdict for claim in lillicrap2016.claims(Result(record))} == {"incomplete"}
 
 
 def test_a_claim_says_what_was_run():

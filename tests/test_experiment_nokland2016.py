@@ -184,14 +184,14 @@ def test_a_delta_that_was_never_at_right_angles_has_not_turned():
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {claim.verdict for claim in nokland2016.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {claim.verdict for claim in nokland2016.claims(Result(record))} == {"incomplete"}
     assert nokland2016.figures(Result(record)) == {}
 
 
 def test_an_angle_that_is_undefined_is_not_measured():
     trials = world({(NARROW, "DFA"): {"angle": None}})
-    assert verdicts(nokland2016, trials)["bottleneck"] == "not run yet"
+    assert verdicts(nokland2016, trials)["bottleneck"] == "incomplete"
     lines = rows(nokland2016.table(result(trials)))
     start = lines.index(["mnist, 5 x 32, width 1, 90 images, 4 epochs"])
     assert lines[start + 3] == ["DFA", "7.0", "-", "0.0", "-"]

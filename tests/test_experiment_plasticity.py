@@ -66,13 +66,13 @@ def test_simulated_synapses_rest_where_the_formula_says(step):
 def test_synapses_off_the_formula_do_not():
     assert verdicts(plasticity, synapses(SGD=1.04, BM=0.94))["rest"] == "partly"
     assert verdicts(plasticity, synapses(SGD=0.94, BM=1.06))["rest"] == "not"
-    assert verdicts(plasticity, synapses(SGD=1))["rest"] == "not run yet"
+    assert verdicts(plasticity, synapses(SGD=1))["rest"] == "incomplete"
 
 
 def test_networks_that_nothing_disturbs_do_not():
     found = verdicts(plasticity, networks(lambda **_: 90, 0.5))
     assert found == {
-        "rest": "not run yet",
+        "rest": "incomplete",
         "batches": "not",
         "manhattan": "not",
         "silence": "not",
@@ -112,8 +112,8 @@ def test_each_condition_on_signs_can_fail_alone():
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {claim.verdict for claim in plasticity.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {claim.verdict for claim in plasticity.claims(Result(record))} == {"incomplete"}
 
 
 def test_what_was_not_measured_is_a_dash():

@@ -69,8 +69,8 @@ def test_a_number_that_is_too_far_off_is_noticed(name, verdict, other):
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "data": [], "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {c.verdict for c in sacramento2018.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {c.verdict for c in sacramento2018.claims(Result(record))} == {"incomplete"}
     assert sacramento2018.figures(Result(record)) == {}
 
 

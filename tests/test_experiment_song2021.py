@@ -49,7 +49,7 @@ def test_another_world_does_not(changes, claim):
 
 
 def test_nothing_was_run_yet():
-    assert set(verdicts(song2021, []).values()) == {"not run yet"}
+    assert set(verdicts(song2021, []).values()) == {"incomplete"}
     assert song2021.figures(Result({"tier": "small", "trials": []})) == {}
 
 

@@ -42,8 +42,8 @@ def test_the_verdicts_follow_what_the_cut_costs(cost, found):
 
 
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
-def test_what_was_left_out_is_not_run_yet(record):
-    assert {claim.verdict for claim in transport.claims(Result(record))} == {"not run yet"}
+def test_what_was_left_out_is_incomplete(record):
+    assert {claim.verdict for claim in transport.claims(Result(record))} == {"incomplete"}
 
 
 def few():

@@ -275,9 +275,9 @@ def test_sign_symmetry_and_feedback_alignment_exchanged_do_not():
         (LENET, "FA, BP last", "share, LeNet"),
     ],
 )
-def test_a_claim_is_not_run_yet_without_one_of_its_settings(task, setting, name):
+def test_a_claim_is_incomplete_without_one_of_its_settings(task, setting, name):
     kept = [t for t in as_published() if (t["data"], t["model"], t["setting"]) != (*task, setting)]
-    assert verdicts(kept)[name] == "not run yet"
+    assert verdicts(kept)[name] == "incomplete"
 
 
 @pytest.mark.parametrize("task", PUBLISHED)
@@ -295,7 +295,7 @@ def test_where_bp_loses_much_with_half_the_epochs_a_claim_is_not_tested(task):
     }
     assert untested == own[task]
     without = [t for t in as_published() if "curve" not in t]
-    assert all(verdicts(without)[name] == "not run yet" for name in own[task])
+    assert all(verdicts(without)[name] == "incomplete" for name in own[task])
 
 
 def test_a_lenet_far_from_the_published_error_does_not_test_biotorchs_numbers():
@@ -361,7 +361,7 @@ def test_the_budget_curve_asks_how_much_longer_ss_takes():
     assert "SS 0.80, 0.83, 0.93, 0.97, 0.96, 0.97" in claim.ours
     assert failing(claim) == ["FA below 0.8 at every budget"]
     unfinished = [t for t in trials if (t["setting"], t["epochs"]) != ("FA", 16)]
-    assert claims(unfinished)["budget"].verdict == "not run yet"
+    assert claims(unfinished)["budget"].verdict == "incomplete"
 
 
 def test_shares_of_a_bp_that_diverged_are_not_measured():
@@ -371,7 +371,7 @@ def test_shares_of_a_bp_that_diverged_are_not_measured():
     ]
     claim = claims(diverged)["scales"]
     assert claim.ours == "share of BP's accuracy: SS -, -, -; FA -, -, -"
-    assert claim.verdict == "not run yet"
+    assert claim.verdict == "incomplete"
 
 
 def test_a_bp_that_learns_nothing_keeps_a_claim_from_being_reproduced():

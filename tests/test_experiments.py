@@ -67,9 +67,9 @@ def test_a_plan_names_every_setting_once_and_in_plain_data(name, tier):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("record", [None, {"tier": "small", "data": [], "trials": []}])
-def test_without_trials_every_claim_is_not_run_yet(name, record):
+def test_without_trials_every_claim_is_incomplete(name, record):
     claims = find(name).claims(Result(record))
-    assert {claim.verdict for claim in claims} == {"not run yet"}
+    assert {claim.verdict for claim in claims} == {"incomplete"}
     assert len({claim.name for claim in claims}) == len(claims)
 
 

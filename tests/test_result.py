@@ -32,9 +32,9 @@ def claim(conditions, guards=()):
         ([True, True], "reproduced"),
         ([True, False], "partly"),
         ([False, False], "not"),
-        ([True, None], "not run yet"),
-        ([False, None], "not run yet"),
-        ([], "not run yet"),
+        ([True, None], "incomplete"),
+        ([False, None], "incomplete"),
+        ([], "incomplete"),
         ([True, UNDECIDED], "undecided"),
         ([False, UNDECIDED], "undecided"),
     ],
@@ -50,7 +50,7 @@ def test_a_guard_is_needed_for_reproduced_but_does_not_make_a_not_into_a_partly(
     assert verdict(True, True) == "reproduced"
     assert verdict(True, False) == "partly"
     assert verdict(False, True) == "not"
-    assert verdict(True, None) == "not run yet"
+    assert verdict(True, None) == "incomplete"
 
 
 @pytest.mark.parametrize("found", [True, False, UNDECIDED])
@@ -60,7 +60,7 @@ def test_a_setting_that_is_too_short_does_not_test_a_claim(found):
 
     assert verdict(False) == verdict(UNDECIDED) == "not tested at this scale"
     assert verdict(True) == claim([("it", found)]).verdict
-    assert verdict(None) == "not run yet"
+    assert verdict(None) == "incomplete"
 
 
 COMPARISONS = [

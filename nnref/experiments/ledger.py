@@ -3,7 +3,7 @@
     python -m nnref.experiments.ledger
 
 reads tutorials/results/NAME.json, as `python -m nnref replicate NAME` wrote them, and writes the
-page beside that folder. An experiment without a result is "not run yet".
+page beside that folder. An experiment without a result is "incomplete".
 """
 
 import sys

@@ -339,7 +339,7 @@ class Claim:
             for answers in (self.conditions, self.guards, self.scale)
         )
         if not found or None in found + guarded + scale:
-            return "not run yet"
+            return "incomplete"
         if not all(scale):
             return "not tested at this scale"
         if UNDECIDED in found + guarded:
@@ -353,7 +353,7 @@ VERDICTS = {
     "not": "none does",
     "not tested at this scale": "the setting is too short or too small to test the claim",
     "undecided": "a condition is closer to its threshold than the error of the measurement",
-    "not run yet": "some of it was not measured",
+    "incomplete": "some of it was not measured: it has not been run yet, or it diverged",
 }
 
 
