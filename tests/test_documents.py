@@ -67,6 +67,7 @@ def test_every_block_runs_and_prints_what_the_page_shows(page, workplace):
         assert unlike(figure, page.parent / "figures" / figure.name) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not DATA or not Path(DATA, "tiny-imagenet-part1.zip").is_file(),
     reason="set NNREF_DATA to a folder with tiny-imagenet-part1.zip",
