@@ -6,8 +6,8 @@ Backpropagation is the choice B = W, which a brain could make only if every syna
 strength of another one far away. Each class below is another choice. Lambda, the scale of B, and
 the distributions of random B follow the code of Xiao, Chen, Liao & Poggio 2018 (arXiv 1811.03567).
 
-Three consequences. A layer's own weight gradient does not depend on its own B: that affects only
-the layers below. So the B of the first layer is never used, and the gradient of the last layer is
+Three consequences. A layer's own B affects only the gradients of the layers below, not its own
+weight gradient. So the B of the first layer is never used, and the gradient of the last layer is
 exact under every rule. In the layers below, delta is the derivative dE/dsigma only if B = W in all
 layers above; under another rule it stands in the place of that derivative.
 """

@@ -53,12 +53,12 @@ def glorot_uniform(rng, shape, fan_in, fan_out):
 
 
 def he_normal(rng, shape, fan_in, fan_out):
-    """N(0, sqrt(2 / fan_in)): for ReLU, which silences half its inputs (He 2015, Delving Deep)."""
+    """Standard deviation sqrt(2 / fan_in): for ReLU, which silences half its inputs (He 2015)."""
     return normal(rng, shape, math.sqrt(2 / fan_in))
 
 
 def he_normal_out(rng, shape, fan_in, fan_out):
-    """N(0, sqrt(2 / fan_out)): keeps the variance of the errors; used in ResNets (He 2015)."""
+    """Standard deviation sqrt(2 / fan_out): keeps the size of errors; used in ResNets (He 2015)."""
     return normal(rng, shape, math.sqrt(2 / fan_out))
 
 

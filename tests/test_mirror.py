@@ -300,11 +300,17 @@ def patches(layer):
     return rows.reshape(N, OH * OW, -1).swapaxes(0, 1)
 
 
-def test_steps_that_are_too_large_diverge_where_the_largest_eigenvalue_says(rng):
+@pytest.mark.parametrize("decay, sparse, null", [(0, 1, 0), (1, 0, 0), (0, 0, 1), (0.5, 0.2, 0.3)])
+def test_steps_diverge_where_decay_and_largest_eigenvalues_add_up_to_more_than_1(
+    decay, sparse, null, rng
+):
     x = normal(rng, (200, 6)) + 2
-    largest = np.linalg.eigvalsh(settled(rates(1e-9, 1e-9)["activation"], x, 0)[2]).max()
+    _, W, S = settled({"decay": 1e-9}, x, 0)
+    s, t = (np.linalg.eigvalsh(M).max() for M in (S, W.T @ S @ W))
+    shares = {"decay": decay, "sparse": sparse / s, "null": null / t}
     for factor, grows in ((0.98, False), (1.02, True)):
-        B, W, _ = settled(rates(factor / largest, 1e-3)["activation"], x, 2000)
+        rule = {name: factor * share for name, share in shares.items() if share}
+        B, _, _ = settled(rule, x, 2000)
         assert (abs(B).max() > 1e3 * abs(W).max()) == grows
 
 

@@ -10,7 +10,7 @@ from nnref.backend import to_device, to_host
 from nnref.errors import InputError
 from nnref.experiments.network import network
 from nnref.feedback import Backprop, Feedback, FeedbackAlignment, SignSymmetry
-from nnref.layers import BatchNorm
+from nnref.layers import BatchNorm, Flatten, Linear, LocallyConnected2d, ReLU, Sequential
 from nnref.measure import deltas, weight_layers
 from nnref.questions.dale import every_neuron, every_weight, interneurons
 from nnref.questions.pathways import FixedConcordance, Inverted, TrackingConcordance
@@ -88,6 +88,20 @@ def test_a_channel_counts_once_in_a_convolution_under_the_law_of_neurons():
     model = network((8, 8, 1), [4, 3], [], SignSymmetry(), 0)
     law = every_neuron(model, 0.5, 0)
     assert [entry.at_birth for entry in ledger(model, law)] == [0, 4, 1 * 1 * 3]
+
+
+def test_a_locally_connected_layer_has_the_channels_of_a_convolution():
+    rng = np.random.default_rng(0)
+    sizes = {"rng": rng, "feedback": SignSymmetry()}
+    model = Sequential(
+        LocallyConnected2d((6, 6, 1), 4, 3, **sizes), ReLU(),
+        LocallyConnected2d((4, 4, 4), 3, 3, **sizes), Flatten(), Linear(2 * 2 * 3, 5, **sizes),
+    )  # fmt: skip
+    model.send_no_error_below()
+    synapses = 2 * 2 * (3 * 3 * 4 * 3), 2 * 2 * 3 * 5
+    assert total(ledger(model, every_weight(model))) == (0, sum(synapses))
+    law = every_neuron(model, 0.5, 0)
+    assert [entry.at_birth for entry in ledger(model, law)] == [0, 4, 2 * 2 * 3]
 
 
 def test_every_rule_has_a_price():

@@ -24,7 +24,7 @@ class Layer:
     made             shape and dtype of the last output; `backward` takes a delta of no other
     layers           the layers inside this one, bottom first (none in most)
     training         BatchNorm uses the statistics of the batch while this is true
-    sends_error      set to false in the first layer with weights: no layer below uses its error
+    sends_error      set to false where nobody uses the error, as in the first layer with weights
     exact_backward   of a layer that is not in nnref.layers: true if its `backward` gives exact
                      derivatives when all rules inside are Backprop (for measure.py)
     """
@@ -52,10 +52,11 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, delta):
-        """Given delta at the output (to an activation: the error), set `grads`, return the error.
+        """Given delta at the output, set `grads` and return the error for the layer below.
 
-        Errors are derivatives of the loss only if B = W in all layers above. Never writes into
-        `delta`. Returns None where `sends_error` is false.
+        An activation is given the error and returns delta. Errors are derivatives of the loss only
+        if B = W in all layers above. Never writes into `delta`. Returns None where `sends_error` is
+        false.
         """
         raise NotImplementedError
 

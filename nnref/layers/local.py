@@ -35,7 +35,7 @@ class LocallyConnected2d(WeightLayer):
         height, width, C_in = input_shape
         check_counts(self, height=height, width=width, C_in=C_in, C_out=C_out, k=k, stride=stride)
         check_counts(self, smallest=0, padding=padding)
-        self.input_shape, self.C_out = (height, width, C_in), C_out
+        self.input_shape, self.C_in, self.C_out = (height, width, C_in), C_in, C_out
         self.k, self.stride, self.padding = k, stride, padding
         self.OH, self.OW = (output_size(size, k, stride, padding) for size in (height, width))
         check_counts(self, OH=self.OH, OW=self.OW)

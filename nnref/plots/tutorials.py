@@ -289,18 +289,19 @@ def steps_in_two_spaces(W, h, wanted, matrices: dict) -> Figure:
 def one_slot(studies: dict) -> Figure:
     """Whose B turns to W, and what the error is worth (tutorial 12).
 
-    studies maps the name of a rule to an object with the lists `epochs` and `weight` (degrees, of
-    layer 2; NaN without a B), `delta` (degrees, of layer 1 in the end) and `accuracy` (0 to 1).
+    studies maps the name of a rule to an object with the lists `epochs` and `weight_angles`
+    (degrees, of layer 2; NaN without a B), `delta_angle` (degrees, of layer 1 in the end) and
+    `accuracy` (0 to 1).
     """
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     course, outcome = figure.subplots(1, 2)
     for name, study in studies.items():
-        if study.weight[-1] > 0:  # not 0, not NaN
-            of_rule(name).draw(course, study.epochs, study.weight)
-            _beside(course, name, (study.epochs[-1], study.weight[-1]))
+        if study.weight_angles[-1] > 0:  # not 0, not NaN
+            of_rule(name).draw(course, study.epochs, study.weight_angles)
+            _beside(course, name, (study.epochs[-1], study.weight_angles[-1]))
     angle_axis(course, max(study.epochs[-1] for study in studies.values()))
     course.set(title="Layer 2: is B like W?", xlabel="epochs", ylabel=MEASURES["weight_angle_deg"])
-    points = {name: (s.delta, 100 * s.accuracy) for name, s in studies.items()}
+    points = {name: (s.delta_angle, 100 * s.accuracy) for name, s in studies.items()}
     for name, (delta, accuracy) in points.items():
         if delta >= 0:
             outcome.plot(delta, accuracy, **of_rule(name).dot, markersize=8)

@@ -54,8 +54,8 @@ def every_neuron(model, excitatory: float, seed: int) -> Law:
 
     The initial weights get that sign. To balance excitation and inhibition, those of inhibitory
     neurons become f / (1 - f) times as large, where a share f excites; then all are scaled so that
-    their root mean square does not change. A neuron of a convolution is a channel. A rule that
-    keeps the initial weights (SignedInit) has those from before the law.
+    their root mean square stays, on average, as it was. A neuron of a layer with kernels is a
+    channel. A rule that keeps the initial weights (SignedInit) has those from before the law.
     """
     if not 0 <= excitatory <= 1:
         raise InputError(f"every_neuron: expected excitatory from 0 to 1, found {excitatory}")

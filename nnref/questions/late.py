@@ -14,13 +14,13 @@ with `delay`, `smooth` and `trace` in steps. Each filter is integrated exactly f
 constant during a step: d <- d + (1 - exp(-1 / smooth)) (delta - d). With a time constant of 0 it
 passes its input unchanged.
 
-Both factors are linear in their inputs. So, for constant weights, the sum of all changes is a sum
-of x_k^T delta_m over presentations k and m of a stream, each times `overlap(clock, k - m)`: the
-learning strength at lag 0, false pairings at other lags. The overlaps sum to 1. The mean effect of
-false pairs is mean(x)^T mean(delta), which does not depend on single images. Without filters the
-strength is max(0, 1 - delay / hold): Bacvanski et al. 2025, arXiv 2510.18808, abstract. Eligibility
-traces: Gerstner et al. 2018, "Eligibility traces and plasticity on behavioral time scales"
-(recalled).
+Both factors are linear in their inputs. So, for constant weights, the sum of all changes is -lr
+hold times a sum of x_k^T delta_m over presentations k and m of a stream, each times `overlap(clock,
+k - m)`: the learning strength at lag 0, false pairings at other lags. The overlaps sum to 1. The
+mean effect of false pairs is mean(x)^T mean(delta), which does not depend on single images. Without
+filters the strength is max(0, 1 - delay / hold): Bacvanski et al. 2025, arXiv 2510.18808, abstract.
+Eligibility traces: Gerstner et al. 2018, "Eligibility traces and plasticity on behavioral time
+scales" (recalled).
 """
 
 import math
@@ -175,7 +175,7 @@ def summed_gradient(model, images, labels, clock: Clock, streams: int) -> list:
 
 
 def learning_strengths(model, images, labels, clocks: list[Clock], streams: int) -> list[dict]:
-    """For each clock: the share of what a stream teaches without delay that it teaches so late.
+    """For each clock: how much of what a stream teaches without delay it still teaches, as a share.
 
     No weight changes. All clocks have the same `hold`; images and labels as in `show`. The entry of
     a clock has a list with a number for each layer, bottom first, under two names:
@@ -197,7 +197,7 @@ def learning_strengths(model, images, labels, clocks: list[Clock], streams: int)
 
 
 def _taught_by_means(model, images, labels, steps) -> list:
-    """What mean input and mean delta of every layer teach in so many steps, streams averaged."""
+    """What the mean input and the mean delta of each layer would teach in so many steps."""
     errors = deltas(model, images, labels)
     model.forward(images)
     return [

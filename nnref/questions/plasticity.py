@@ -155,13 +155,13 @@ def resting_gradient(change, plus: float, minus: float, noise: float) -> float:
 
 
 def weights_at_rest(optimizer, pairs: list, noise: float, rng, lr: float, count=1000, steps=600):
-    """What `resting_gradient` derives, measured: the mean resting w for each pair of strengths.
+    """The mean w at rest for each pair of strengths, measured; `resting_gradient` derives it.
 
     optimizer    Plasticity or ManhattanPlasticity
     pairs        (plus, minus), each the strengths of `count` synapses
     noise        standard deviation of the gradient, which is normal with mean w: E = w^2/2
     lr           learning rate; a step should be small beside the noise
-    steps        until the synapses are at rest; then as many to average over
+    steps        given to the synapses to come to rest; the mean is over as many more
 
     All synapses are one layer with one input; those of the same pair form a cell type.
     """

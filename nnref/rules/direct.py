@@ -20,7 +20,7 @@ Three consequences. With one hidden layer this is feedback alignment, D_1 = B_2.
 nonlinearities it is feedback alignment with D_l = B_{l+1} ... B_L, and backpropagation where D_l =
 W_{l+1} ... W_L. There a step of gradient descent changes a hidden W_l by some matrix times D_l^T,
 whose rank is at most n_L, the number of classes, so weights that start from zero never have a
-higher one. A nonlinearity lifts this limit, since f' differs from sample to sample.
+higher rank. A nonlinearity lifts this limit, since f' differs from sample to sample.
 """
 
 import copy

@@ -25,8 +25,8 @@ from nnref.layers.checks import check_counts, number
 from nnref.optim import Adam
 
 # An inverse loss is a function of g, f, an input h (N, n_in) of f, and a function that draws noise
-# of the shape of an array. It calls g once, and returns its derivative by the outputs of that call,
-# summed over the rows; all else is held constant.
+# of the shape of an array. It calls g once and returns the derivative of the loss, summed over the
+# rows, by the outputs of that call; all else counts as constant.
 
 
 def noise_preserving(g, f, h, noise):

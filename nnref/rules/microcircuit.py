@@ -2,7 +2,7 @@
 
 A pyramidal cell has three compartments: a soma with the potential u, a basal dendrite that gets the
 rates below it through W, and an apical dendrite that gets the rates above it through B. Beside each
-hidden population lie interneurons, one for each pyramidal cell above, its partner, which nudges it.
+hidden population lie interneurons. Each has a partner, a pyramidal cell above, that nudges it.
 Through WIP they predict their partners, and through WPI they take away what B brings:
 
     above, r_{k+1} = phi(u_{k+1})       .------- nudges -------.
@@ -45,14 +45,14 @@ class Apical(FeedbackAlignment):
 class Microcircuit(Sequential):
     """The layers of a multi-layer perceptron, whose errors arise in apical dendrites.
 
-    model    Linear layers, each with its B, and activations between them, as of models.mlp. One
-             after the last gives output cells their rate, or else that is their potential.
+    model    Linear layers, each with its B, and activations between them, as of models.mlp; without
+             an activation after the last one, the rate of output cells is their potential
     lam, lamI, lamN    shares, no unit: of the apical dendrite in the potential of a hidden soma, of
                        the partner in an interneuron, of the teacher in an output cell
     self_predicting    WIP starts as W_{k+1}, WPI stays -B^T; or else both are random and learn
 
     WIP1, bIP1 and WPI1 in `params` belong to the first hidden population. W is gB / (glk + gB + gA)
-    times the paper's, WIP gD / (glk + gD) times: v and vI are the potentials without a nudge.
+    times the paper's (output cells: gA = 0), WIP gD / (glk + gD) times, so v and vI have no nudge.
     `apical` keeps the vA of the last backward pass, bottom first. A nudge shrinks by lam (1 - lamI)
     at every population, and grads are divided by what is left of it, as the paper rescales its
     rates. So WIP needs SGD, with lr below about 2 (1 + momentum) left / (phi' |r|^2): else it jumps
@@ -87,7 +87,7 @@ class Microcircuit(Sequential):
         return x
 
     def backward(self, delta):
-        """Given delta (N, n_out) at the output, assign all `grads`.
+        """Given delta = dE/d(output) (N, n_out), assign all `grads`.
 
         The teacher's u_trgt = v_N - N delta is a step down each sample's loss; see `teaching`.
         """

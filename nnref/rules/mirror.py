@@ -4,7 +4,7 @@ The weight mirror sends noise x into a layer. The output y = x W + b tells how s
 is, since an output follows an input as far as W connects the two:
 
     dB = eta x^T y                    Akrout et al. 2019, eq. 7, arXiv 1904.05391; their y is f(y)
-    E dB = eta sigma^2 W              x white with standard deviation sigma, y centered
+    E dB = eta sigma^2 W              x white with standard deviation sigma
 
 x^T y is what the layer computes as the gradient of W if y stands in the place of delta. So a mirror
 is a forward and a backward pass of the layer itself, whatever its kind.
@@ -17,7 +17,7 @@ of B by the layer's own activities, with S = E x^T x and y = x W:
 
 Made of these, with a rate for each     B comes to rest at
     SYMMETRIC     decay, self           self / (2 decay) W
-    ACTIVATION    sparse, amp           amp / (2 sparse) W, whatever S is
+    ACTIVATION    sparse, amp           amp / (2 sparse) W, for any S that is not singular
     MIRROR        decay, amp            amp / (2 decay) S W
     INFORMATION   amp, null, decay      amp S W (2 null W^T S W + 2 decay)^-1
 
@@ -109,8 +109,8 @@ class Alignment(FeedbackAlignment):
     """B starts random and descends a sum of alignment losses at every step (Kunin et al. 2020).
 
     `rates` are those of some UPDATES by name, such as SYMMETRIC. S is a mean over the rows of
-    layer.x, in a convolution over all patches. The steps converge as long as the rate of `sparse`
-    is below 1 / (largest eigenvalue of S), and that of `null` below the same for W^T S W.
+    layer.x, in a convolution over all patches. The steps converge as long as decay + sparse s +
+    null t < 1, with s and t the largest eigenvalues of S and W^T S W (a rate not given is 0).
     """
 
     def __init__(self, rates: dict):
