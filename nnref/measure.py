@@ -11,6 +11,7 @@ import math
 from nnref.backend import xp
 from nnref.errors import InputError
 from nnref.feedback import Backprop
+from nnref.layers import BatchNorm
 from nnref.layers.base import Layer, WeightLayer, check_network
 from nnref.layers.checks import check_array
 from nnref.losses import softmax_cross_entropy
@@ -107,9 +108,11 @@ def layer_measures(model, x, labels, loss=softmax_cross_entropy) -> dict[str, li
 
 
 def trouble(model, x) -> str:
-    """Name the lowest layer whose output is not finite for this batch, or else has the largest rms.
+    """Name the lowest layer whose output is not finite for this batch.
 
-    Adds the root mean squares (rms) of its input, its weights and its output.
+    If all are finite, it is the layer whose output has the largest root mean square (rms).
+
+    Adds the rms of its input, its weights and its output.
     """
     probe, calls = copy.deepcopy(model), {}
     layers = [layer for layer in probe.walk() if not layer.layers]
@@ -170,8 +173,7 @@ def backprop_twin(model, x):
                 f"delta_angles: expected the layers of nnref.layers, found {layer}: if its "
                 "backward is the exact derivative where B = W, set its exact_backward = True"
             )
-        if isinstance(layer, WeightLayer):
-            layer.feedback, layer.sends_error = Backprop(), True
+        make_exact(layer)
     difference = abs(twin.forward(x) - expected).max()
     if float(difference) > 1e-4 * float(abs(expected).max()):
         raise InputError(
@@ -179,6 +181,14 @@ def backprop_twin(model, x):
             "nnref.layers, compute in a row, found another output; its exact gradient is not known"
         )
     return twin
+
+
+def make_exact(layer):
+    """Let a layer of nnref.layers send derivatives below: B = W, and BatchNorm's gain with them."""
+    if isinstance(layer, WeightLayer):
+        layer.feedback, layer.sends_error = Backprop(), True
+    if isinstance(layer, BatchNorm):
+        layer.sends_gain = True
 
 
 def _deltas(probe, x, labels, loss) -> list:

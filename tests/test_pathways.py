@@ -19,6 +19,7 @@ from nnref.questions.pathways import (
     TrackingConcordance,
     predicted_angle,
 )
+from nnref.rules.mirror import WeightMirror, mirror
 from nnref.train import train_step
 
 KINDS = [TrackingConcordance, FixedConcordance]
@@ -104,3 +105,13 @@ def test_a_share_outside_0_to_1_is_refused():
         InputError, match=r"TrackingConcordance: expected p from 0 to 1, found 1\.5"
     ):
         TrackingConcordance(1.5)
+
+
+def test_a_pathway_that_learns_by_itself_learns_behind_an_interneuron_too():
+    x = to_device(np.random.default_rng(0).normal(size=(20, 8, 1, 1)).astype("float32"))
+    model = models.mlp([6], (8, 1, 1), 4, feedback=Inverted(WeightMirror(eta=0.1)))
+    top = model.layers[-1]
+    before = to_host(top.feedback(top.params["W"])).copy()
+    mirror(model, x, 200)
+    after = to_host(top.feedback(top.params["W"]))
+    assert angle(after, -to_host(top.params["W"])) < 30 < angle(before, -to_host(top.params["W"]))

@@ -11,12 +11,13 @@ from nnref.errors import InputError
 from nnref.experiments.network import network
 from nnref.feedback import Backprop, Feedback, FeedbackAlignment, SignSymmetry
 from nnref.layers import BatchNorm, Flatten, Linear, LocallyConnected2d, ReLU, Sequential
-from nnref.measure import deltas, weight_layers
+from nnref.measure import angle, delta_angles, deltas, weight_layers
 from nnref.questions.dale import every_neuron, every_weight, interneurons
 from nnref.questions.pathways import FixedConcordance, Inverted, TrackingConcordance
 from nnref.questions.transport import PRICES, cut_gains, ledger, total
 from nnref.rules import mirror
 from nnref.rules.known import KNOWN
+from nnref.tools import gradcheck
 
 SIZES = 20 * 10 + 10 * 3  # synapses of layers 2 and 3 in `of`; the first layer's B is not used
 
@@ -45,8 +46,8 @@ def test_dales_law_makes_sign_symmetry_free_after_birth():
     for law, at_birth in ((every_weight, SIZES), (lambda m: every_neuron(m, 0.8, 0), 20 + 10)):
         model = of(SignSymmetry())
         assert total(ledger(model, law(model))) == (0, at_birth)
-        model = of(feedback.SignedInit())  # the same B, once its signs stand still
-        assert total(ledger(model, law(model))) == (0, at_birth)
+        model = of(feedback.SignedInit())  # the signs from before the law, a bit for each synapse
+        assert total(ledger(model, law(model))) == (0, SIZES)
         model = of(Backprop())
         assert total(ledger(model, law(model))) == (32 * SIZES, 0)
 
@@ -155,6 +156,22 @@ def test_a_gain_leaks_under_every_rule_and_no_more_once_it_is_cut(rule):
 
     before, after = changed(rule, cut_and_regain)  # before, the gain was 1
     assert np.allclose(before, after, rtol=1e-4, atol=1e-6)
+
+
+def test_cut_gains_are_a_part_of_the_rule_and_not_of_backpropagation():
+    model = network((8, 8, 1), [4], [6], Backprop(), 0, norm=BatchNorm)
+    for layer in model.walk():
+        if isinstance(layer, BatchNorm):
+            layer.params["gamma"][...] = to_device(np.linspace(0.3, 1.7, layer.C))
+    rng = np.random.default_rng(0)
+    x, labels = to_device(rng.normal(size=(6, 8, 8, 1)).astype("float32")), np.arange(6)
+    exact = deltas(model, x, labels)
+    cut_gains(model)
+    found = delta_angles(model, x, labels)
+    expected = [angle(a, b) for a, b in zip(deltas(model, x, labels), exact, strict=True)]
+    assert found == expected
+    assert max(found) > 5
+    assert gradcheck.check(model, x, labels, show=lambda line: None) < gradcheck.LIMIT
 
 
 def test_a_rule_without_a_price_is_refused():

@@ -20,7 +20,7 @@ class _Pool(Layer):
         self.k, self.stride, self.padding = k, k if stride is None else stride, padding
         check_counts(self, k=k, stride=self.stride)
         check_counts(self, smallest=0, padding=padding)
-        if padding > k // 2:  # a window could lie in the padding alone
+        if padding > k // 2:  # more is never needed; from k on, a window has no pixel at all
             raise InputError(f"{self}: expected a padding of at most k // 2 = {k // 2}")
 
     def __repr__(self):

@@ -104,8 +104,9 @@ class Interneurons(Layer):
     The initial E is exponential, with the old root mean square of W as its mean. P Q is on average
     the mean of E over the targets, so that inhibition balances excitation. Interneurons lie beside
     their targets, so their error is exactly -delta Q^T. The steps of P and Q are divided by the
-    initial |Q|^2 and |P|^2, so that none moves the net W farther than a step of E; without this
-    they would learn far faster (Cornford et al. derive such corrections from Fisher information).
+    initial |Q|^2 and |P|^2, so that at first none moves the net W farther than a step of E; without
+    this they would learn far faster (Cornford et al. derive such corrections from Fisher
+    information).
     """
 
     exact_backward = True  # of the net effect W, where B = W

@@ -6,13 +6,13 @@ them changes its image, and no clock tells the network when. Activities follow t
 delay. At every step of time the network computes delta by Eqs. 1 and 2 from the present activities,
 and every weight changes by
 
-    dW/dt = -lr z(t)^T d(t)                             dE/dW_ij = x_i delta_j, in time
-    smooth dd/dt = -d + delta(t - delay)                delta, late and smoothed
-    trace  dz/dt = -z + x                               the eligibility trace of the input
+    dW/dt = -lr z(t)^T late(t)                          dE/dW_ij = x_i delta_j, in time
+    smooth dlate/dt = -late + delta(t - delay)          delta, late and smoothed
+    trace dz/dt = -z + x                                the eligibility trace of the input
 
 with `delay`, `smooth` and `trace` in steps. Each filter is integrated exactly for an input that is
-constant during a step: d <- d + (1 - exp(-1 / smooth)) (delta - d). With a time constant of 0 it
-passes its input unchanged.
+constant during a step: late <- late + (1 - exp(-1 / smooth)) (delta - late). With a time constant
+of 0 it passes its input unchanged.
 
 Both factors are linear in their inputs. So, for constant weights, the sum of all changes is -lr
 hold times a sum of x_k^T delta_m over presentations k and m of a stream, each times `overlap(clock,
@@ -184,12 +184,12 @@ def learning_strengths(model, images, labels, clocks: list[Clock], streams: int)
     images    the same after subtracting from both what false pairs teach, mean(x)^T mean(delta)
     """
     (hold,) = {clock.hold for clock in clocks}
-    exact = summed_gradient(model, images, labels, Clock(hold), streams)
+    without_delay = summed_gradient(model, images, labels, Clock(hold), streams)
     means = _taught_by_means(model, images, labels, hold * len(labels) / streams)
     entries = []
     for clock in clocks:
         sums = summed_gradient(model, images, labels, clock, streams)
-        layers = list(zip(sums, exact, means, strict=True))
+        layers = list(zip(sums, without_delay, means, strict=True))
         shares = [_projection(late, now) for late, now, _ in layers]
         of_images = [_projection(late - mean, now - mean) for late, now, mean in layers]
         entries.append({"all": shares, "images": of_images})

@@ -59,7 +59,7 @@ class FixedConcordance(TrackingConcordance):
 class Inverted(Feedback):
     """B = -(the B of `pathway`): an inhibitory interneuron at its end reverses every error.
 
-    An antiparallel pathway with an interneuron is sign-symmetry, exactly.
+    An antiparallel pathway that tracks is, with an interneuron, sign-symmetry, exactly.
     """
 
     def __init__(self, pathway: Feedback):
@@ -76,6 +76,9 @@ class Inverted(Feedback):
 
     def __call__(self, W):
         return -self.pathway(W)
+
+    def on_step(self, layer):
+        self.pathway.on_step(layer)
 
 
 def predicted_angle(W, p: float) -> float:

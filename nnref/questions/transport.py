@@ -5,9 +5,9 @@ is its price. It is counted for each layer whose B is used (that of the first is
 means when the initial weights are drawn.
 
     B = W                     32 bits per synapse and step: a float32
-    signs of W now            1 bit per synapse and step
-    signs of W at birth       1 bit per synapse, once; also under a Law that keeps signs (dale.py),
-                              and 1 bit per neuron, once, if all synapses of a neuron have its sign
+    signs of W now            1 bit per synapse and step; under a Law that keeps signs (dale.py)
+                              once, and 1 bit per neuron, once, if all its synapses have one sign
+    signs of W at birth       1 bit per synapse, once: those from before a Law
     rms of W now              32 bits per layer and step, for a lambda that follows it
     B random, or none         nothing
     B an inverse (targets.py) nothing: it learns from activities; in DTP the last layer has B = W
@@ -40,7 +40,7 @@ PRICES = {  # class of a rule -> bits per synapse: at every step, once at the st
     TrackingConcordance: (1, 0),
     FixedConcordance: (0, 1),
 }
-SIGNS = ((1, 0), (0, 1))  # now, at birth
+SIGNS_NOW = (1, 0)
 
 
 class Entry(NamedTuple):
@@ -92,7 +92,7 @@ def _of_weights(layer, signs) -> Entry:
     if isinstance(rule, Alignment):
         price = (0 if rule.local else FLOAT, 0)
     scale = FLOAT * (getattr(rule, "scale", None) == "rms")
-    if price in SIGNS and signs is not None:
+    if price == SIGNS_NOW and signs is not None:  # the rule follows signs that stand still
         of_neurons = bool((signs == signs[..., :1]).all())
         neurons = layer.n_in if isinstance(layer, Linear) else layer.C_in
         return Entry(str(layer), scale, neurons if of_neurons else synapses)

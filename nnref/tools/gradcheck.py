@@ -10,11 +10,11 @@ import numpy as np
 
 from nnref.backend import to_device, xp
 from nnref.errors import InputError, one_line
-from nnref.feedback import Backprop
 from nnref.init import stream
-from nnref.layers.base import WeightLayer, check_network
+from nnref.layers.base import check_network
 from nnref.layers.checks import check_array
 from nnref.losses import softmax_cross_entropy
+from nnref.measure import make_exact
 
 STEP = 1e-7  # along the direction; at 1e-6 alexnet crosses kinks of ReLU
 LIMIT = 1e-4  # relative error; a ReLU that changes sides within the step costs some accuracy
@@ -160,12 +160,11 @@ class Probe:
 
 
 def in_float64(model):
-    """A copy of the network with float64 parameters and B = W, in which all layers send errors."""
+    """A copy of the network with float64 parameters whose layers send exact derivatives."""
     params = [array for layer in model.walk() for array in layer.params.values()]
     copied = copy.deepcopy(model, {id(array): array.astype("float64") for array in params})
     for layer in copied.walk():
-        if isinstance(layer, WeightLayer):
-            layer.feedback, layer.sends_error = Backprop(), True
+        make_exact(layer)
     return copied
 
 
