@@ -8,13 +8,13 @@ from nnref.errors import InputError
 from nnref.parallel.interrupts import interrupts_waiting
 
 COMMANDS = {
-    "demo": "train one network under several rules on real digits, in under a minute",
+    "demo": "train one network under several rules on real digits, in about a minute",
     "train": "train a network of the zoo on a data set under a feedback rule",
     "compare": "a table and a figure of several runs",
     "gradcheck": "check gradients against finite differences",
     "data": "list, fetch or verify data sets",
     "bench": "time training steps; compare with a matrix product and PyTorch",
-    "replicate": "carry out the experiments of a paper, scaled down or in full; check its claims",
+    "replicate": "carry out an experiment, of a paper or of our own; check its claims",
     "doctor": "show what is installed, test that it works",
 }
 EXAMPLES = {  # arguments -> what for
@@ -36,6 +36,13 @@ def main(arguments: list[str], program: str = "python -m nnref") -> int:
             options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     _check_backend(options)
     return options.run(options)
+
+
+ENVIRONMENT = """environment variables:
+  NNREF_DATA       a folder with data sets that need not be downloaded
+  NNREF_BACKEND    numpy (the default) or cupy, for all commands and in Python
+  NNREF_THREADS    how many threads compute; default: all cores
+  NNREF_FAST=0     compute with the readable code alone, without nnref/fast"""
 
 
 def _check_values(arguments):
@@ -82,6 +89,8 @@ def _parser(asked: str, program: str = "python -m nnref") -> _Parser:
         prog=program,
         description="Learning with a swappable feedback matrix. The default command is demo.",
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=ENVIRONMENT,
     )
     parser.examples = EXAMPLES
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

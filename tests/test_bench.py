@@ -42,7 +42,7 @@ def test_the_work_of_convolutions_and_local_connections_by_hand():
     model, shape = make("lenet")
     assert bench.least_work(model, shape, 1)[0] == 2 * (3 * (conv1 + conv2 + rest) - conv1)
     local = [256 * 75 * 32, 64 * 800 * 64, 64 * 576 * 64, 4096 * 512, 5120]
-    model, shape = make("locally_connected")
+    model, shape = make("locally-connected")
     assert bench.least_work(model, shape, 1)[0] == 2 * (3 * sum(local) - local[0])
 
 
@@ -96,7 +96,7 @@ def test_a_mistake_is_one_line(arguments, message, tmp_path):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("name", [name for name in bench.CASES if name != "locally_connected"])
+@pytest.mark.parametrize("name", [name for name in bench.CASES if name != "locally-connected"])
 def test_pytorchs_copy_has_the_same_parameters(name):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     model, _ = make(name)

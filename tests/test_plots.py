@@ -145,7 +145,7 @@ def test_the_figure_of_the_kernels_shows_angles_and_changes():
 
 
 def test_the_drawing_of_the_overlap_has_the_widths_that_the_mathematics_says():
-    (axes,) = tutorials.overlap(delay=0.3, images=4).axes
+    (axes,) = tutorials.late_overlap(delay=0.3, images=4).axes
     boxes = [box for box in axes.patches if box.get_height() == pytest.approx(0.8)]
     bands = [band for band in axes.patches if band not in boxes]
     own, false = ([b for b in bands if bool(b.get_hatch()) == hatched] for hatched in (False, True))
@@ -230,11 +230,17 @@ def test_a_confusion_matrix_has_numbers_unless_there_are_too_many_classes():
 def test_the_figure_of_one_slot_shows_each_B_that_differs_and_each_error():
     nan = NAN
     studies = {
-        "backprop": SimpleNamespace(epochs=[0, 1], weight=[0, 0], delta=0, accuracy=0.9),
-        "weight-mirror": SimpleNamespace(epochs=[0, 1], weight=[90, 4], delta=6, accuracy=0.8),
-        "direct-feedback": SimpleNamespace(epochs=[0, 1], weight=[nan] * 2, delta=60, accuracy=0.7),
+        "backprop": SimpleNamespace(
+            epochs=[0, 1], weight_angles=[0, 0], delta_angle=0, accuracy=0.9
+        ),
+        "weight-mirror": SimpleNamespace(
+            epochs=[0, 1], weight_angles=[90, 4], delta_angle=6, accuracy=0.8
+        ),
+        "direct-feedback": SimpleNamespace(
+            epochs=[0, 1], weight_angles=[nan] * 2, delta_angle=60, accuracy=0.7
+        ),
         "last-layer-only": SimpleNamespace(
-            epochs=[0, 1], weight=[nan] * 2, delta=nan, accuracy=0.5
+            epochs=[0, 1], weight_angles=[nan] * 2, delta_angle=nan, accuracy=0.5
         ),
     }
     course, outcome = tutorials.one_slot(studies).axes
@@ -283,7 +289,7 @@ def test_patches_are_framed_in_the_image_and_in_the_matrix():
 
 
 def test_overlaps_show_what_each_patch_sends_and_the_sum():
-    *parts, total = tutorials.overlaps([np.array([[1, 1, 0]]), np.array([[0, 1, 1]])]).axes
+    *parts, total = tutorials.patch_overlaps([np.array([[1, 1, 0]]), np.array([[0, 1, 1]])]).axes
     assert [words_on(axes) for axes in parts] == [["1", "1", "+"], ["1", "1", "="]]
     assert words_on(total) == ["1", "2", "1"]
 

@@ -30,6 +30,7 @@ from nnref.rules.known import KNOWN
 from nnref.runs import checkpoint, compare, run
 from nnref.runs.folder import checkpoints
 from nnref.runs.settings import Settings
+from nnref.train import evaluate
 
 SHORT = {"model": "mlp", "width": 0.05, "batch_size": 100, "epochs": 2, "val": 0.2}
 RULES = ["sign-symmetry", "feedback-alignment", "redrawn-magnitudes"]
@@ -176,6 +177,17 @@ def test_best_is_the_epoch_with_the_highest_validation_accuracy(tmp_path):
     best = checkpoint.read(tmp_path / "a" / "checkpoints" / "best.npz")
     epoch = json.loads(str(best["text"]))["progress"]["epoch"]
     assert epoch == 1 + accuracies.index(max(accuracies))
+
+
+def test_the_best_network_of_a_run_is_at_hand_in_python(tmp_path, digits):
+    result = run.start(tmp_path / "run", Settings(**SHORT, feedback="kolen-pollack"))
+    model, test = run.trained(tmp_path / "run"), choose(digits[1], np.arange(100))
+    assert evaluate(model, test)[1] == result["test"]["accuracy"]
+    before = run.trained(tmp_path / "run").layers[-1].params["W"]
+    assert_same(model.layers[-1].params["W"], before)
+    (tmp_path / "run" / "checkpoints" / "best.npz").unlink()
+    with pytest.raises(InputError, match=r"best\.npz: cannot be read"):
+        run.trained(tmp_path / "run")
 
 
 def test_validation_images_are_not_trained_on_and_have_no_random_crops(digits):

@@ -1,6 +1,5 @@
 """`python -m nnref bench`: time training steps, trainings side by side, or, with mpiexec, ranks."""
 
-import argparse
 import json
 
 from nnref.backend import describe
@@ -20,13 +19,13 @@ EXAMPLES = {
 
 def add_options(command):
     """What to time, and against what."""
-    command.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     add = command.add_argument
     add("--against", choices=["torch"], help="also time the steps in PyTorch")
     add("--jobs", type=count(2, MOST_JOBS), metavar="N", help="time trainings side by side instead")
-    add("--models", type=lambda text: text.split(","), default=[], metavar="A,B,...", help="or all")
+    names = f"some of {', '.join(bench.CASES)}; default: all"
+    add("--models", type=lambda text: text.split(","), default=[], metavar="A,B,...", help=names)
     add("--batch", type=count(2), help="images in a batch, if not the usual number")
-    add("--width", default="1", help="multiplies all numbers of channels and units")
+    add("--width", default="1", help="multiplies all numbers of channels and units; default: 1")
     add("--json", type=place, metavar="PATH", help="also write the record here")
     add_backend(add)
 

@@ -30,15 +30,14 @@ EXAMPLES = {
 
 def add_options(command):
     """Seed, epochs, rules, and where to write."""
-    command.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     add = command.add_argument
-    add("--seed", type=count(0, math.inf), default=0, help="of all random numbers")
-    add("--epochs", type=count(1), default=demo.EPOCHS, help="per rule")
-    names = f"some of {', '.join(KNOWN)}, or FILE.py:NAME"
+    add("--seed", type=count(0, math.inf), default=0, help="of all random numbers; default: 0")
+    add("--epochs", type=count(1), default=demo.EPOCHS, help=f"per rule; default: {demo.EPOCHS}")
+    names = f"some of {', '.join(KNOWN)}, or FILE.py:NAME; default: {SHOWN}"
     add("--rules", type=_rule_names, default=_rule_names(SHOWN), metavar="A,B,...", help=names)
     add("--angles", action="store_true", help="print both angles of every layer")
     add("--json", type=place, metavar="PATH", help="also write the record here")
-    add("--out", type=place, default=Path(), metavar="DIR", help="for the figure")
+    add("--out", type=place, default=Path(), metavar="DIR", help="for the figure; default: .")
     add_backend(add)
 
 

@@ -6,7 +6,7 @@ from nnref.tools import gradcheck
 
 EXAMPLES = {
     "lenet": "seconds",
-    "resnet20": "minutes",
+    "resnet20": "half a minute",
 }
 
 

@@ -1,5 +1,6 @@
 """`python -m nnref replicate`: carry out an experiment, print its table, write its result."""
 
+import argparse
 import sys
 from pathlib import Path
 from shlex import quote
@@ -24,13 +25,16 @@ EXAMPLES = {
 
 def add_options(command):
     """Which experiment, how much of it, and where."""
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    about = (f"  {name:<16}{text}" for name, text in experiments.EXPERIMENTS.items())
+    command.epilog = "\n".join(["experiments:", *about])
     add = command.add_argument
-    add("name", choices=experiments.EXPERIMENTS)
+    add("name", choices=experiments.EXPERIMENTS, metavar="NAME", help="of an experiment, see below")
     add("--tier", choices=["smoke", "small", "full"], default="small", help="default: small")
     add("--out", type=place, metavar="DIR", help="default: replications/NAME-TIER")
     add("--seeds", type=count(1, MOST_SEEDS), metavar="N", help="how many; default: the tier's")
     add_jobs(add)
-    text = "class folders or an archive, in place of `data fetch`"
+    text = "class folders, or a .zip or .tar of them; default: the set is downloaded once"
     for name in PLACES:
         add(f"--{name}", type=place, metavar="PATH", help=text)
     add_backend(add)

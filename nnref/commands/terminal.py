@@ -35,7 +35,7 @@ class Output(io.TextIOWrapper):
 
 
 def prepare():
-    """Give this process a standard output of this kind, and an end for what was closed."""
+    """Make sys.stdout an `Output`; what was closed is replaced by one that discards everything."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     before = sys.stdout

@@ -34,7 +34,8 @@ def load(
     """Load (train, held out) from a folder, .zip or .tar; held out is val, or test without a val.
 
     size        train on random crops resized to size x size, test on central crops (as usual for
-                ImageNet); None: images of equal size, not resized, shifted in training (4 pixels)
+                ImageNet); None: images of equal size, shifted by up to 4 pixels in training. In
+                training half of the images are mirrored, which suits photographs, not digits
     classes     a list of folder names or readable names, or the number to draw; None: all
     per_class   the number of training images to draw of each class; None: all. Held out: all
     seed        of these draws; the same seed gives the same subset, and larger ones contain it

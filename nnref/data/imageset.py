@@ -36,7 +36,7 @@ class ImageSet(NamedTuple):
 
 
 def check_data(data: ImageSet):
-    """Raise InputError if there are no images, or one holds a number that is not finite.
+    """Raise InputError if there are no images, or an array of them has a number that is not finite.
 
     `check_labels` (layers/checks.py) checks the labels.
     """

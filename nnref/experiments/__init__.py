@@ -2,7 +2,7 @@
 
 A file has three parts; how, where and in which order trials run is left to study.py.
 
-The plan    PAPER             one sentence: the paper and its claim, or the question
+The plan    PAPER             a paragraph: the paper and its claim, or the question
             TIERS             of smoke, small and full: a list of plan.Part
             plan(part)        yields a plan.Setting: the facts of a setting, its learning rates
                               (search.py chooses among them)
@@ -16,10 +16,25 @@ compute.
 
 import importlib
 
-PAPERS = ["lillicrap2016", "liao2016", "bartunov2018", "xiao2018", "akrout2019"]
-PAPERS += ["nokland2016", "sacramento2018", "kunin2020", "song2021"]
-QUESTIONS = ["concordance", "dale", "late_error", "plasticity", "transport"]
-EXPERIMENTS = PAPERS + QUESTIONS
+PAPERS = {  # name -> what it is about
+    "lillicrap2016": "random feedback suffices, since W turns toward it",
+    "liao2016": "signs matter, magnitudes hardly",
+    "bartunov2018": "target propagation and feedback alignment on harder images",
+    "xiao2018": "sign-symmetry scales to photographs, feedback alignment does not",
+    "akrout2019": "the weight mirror and Kolen-Pollack come close to backpropagation",
+    "nokland2016": "the error of the outputs straight to every layer",
+    "sacramento2018": "errors in dendrites",
+    "kunin2020": "rules that let B come to W, and how fragile they are",
+    "song2021": "a wide network learns under random feedback without alignment",
+}
+QUESTIONS = {
+    "concordance": "a feedback pathway that agrees with W in a share of its signs",
+    "dale": "weights, or neurons, that keep their sign",
+    "late_error": "an error that comes late, with and without eligibility traces",
+    "plasticity": "potentiation and depression of different strength, or only one of them",
+    "transport": "the bits that travel from W to B; a leak in BatchNorm",
+}
+EXPERIMENTS = PAPERS | QUESTIONS
 
 
 def find(name: str):

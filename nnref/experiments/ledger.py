@@ -3,7 +3,8 @@
     python -m nnref.experiments.ledger
 
 reads tutorials/results/NAME.json, as `python -m nnref replicate NAME` wrote them, and writes the
-page beside that folder. An experiment without a result is "incomplete".
+page beside that folder. An experiment without a result is "incomplete". The figures of every
+experiment are drawn anew; those of one without a result are deleted.
 """
 
 import sys
@@ -89,7 +90,7 @@ def _part(name, result, results) -> str:
     versions = record["versions"]
     lines += [
         "",
-        f"Tier `{record['tier']}`; {data}. {len(record['trials'])} trainings, "
+        f"Tier `{record['tier']}`{'; ' if data else ''}{data}. {len(record['trials'])} trainings, "
         f"{record['wall_s'] / 3600:.1f} hours in all ({versions['computes']}; nnref "
         f"{versions['nnref']}, Python {versions['python']}). Again: `{record['command']}`.",
         "",

@@ -18,7 +18,7 @@ class Part:
     search_images: int = 0  # training images for the choice of a learning rate
     search_epochs: int = 0  # epochs of that choice
     epochs: int = 1
-    long: int | None = None  # epochs of seed 0, if more than of the other seeds
+    long: int | None = None  # epochs of seed 0, where it trains longer than the others
     batch_size: int = 32
     seeds: int = 1
 
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a trial stands in the result: of every part, stage by stage, then seed by seed."""
+    """The place of a trial in the result, which is sorted by part, then by stage, then by seed."""
 
     part: int
     stage: int
@@ -66,7 +66,7 @@ SEARCH, SHORTER, WHOLE, LONGER = range(4)  # stages: a search; a point of a budg
 class Planned:
     """A setting under way, with all of its trials.
 
-    `read(place, facts)` everywhere gives the record of a finished trial, None of another one.
+    `read(place, facts)` everywhere returns the record of a trial, or None if it is not finished.
     """
 
     part: Part

@@ -13,7 +13,7 @@ from nnref.files import NUMBER, read_json, write_whole
 MEASURED = ("history", "test", "seconds", "diverged", "fingerprint", "curve")  # no facts
 TRIAL = {"history": [dict], "seconds": NUMBER}
 RESULT = {"tier": str, "data": list, "trials": [TRIAL, ...]}
-LONG = 30  # epochs; after these, a result keeps every 10th in full
+LONG = 30  # epochs of a long history that a result keeps in full
 
 
 def file_of(folder: Path, facts: dict) -> Path:
@@ -109,7 +109,10 @@ def title(facts: dict) -> str:
 
 
 def brief(trial: dict) -> dict:
-    """Shorten a long history: all accuracies stay, other measurements every 10th epoch."""
+    """Shorten a history of more than 2 LONG entries: after LONG, only every 10th stays whole.
+
+    The others keep their epoch and their accuracy on held-out images.
+    """
     history = trial["history"]
     if len(history) <= 2 * LONG:
         return trial

@@ -34,7 +34,9 @@ def efficiency(step_s: float, size: int, ranks: int, bits_per_s: float) -> float
 
     The batch of a rank is the same in both.
 
-    step_s    seconds that a rank needs for a step on its own share of the batch
+    step_s       seconds that a rank needs for a step on its own share of the batch
+    size         bytes that are averaged: those of the gradients
+    bits_per_s   speed of the link between two machines
     """
     small = SMALL_EXCHANGES * all_reduce_seconds(0, ranks, bits_per_s)
     return step_s / (step_s + small + all_reduce_seconds(size, ranks, bits_per_s))

@@ -6,7 +6,10 @@ import signal
 
 @contextlib.contextmanager
 def interrupts_waiting():
-    """Inside, Ctrl-C waits; in a process that is started, until it is ready for it."""
+    """Hold Ctrl-C back inside this context.
+
+    A process started inside holds it back, too, until it calls `let_interrupts_wait(False)`.
+    """
     let_interrupts_wait(True)
     try:
         yield

@@ -13,7 +13,7 @@ from nnref.rules.known import KNOWN, OTHER
 
 
 def demo(record: dict) -> Figure:
-    """The demo's figure from its record (demo.py): learning curves and both angles over time."""
+    """The figure of the demo (tools/demo.py), from its record: learning curves and both angles."""
     figure = Figure(figsize=(6, 9.6), layout="constrained")  # stacked: a phone can show it
     sizes = "-".join(map(str, record["network"]))
     figure.suptitle(

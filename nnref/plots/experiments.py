@@ -35,6 +35,7 @@ def curves(
     panels       title -> name of a setting -> list of curves, one for each seed; a curve is a list
                  of (epoch, value)
     published    name of a setting -> list of (epoch, value): shown as stars
+    label        of the y axis
     logarithmic  which axes are: "", "x", "y" or "xy"
     """
     figure, all_axes = _panels(len(panels))
@@ -106,6 +107,7 @@ def by_depth(panels: dict, label: str) -> Figure:
     """A panel for each network: a number for every layer, bottom first, under every setting.
 
     panels    title -> name of a setting -> list of lists, one for each seed; None: undefined
+    label     of the y axis
     """
     figure, all_axes = _panels(len(panels))
     for axes, (title, settings) in zip(all_axes, panels.items(), strict=True):
@@ -129,6 +131,7 @@ def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
     """Accuracy as a share of BP's, from the easiest task to the hardest.
 
     ratios    name of a setting -> a list of numbers for every task, one for each seed
+    label     of the y axis
     """
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -192,6 +195,7 @@ def dots(
     """A panel for each group: for every row the values under every setting, one above the other.
 
     groups       title -> row -> name of a setting -> list of values, one for each seed
+    label        of the x axis
     marks        title -> row -> name of a setting -> a published value, shown as a star
     key          what the names of the rows mean
     logarithmic  "x", or "" if no axis is
@@ -238,6 +242,8 @@ def against(
 
     label    of the x axes
     ticks    {place: its name} on them
+    remark   a line below the panels
+
     Panels whose y axes have the same label have the same range.
     """
     figure, all_axes = _panels(len(panels))

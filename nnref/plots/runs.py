@@ -138,7 +138,7 @@ def confusion(counts, names) -> Figure:
 
 
 def comparison(groups: list[dict]) -> Figure:
-    """Groups of runs (compare.py) over their epochs: every seed thin, their mean thick."""
+    """Groups of runs (runs/compare.py) over their epochs: every seed thin, their mean thick."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     rules = [group["feedback"] for group in groups]

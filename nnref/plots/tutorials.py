@@ -119,7 +119,7 @@ def patches(image, k: int, rows) -> Figure:
     return figure
 
 
-def overlaps(parts: list) -> Figure:
+def patch_overlaps(parts: list) -> Figure:
     """What each patch sends back to the pixels of the image, and the sum of it all (tutorial 4).
 
     parts holds an array (height, width) of whole numbers for each patch, 0 outside of the patch.
@@ -173,7 +173,7 @@ def kernels(angles: dict, changes: dict) -> Figure:
     return figure
 
 
-def overlap(delay: float, images: int = 4) -> Figure:
+def late_overlap(delay: float, images: int = 4) -> Figure:
     """What each synapse gets while images follow each other, and errors come late (tutorial 8).
 
     delay in units of T, the time for which an image is shown; 0 to 1.

@@ -1,4 +1,4 @@
-"""What stands in the folder of a run: its settings, its checkpoints, and whether it can go on.
+"""What the folder of a run holds: its settings, its checkpoints, and whether it can go on.
 
 run.py says which files there are. Nothing here trains.
 """
@@ -30,7 +30,10 @@ def check_new(folder):
 
 
 def what_stands(folder, given):
-    """(settings, facts, result if it is finished) of the run in a folder."""
+    """(settings, facts, result if it is finished) of the run in a folder.
+
+    Raises InputError if there is no run, or one of other settings or on another number of ranks.
+    """
     if not (folder / "config.toml").is_file():
         raise InputError(f"{folder}: expected the folder of a run, found no config.toml in it")
     settings = Settings(**read_toml(folder / "config.toml"))

@@ -55,6 +55,9 @@ def start(folder: Path | None, settings: Settings, save_every=60, cache=True) ->
 
     save_every    seconds between checkpoints
     cache         keep the decoded images of a folder, for later runs as well
+
+    The result has the form of record.RESULT. Raises InputError for a folder that holds a run,
+    FloatingPointError if training diverges, KeyboardInterrupt after Ctrl-C, once all is saved.
     """
     _agree({"--out": str(folder)} | _with_flags(dataclasses.asdict(settings)))
     folder = _folder_of_rank_0(folder)
@@ -105,6 +108,19 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
             checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
         )
         return _Run(_folder_of_rank_0(folder), parts, save_every).go(progress)
+
+
+def trained(folder: Path):
+    """The network of a run with the weights of its best checkpoint; for a look at it in Python.
+
+    Raises InputError if there is no run or no such checkpoint, or if its data are not found.
+    """
+    folder = user_path(folder)
+    settings, _, _ = what_stands(folder, {})
+    parts = _Parts(settings, cache=True)
+    contents = checkpoint.read(folder / "checkpoints" / "best.npz")
+    checkpoint.restore(contents, parts.model, parts.optimizer)
+    return parts.model
 
 
 def _agree(asked: dict):

@@ -101,7 +101,7 @@ class Settings:
     )
     size: int | None = _setting(None, "imagefolder: resize crops to this many pixels", whole(1))
     classes: int | None = _setting(None, "imagefolder: number of classes to draw", whole(1))
-    per_class: int | None = _setting(None, "imagefolder: number of images per class", whole(1))
+    per_class: int | None = _setting(None, "imagefolder: training images per class", whole(1))
     on_bad: str = _setting("stop", "imagefolder: at a damaged image", one_of(("stop", "skip")))
     val: float = _setting(0.1, "share of the training images held out for validation", SHARE)
     model: str = _setting("lenet", "the network", one_of(MODELS))
@@ -117,7 +117,9 @@ class Settings:
         number("a number of at least 0", lambda value: value >= 0),
     )
     schedule: str = _setting(
-        "constant", f"of the learning rate: {SCHEDULE}", (SCHEDULE, str, _is_schedule)
+        "constant",
+        "of the learning rate; cosine: down to 0; step: divided by 10 every so many epochs",
+        (SCHEDULE, str, _is_schedule),
     )
     epochs: int = _setting(1, "passes over the training images", whole(1))
     batch_size: int = _setting(32, "images in a step", whole(2))

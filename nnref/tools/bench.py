@@ -31,10 +31,10 @@ CASES = {  # name: (network, shape of an image, batch)
     "demo": (lambda **rest: models.mlp([256, 128], **rest), (28, 28, 1), 32),
     "mlp": (lambda **rest: models.mlp([1000, 1000], **rest), (28, 28, 1), 128),
     "lenet": (models.lenet, (28, 28, 1), 64),
-    "cifar_cnn": (models.cifar_cnn, (32, 32, 3), 64),
-    "locally_connected": (models.locally_connected, (32, 32, 3), 64),
+    "cifar-cnn": (models.cifar_cnn, (32, 32, 3), 64),
+    "locally-connected": (models.locally_connected, (32, 32, 3), 64),
     "resnet20": (models.resnet20, (32, 32, 3), 128),
-    "resnet18": (lambda **rest: models.resnet18(stem="cifar", **rest), (32, 32, 3), 32),
+    "resnet18-cifar": (lambda **rest: models.resnet18(stem="cifar", **rest), (32, 32, 3), 32),
     "alexnet": (models.alexnet, (64, 64, 3), 64),
 }
 RULES = {"bp": Backprop(), "ss": SignSymmetry(), "fa": FeedbackAlignment()}
@@ -61,7 +61,7 @@ def measure(name: str, against_torch: bool, batch: int | None = None, width: flo
     options = {"input_shape": shape, "classes": 10, "width": width}
     nets = {rule: make(feedback=RULES[rule], **options) for rule in RULES}
     steps = {rule: training_step(model, shape, batch) for rule, model in nets.items()}
-    if against_torch and name != "locally_connected":  # PyTorch has no such layer
+    if against_torch and name != "locally-connected":  # PyTorch has no such layer
         for layout in ("channels_last", "contiguous_format"):
             steps[layout] = torch_step(nets["bp"], shape, batch, layout)
     times = alternate(steps)

@@ -2,8 +2,9 @@
 
     python -m nnref.tools.notebooks
 
-reads tutorials/*.md and writes tutorials/notebooks/*.ipynb, without outputs. What a block prints on
-the page is folded away, an empty cell waits for every prediction, and answers stay folded.
+reads tutorials/*.md and writes tutorials/notebooks/*.ipynb, without outputs; a notebook there that
+has no page is deleted. What a block prints on the page is folded away, an empty cell waits for
+every prediction, and answers stay folded.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from nnref.files import make_folder, write_whole
 
-REPOSITORY = "https://github.com/_OWNER_/nnref"  # the public address; the only place that has it
+REPOSITORY = "https://github.com/_OWNER_/nnref"  # the public address; if it changes, run this
 COLAB = REPOSITORY.replace("https://github.com", "https://colab.research.google.com/github")
 
 BADGE = re.compile(r"^\[!\[Run in Colab\].*\n\n", re.MULTILINE)

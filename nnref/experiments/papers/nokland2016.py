@@ -8,10 +8,11 @@ Launay     (2019) a bottleneck: narrow layers do not align
 here       tanh and sigmoid outputs, Adam in place of RMSprop, batches of 128, few epochs; every
            network chooses its own learning rate under every rule
 
-The error on training images is that on the first 3,000 of them; the deepest network is trained on
-fewer, longer, and so this counts all of them. How long all networks are trained was chosen by BP
-alone; but the deepest one, for 100 epochs, after a pilot of another seed, in which BP had fitted
-its images after 40 and DFA had not after 100; that pilot also added the condition on DFA from zero.
+The error on training images is that on the first 3,000 of them. In the small tier the deepest
+network is trained on 2,700, for longer, and so all of them count. How long a network is trained was
+chosen by BP alone, with one exception: the deepest one trains for 100 epochs, since in a pilot with
+another seed BP had fitted its images after 40 epochs, and DFA had not after 100. The condition on
+DFA from zero was added after that pilot, too.
 """
 
 from dataclasses import dataclass, replace

@@ -119,7 +119,7 @@ def ours(*settings):
     return words(named, BOTH)
 
 
-def loss(result, data, law, rule):
+def lost(result, data, law, rule):
     """Points that a law costs a rule."""
     free, under = (result.mean(data=data, law=name, rule=rule) for name in ("free", law))
     return free - under
@@ -134,8 +134,8 @@ def loss(result, data, law, rule):
 def _weights(result):
     for data, points in (("mnist", 2), ("cifar10", 4)):
         for rule in THREE:
-            lost = loss(result, data, "weights", rule)
-            yield f"{data}: {rule} loses at most {points} points", lost <= points
+            found = lost(result, data, "weights", rule)
+            yield f"{data}: {rule} loses at most {points} points", found <= points
 
 
 @claim(
@@ -194,7 +194,7 @@ def _ways_out(result):
 )
 def _interneurons(result):
     for data, points in (("mnist", 1), ("cifar10", 3)):
-        dann, neurons = (loss(result, data, law, "BP") for law in ("DANN", "neurons"))
+        dann, neurons = (lost(result, data, law, "BP") for law in ("DANN", "neurons"))
         yield f"{data}: DANN within {points} points of no law", dann <= points
         yield f"{data}: the law of neurons costs more", dann < neurons
 
@@ -207,7 +207,7 @@ def _interneurons(result):
 )
 def _alignment(result):
     for data in BOTH:
-        bp, fa = (loss(result, data, "neurons", rule) for rule in ("BP", "FA"))
+        bp, fa = (lost(result, data, "neurons", rule) for rule in ("BP", "FA"))
         yield f"{data}: FA loses more than BP", fa > bp
         aligned, last_only = (
             result.mean(data=data, law="neurons", rule=rule) for rule in ("FA", "last layer only")

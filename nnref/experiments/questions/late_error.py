@@ -100,7 +100,7 @@ def parts(part: LatePart, facts: dict, images) -> Parts:
 
 
 def measure(part: LatePart, facts: dict, images) -> dict:
-    """For every delay, without and with a trace: learning_strengths, and what is predicted.
+    """The learning strengths for every delay, without and with a trace, measured and predicted.
 
     Of a network after ordinary training on a few percent of the images.
     """
