@@ -2,7 +2,7 @@
 
 config.toml      every setting; run.json: the command, versions, and the hash of the data
 history.csv      a line for each epoch; log.jsonl: every event, with its time
-checkpoints/     the last two, and best.npz by validation accuracy
+checkpoints/     the last two, and best.npz by validation accuracy, which `trained` loads
 result.json      all measurements, and the final test; report.html and figures/ show them
 .lock            keeps other processes out while one writes here
 
