@@ -53,6 +53,19 @@ def test_bp_trains_for_half_as_long_too_and_a_curve_has_more_lengths(tier):
             assert set(setting.curve) - {part.epochs // 2} == set(expected) - {part.epochs // 2}
 
 
+@pytest.mark.parametrize("setting", ["last layer only", "FA"])
+def test_only_layers_that_learn_lose_weight_by_decay(setting):
+    part = xiao2018.TIERS["smoke"][0]
+    images = load("digits", Sources(), part.take)
+    facts = {"model": "mlp", "width": 0.1, "setting": setting, "lr": 0.1, "seed": 0, "epochs": 2}
+    training = xiao2018.parts(part, facts, images).training
+    before = [layer.params["W"].copy() for layer in weight_layers(training.model)]
+    training.run()
+    after = [layer.params["W"] for layer in weight_layers(training.model)]
+    kept = [bool((a == b).all()) for a, b in zip(before, after, strict=True)]
+    assert kept == ([True, True, False] if setting == "last layer only" else [False] * 3)
+
+
 def test_the_networks_on_cifar_are_a_residual_one_of_one_block_a_stage_and_biotorchs_lenet():
     shape = (32, 32, 3)
     residual = xiao2018.MODELS["resnet8"][1](shape, 10)
