@@ -180,7 +180,8 @@ def test_best_is_the_epoch_with_the_highest_validation_accuracy(tmp_path):
 
 
 def test_the_best_network_of_a_run_is_at_hand_in_python(tmp_path, digits):
-    settings = Settings(**SHORT | {"epochs": 1}, feedback="kolen-pollack")  # so the last is the best
+    shorter = SHORT | {"epochs": 1}  # so that the last is the best
+    settings = Settings(**shorter, feedback="kolen-pollack")
     result = run.start(tmp_path / "run", settings)
     model, test = run.trained(tmp_path / "run"), choose(digits[1], np.arange(100))
     assert evaluate(model, test)[1] == result["test"]["accuracy"]
