@@ -194,6 +194,9 @@ def test_batch_normalization_passes_in_training_and_in_evaluation():
     assert gradcheck.check(model, *batch()) < 1e-6
     model.layers[2].training = False
     assert gradcheck.check(model, *batch()) < 1e-6
+    model.layers[2].sends_gain = False  # a rule, as B is: exact derivatives send it
+    model.layers[2].params["gamma"] += 0.5
+    assert gradcheck.check(model, *batch()) < 1e-6
 
 
 def test_a_slope_of_zero_is_no_error():
