@@ -23,6 +23,11 @@ EXAMPLES = {  # arguments -> what for
     "replicate akrout2019 --tier smoke": "a paper's experiment, in seconds",
     "train --help": "all options of a command, with examples",
 }
+ENVIRONMENT = """environment variables:
+  NNREF_DATA       a folder with data sets that need not be downloaded
+  NNREF_BACKEND    numpy (the default) or cupy, for all commands and in Python
+  NNREF_THREADS    how many threads compute; default: all cores
+  NNREF_FAST=0     compute with the readable code alone, without nnref/fast"""
 
 
 def main(arguments: list[str], program: str = "python -m nnref") -> int:
@@ -36,13 +41,6 @@ def main(arguments: list[str], program: str = "python -m nnref") -> int:
             options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     _check_backend(options)
     return options.run(options)
-
-
-ENVIRONMENT = """environment variables:
-  NNREF_DATA       a folder with data sets that need not be downloaded
-  NNREF_BACKEND    numpy (the default) or cupy, for all commands and in Python
-  NNREF_THREADS    how many threads compute; default: all cores
-  NNREF_FAST=0     compute with the readable code alone, without nnref/fast"""
 
 
 def _check_values(arguments):

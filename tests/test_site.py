@@ -1,4 +1,4 @@
-"""The site has every page and every module, and no dead link."""
+"""The site contains all pages and all modules, and every link leads to a page that exists."""
 
 import importlib.util
 import pkgutil

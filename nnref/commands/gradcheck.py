@@ -5,8 +5,8 @@ from nnref.runs.settings import MODELS
 from nnref.tools import gradcheck
 
 EXAMPLES = {
-    "lenet": "seconds",
-    "resnet20": "half a minute",
+    "lenet": "a small network, in a second",
+    "resnet20": "a deep one, in a few seconds",
 }
 
 

@@ -24,7 +24,7 @@ class Layer:
     made             shape and dtype of the last output; `backward` takes a delta of no other
     layers           the layers inside this one, bottom first (none in most)
     training         BatchNorm uses the statistics of the batch while this is true
-    sends_error      set to false where nobody uses the error, as in the first layer with weights
+    sends_error      false if no layer below needs the error; then `backward` does not compute it
     exact_backward   of a layer that is not in nnref.layers: true if its `backward` gives exact
                      derivatives when all rules inside are Backprop (for measure.py)
     """
