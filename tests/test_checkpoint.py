@@ -371,6 +371,19 @@ def test_another_optimizer_is_refused(saved):
         checkpoint.restore(checkpoint.read(saved[0]), model, optimizer)
 
 
+def test_what_differs_is_named_with_its_place(tmp_path):
+    path, model = tmp_path / "a.npz", models.mlp([3], (8, 8, 1))
+    checkpoint.save(path, model, SGD(model, 0.1), Progress(), {})
+    other = models.mlp([4], (8, 8, 1))
+    words = r"layer2\.W \(64, 4\) float32, found \(64, 3\) float32; delete it"
+    with pytest.raises(InputError, match=rf"a\.npz: of another .*: expected {words}"):
+        checkpoint.restore(checkpoint.read(path), other, SGD(other, 0.1), path)
+    contents = checkpoint.read(path)
+    contents["optimizer.velocities7"] = contents.pop("optimizer.velocities.0")  # of an old version
+    with pytest.raises(InputError, match=r"expected optimizer\.velocities\.0 .*, found none"):
+        checkpoint.restore(contents, model, SGD(model, 0.1))
+
+
 def test_weights_that_are_not_finite_are_not_saved(saved):
     path, model, optimizer = saved
     before = path.read_bytes()

@@ -101,7 +101,7 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
         contents = checkpoint.read(saved)
         if checkpoint.facts_of(contents) != facts:
             raise InputError(f"{saved}: other data or settings; take another --out, or delete it")
-        training.progress = checkpoint.restore(contents, model, optimizer)
+        training.progress = checkpoint.restore(contents, model, optimizer, saved)
         training.progress.loss_sum = training.progress.loss_sum[()]
     progress = training.progress
     last_save = time.monotonic()

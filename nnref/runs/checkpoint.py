@@ -121,10 +121,11 @@ def facts_of(contents: dict) -> dict:
     return json.loads(str(contents["text"]))["facts"]
 
 
-def restore(contents: dict, model, optimizer) -> Progress:
+def restore(contents: dict, model, optimizer, where="checkpoint") -> Progress:
     """Load a checkpoint into a model and an optimizer that were made like the saved ones.
 
-    Returns the progress of the training. Raises InputError, with nothing changed, if they differ.
+    Returns the progress of the training. Raises InputError, with nothing changed, if they differ;
+    `where` says in its message what the checkpoint is: the name of its file or folder.
     """
     text, arrays = json.loads(str(contents["text"])), _arrays(model, optimizer)
     streams, numbers = _streams(model), _numbers(optimizer)
@@ -133,8 +134,10 @@ def restore(contents: dict, model, optimizer) -> Progress:
     if saved != wanted or text["streams"].keys() != streams.keys() or (
         text["numbers"].keys() != numbers.keys()
     ):  # fmt: skip
-        differing = {*saved.items()} ^ {*wanted.items()} or {"optimizer or feedback"}
-        raise InputError(f"checkpoint: of another network or optimizer: {min(map(str, differing))}")
+        raise InputError(
+            f"{where}: of another network or optimizer, or of another version of nnref: "
+            f"{_difference(wanted, saved)}; delete it, or start anew in another folder"
+        )
     for name, rng in streams.items():
         _set_state(copy.deepcopy(rng), text["streams"][name])  # raises before anything is changed
     for name, array in arrays.items():
@@ -195,6 +198,18 @@ def _arrays_in(value, name) -> dict:
 def _kind(array):
     """What an array and the one that replaces it must share."""
     return array.shape, array.dtype.name
+
+
+def _difference(wanted: dict, saved: dict) -> str:
+    """The first array, by name, in which a checkpoint is not as it should be, in words."""
+
+    def words(kinds, name):
+        return "{} {}".format(*kinds[name]) if name in kinds else "none"
+
+    names = sorted(n for n in wanted | saved if wanted.get(n) != saved.get(n))
+    if not names:
+        return "found other streams of random numbers, or other numbers of the optimizer"
+    return f"expected {names[0]} {words(wanted, names[0])}, found {words(saved, names[0])}"
 
 
 def _set_state(rng, state):

@@ -105,7 +105,9 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
             raise InputError(f"{folder}: expected the rules of before, found a file that changed")
         contents = world.first(lambda: left_off(folder, settings))
         progress = (
-            checkpoint.restore(contents, parts.model, parts.optimizer) if contents else Progress()
+            checkpoint.restore(contents, parts.model, parts.optimizer, folder)
+            if contents
+            else Progress()
         )
         return _Run(_folder_of_rank_0(folder), parts, save_every).go(progress)
 
@@ -118,8 +120,8 @@ def trained(folder: Path):
     folder = user_path(folder)
     settings, _, _ = what_stands(folder, {})
     parts = _Parts(settings, cache=True)
-    contents = checkpoint.read(folder / "checkpoints" / "best.npz")
-    checkpoint.restore(contents, parts.model, parts.optimizer)
+    best = folder / "checkpoints" / "best.npz"
+    checkpoint.restore(checkpoint.read(best), parts.model, parts.optimizer, best)
     return parts.model
 
 
