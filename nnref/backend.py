@@ -97,6 +97,16 @@ def cores() -> int:
     return count
 
 
+def thread_count() -> int:
+    """How many threads compute and load images: NNREF_THREADS, or all cores."""
+    wanted = os.environ.get("NNREF_THREADS")
+    if wanted:
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise InputError(f"NNREF_THREADS: expected a whole number from 1, found {wanted!r}")
+        return int(wanted)
+    return cores()
+
+
 @functools.cache
 def blas_libraries() -> list:
     """The BLAS libraries that are loaded; each can be asked for its number of threads and told."""

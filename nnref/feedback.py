@@ -21,7 +21,7 @@ class Feedback:
     To write a rule of your own, derive from this class and return B in `__call__`. Override `born`
     if B needs the initial weights, a scale or random numbers. With `learns = True`, the optimizer
     changes the array `self.B` by the gradient of W; with an `on_step`, B learns in any other way.
-    All arrays and numbers that a rule keeps as attributes are saved in checkpoints.
+    Arrays and numbers that a rule keeps as attributes, from `born` on, are saved in checkpoints.
     """
 
     learns = False

@@ -2,6 +2,7 @@
 
 import json
 import os
+import typing
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,7 +109,9 @@ def _misfit(content, shape, place) -> str:
     kind = type(shape) if isinstance(shape, dict | list) else shape
     parts = []
     if not isinstance(content, kind):
-        return f"expected {place} to be {KINDS.get(kind, 'a number')}, found {content!r:.60}"
+        named = [KINDS[one] for one in typing.get_args(kind) or (kind,) if one in KINDS]
+        wanted = " or ".join(named) or "a number"
+        return f"expected {place} to be {wanted}, found {content!r:.60}"
     if isinstance(content, NUMBER) and not abs(content) < LARGEST_NUMBER:  # or NaN
         return f"expected {place} to be below 1e300, found {content!r:.60}"
     if isinstance(shape, dict):

@@ -15,7 +15,7 @@ def softmax_cross_entropy(logits, labels):
     logits (N, classes) on the device; labels (N,), integers from 0 to classes - 1, on the host.
     Raises InputError for labels of another kind. Each row of delta sums to zero.
     """
-    check_logits(logits)
+    check_logits("logits", logits)
     N, classes = logits.shape
     check_labels(labels, N, classes)
     here = (xp.arange(N), to_device(labels))  # the place of each sample's own label
@@ -34,7 +34,7 @@ def mean_squared_error(output, target):
     output and target (N, n_out), on the device. Raises InputError if shapes or dtypes differ.
     """
     check_array("mean_squared_error", output, target)
-    check_logits(output)
+    check_logits("output", output)
     if output.shape != target.shape or output.dtype != target.dtype:
         raise InputError(
             f"mean_squared_error: expected target of shape {output.shape} and dtype "
@@ -64,15 +64,15 @@ def squared_error(output, labels):
 
 def one_hot(output, labels):
     """(N, classes): 1 at each sample's own label, 0 elsewhere; the shape and dtype of `output`."""
-    check_logits(output)
+    check_logits("logits", output)
     check_labels(labels, *output.shape)
     targets = xp.zeros_like(output)
     targets[xp.arange(len(output)), to_device(labels)] = 1
     return targets
 
 
-def check_logits(logits):
-    """Raise InputError unless these are an array (N, classes) of one sample or more."""
-    check_array("logits", logits)
+def check_logits(what, logits):
+    """Raise InputError unless these are an array (N, n_out) of one sample or more."""
+    check_array(what, logits)
     if logits.ndim != 2 or 0 in logits.shape:
-        raise InputError(f"logits: expected shape (N, classes), found {logits.shape}")
+        raise InputError(f"{what}: expected shape (N, n_out), found {logits.shape}")

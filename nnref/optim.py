@@ -8,7 +8,7 @@ import math
 
 from nnref.backend import accelerated, xp
 from nnref.layers.base import WeightLayer, check_network
-from nnref.layers.checks import number, plain
+from nnref.layers.checks import number, plain, positive
 
 SHARE = "a number from 0 to below 1"
 
@@ -63,8 +63,10 @@ class SGD(Optimizer):
 
     def __init__(self, model, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
         super().__init__(model, lr)
-        self.momentum = number("momentum", momentum, SHARE, is_share)
-        self.weight_decay = number("weight_decay", weight_decay, "0 or more", lambda v: v >= 0)
+        owner = type(self).__name__
+        self.momentum = number(f"{owner}: momentum", momentum, SHARE, is_share)
+        decay = number(f"{owner}: weight_decay", weight_decay, "0 or more", lambda v: v >= 0)
+        self.weight_decay = decay
         self.velocities = self.zeros()
 
     @accelerated
@@ -97,9 +99,9 @@ class Adam(Optimizer):
         self, model, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
     ):
         super().__init__(model, lr)
-        self.beta1 = number("beta1", beta1, SHARE, is_share)
-        self.beta2 = number("beta2", beta2, SHARE, is_share)
-        self.eps = number("eps", eps, "a number above 0", lambda v: v > 0)
+        self.beta1 = number("Adam: beta1", beta1, SHARE, is_share)
+        self.beta2 = number("Adam: beta2", beta2, SHARE, is_share)
+        (self.eps,) = positive("Adam", eps=eps)
         self.t, self.ms, self.vs = 0, self.zeros(), self.zeros()
 
     @accelerated
@@ -118,19 +120,11 @@ class Adam(Optimizer):
 
 def step_decay(lr: float, every: float, factor: float = 0.1):
     """lr times `factor` after every `every` epochs (Xiao et al.: lr 0.1, every 10, factor 0.1)."""
-    lr, every, factor = _positive("step_decay", lr=lr, every=every, factor=factor)
+    lr, every, factor = positive("step_decay", lr=lr, every=every, factor=factor)
     return lambda epoch: lr * factor ** (epoch // every)
 
 
 def cosine(lr: float, epochs: float):
     """Half a cosine, from lr down to 0 at `epochs` (Loshchilov & Hutter 2017)."""
-    lr, epochs = _positive("cosine", lr=lr, epochs=epochs)
+    lr, epochs = positive("cosine", lr=lr, epochs=epochs)
     return lambda epoch: 0.5 * lr * (1 + math.cos(math.pi * min(epoch / epochs, 1)))
-
-
-def _positive(owner, **values):
-    """These values as numbers; InputError unless all are above 0."""
-    return [
-        number(f"{owner}: {name}", value, "a number above 0", lambda v: v > 0)
-        for name, value in values.items()
-    ]

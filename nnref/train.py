@@ -88,8 +88,9 @@ class Training:
     def run(self) -> list[dict]:
         """Train to the end; return the history.
 
-        Raises InputError for data or options that cannot be used, and FloatingPointError, with the
-        weights of the last good step, when the loss is not finite.
+        Raises InputError for data or options that cannot be used, and FloatingPointError when a
+        loss is not finite: on a CPU with the weights of the last good step, unless that was the
+        last one of an epoch; on a GPU at the end of the epoch.
         """
         self.check()
         now = self.progress
@@ -206,6 +207,8 @@ class Training:
         entry = {"epoch": now.epoch + 1, "train_loss": train_loss, "seconds": seconds}
         if self.held_out is not None:
             loss, accuracy = self._evaluate()
+            if not math.isfinite(loss):  # NaN has no largest output: its accuracy means nothing
+                raise self._diverged(f"epoch {now.epoch + 1}: its held-out loss is {loss}")
             entry |= {"held_out_loss": loss, "held_out_accuracy": accuracy}
         now.history.append(entry)
         now.epoch, now.step, now.seen, now.seconds = now.epoch + 1, 0, 0, 0.0

@@ -16,7 +16,13 @@ from oracles import assert_same, normal
 from nnref import layers, models
 from nnref.backend import xp
 from nnref.errors import InputError
-from nnref.feedback import Backprop, Feedback, FeedbackAlignment, RedrawnMagnitudes
+from nnref.feedback import (
+    Backprop,
+    Feedback,
+    FeedbackAlignment,
+    NoFeedback,
+    RedrawnMagnitudes,
+)
 from nnref.optim import SGD, Adam
 from nnref.runs import checkpoint
 from nnref.train import Progress, train_step
@@ -369,6 +375,20 @@ def test_another_optimizer_is_refused(saved):
     model, optimizer = made(RedrawnMagnitudes(), Adam)
     with pytest.raises(InputError, match="of another network or optimizer"):
         checkpoint.restore(checkpoint.read(saved[0]), model, optimizer)
+
+
+def test_a_rule_that_was_exchanged_after_birth_is_saved_and_restored(tmp_path):
+    """As a tutorial or a network of the reader's own may do: such a rule draws no numbers."""
+
+    def fresh(seed):
+        model = models.mlp([3], (8, 8, 1), feedback=FeedbackAlignment(), seed=seed)
+        model.layers[1].feedback = NoFeedback()
+        return model, SGD(model, 0.1)
+
+    (model, optimizer), (other, its) = fresh(0), fresh(1)
+    checkpoint.save(tmp_path / "a.npz", model, optimizer, Progress(), {})
+    checkpoint.restore(checkpoint.read(tmp_path / "a.npz"), other, its)
+    assert_same(other.layers[-1].feedback.B, model.layers[-1].feedback.B)
 
 
 def test_what_differs_is_named_with_its_place(tmp_path):

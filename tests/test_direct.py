@@ -346,6 +346,10 @@ def test_a_network_without_hidden_layers_is_exact(rng):
             "a Linear layer at the end, found MaxPool2d",
         ),
         (DirectFeedback(mlp(), xp.zeros((1, 6, 1, 1))), "found DirectFeedback"),
+        (
+            Sequential(Flatten(), BatchNorm(64), Linear(64, 3, np.random.default_rng(0))),
+            r"a layer with weights before others with parameters, found BatchNorm\(64\)",
+        ),
     ],
 )
 def test_what_it_cannot_do_is_refused_in_one_line(model, words):

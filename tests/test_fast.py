@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def test_every_share_is_done_once_and_small_work_by_one(monkeypatch):
     assert names == {threading.current_thread()}
 
 
+def test_the_sum_of_shares_is_that_of_the_whole(monkeypatch, rng):
+    numbers = rng.integers(0, 9, (10, 3)).astype("float32")
+    for count in (1, 2, 4):
+        monkeypatch.setattr(threads, "THREADS", count)
+        found = threads.summed(lambda start, stop: numbers[start:stop].sum(axis=0), 10)
+        assert found.tolist() == numbers.sum(axis=0).tolist()
+
+
 def test_every_share_has_a_thread_of_its_own(monkeypatch):
     """They wait for one another, so one thread could not do two of them."""
     monkeypatch.setattr(threads, "THREADS", 3)
@@ -60,6 +69,58 @@ def test_an_error_in_a_share_is_raised_and_the_workers_live_on(monkeypatch):
         with pytest.raises(InputError, match="in a share"):
             threads.share(fail, 3)
     assert threads.share(lambda *_: None, 3) == 3
+
+
+def test_whatever_share_fails_all_others_are_done_first(monkeypatch):
+    monkeypatch.setattr(threads, "THREADS", 3)
+    for failing in range(3):
+        done = []
+
+        def work(start, stop, number, failing=failing, done=done):
+            if number == failing:
+                raise MemoryError("in a share")
+            time.sleep(0.05)
+            done.append(number)
+
+        with pytest.raises(MemoryError):
+            threads.share(work, 3)
+        assert sorted(done) == sorted({0, 1, 2} - {failing})
+    done = []
+    assert threads.share(lambda start, stop, number: done.append(number), 3) == 3
+    assert sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("where", ["in a share", "while it waits"])
+def test_after_an_interrupt_no_share_returns_before_its_work_is_done(where, monkeypatch):
+    monkeypatch.setattr(threads, "THREADS", 2)
+    go_on, workers = threading.Event(), threads._workers
+    if where == "while it waits":
+
+        def interrupted(worker):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(threads._Worker, "wait", interrupted)
+            threads.share(lambda start, stop, number: number and go_on.wait(60), 2)
+        assert threads._workers is not workers  # that one is still busy
+    else:
+
+        def interrupted(start, stop, number):
+            if number == 0:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            threads.share(interrupted, 2)
+    for _ in range(5):
+        out = np.zeros(2)
+
+        def work(start, stop, number, out=out):
+            time.sleep(0.02 * number)
+            out[start:stop] = 1
+
+        assert threads.share(work, 2) == 2
+        assert out.tolist() == [1, 1]
+    go_on.set()
 
 
 def test_a_share_may_share_again(monkeypatch):

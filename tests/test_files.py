@@ -83,7 +83,10 @@ def test_json_that_cannot_be_read_is_one_line(tmp_path):
             read_json(tmp_path / "a.json")
 
 
-SHAPE = {"name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list, ...]}
+SHAPE = {
+    "name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list, ...],
+    "facts": dict | None,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,10 @@ SHAPE = {"name": str, "rows": [{"x": NUMBER, "y": NUMBER | None}], "more": [list
         ('{"name": "a", "rows": [{"x": 1, "y": null}]}', "expected a value of y, found null"),
         ('{"name": "a", "rows": null}', "expected a value of rows, found null"),
         ('{"name": "a", "rows": [{"x": 1}]}', "expected more to be a list, found None"),
+        (
+            '{"name": "a", "rows": [{"x": 1}], "more": [], "facts": []}',
+            "expected facts to be an object, found []",
+        ),
         *(
             (
                 f'{{"name": "a", "rows": [{{"x": {number}}}]}}',

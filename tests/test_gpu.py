@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from nnref import models
 from nnref.backend import to_device, xp
 from nnref.data.imageset import ImageSet, batches
 from nnref.feedback import FeedbackAlignment, SignSymmetry
+from nnref.init import stream
+from nnref.layers import Conv2d
 from nnref.optim import SGD, Adam, BatchManhattan
 from nnref.tools.summary import peak_memory
 from nnref.train import fit, train_step
@@ -106,6 +109,18 @@ def test_large_arrays_are_left_to_the_reference(rng, monkeypatch):
     for a, b in zip(found, exact, strict=True):
         assert float(abs(a - b).max()) <= 1e-4 * float(abs(b).max())
     train_step(model, SGD(model, 0.1), x, labels)
+
+
+@on_gpu
+def test_patches_take_no_memory_when_their_reader_is_done_with_them(rng):
+    from nnref.fast import gpu
+
+    layer = Conv2d(3, 4, 3, stream(0, "init"))
+    layer.x = to_device(rng.random((4, 8, 8, 3), "float32"))
+    for _, patches in gpu._patches(layer, 6, 6):
+        gone = weakref.ref(patches)
+        del patches
+        assert gone() is None
 
 
 @on_gpu

@@ -8,7 +8,15 @@ import pytest
 from oracles import assert_close, assert_same
 
 from nnref.backend import to_device, to_host
-from nnref.data.imageset import ImageSet, ahead, batch_starts, batches, check_data, split
+from nnref.data.imageset import (
+    ImageSet,
+    ahead,
+    batch_starts,
+    batches,
+    check_data,
+    split,
+    watched,
+)
 from nnref.data.transforms import Normalize, PadCropFlip
 from nnref.errors import InputError
 
@@ -192,6 +200,41 @@ def test_an_image_has_random_numbers_of_its_own_that_no_version_changes():
             assert_same(draws[i], same.random(3))
 
 
+def test_large_seeds_are_told_apart():
+    draws = {}
+    for seed in (2**63 + 5, 2**63 + 6, 2**64 - 1, 2**64 - 2):
+        data = ImageSet(Shelf(1), np.arange(1), transform=lambda image, rng: rng.random((1, 1, 1)))
+        ((x, _),) = batches(data, 1, key=(seed, 1))
+        draws[float(to_host(x).item())] = seed
+    assert len(draws) == 4
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_are_prepared_by_as_many_threads_as_asked_for(count, monkeypatch):
+    monkeypatch.setenv("NNREF_THREADS", str(count))
+    names = set()
+
+    def note(image, rng):
+        names.add(threading.current_thread().name)
+        time.sleep(0.01)
+        return image
+
+    list(batches(ImageSet(Shelf(20), np.arange(20), transform=note), 1))
+    assert len(names) == count
+
+
+def test_the_images_that_angles_are_measured_on_are_of_all_classes(rng):
+    """Where files are sorted by class, the first ones are all of one; and they are not cropped."""
+    labels = np.repeat(np.arange(10), 100)
+    images = labels[:, None, None, None] * np.ones((1, 4, 4, 1), "float32")
+    data = ImageSet(images, labels, transform=PadCropFlip(4))
+    x, seen = watched(data, 128, None)
+    assert len(seen) == 128 and set(seen.tolist()) == set(range(10))
+    assert_same(to_host(x)[:, 0, 0, 0], seen.astype("float32"))
+    assert_same(watched(data, 128, None)[1], seen)
+    assert len(watched(data, 2000, None)[1]) == 1000
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_as_many_jobs_wait_as_threads_and_two_more(threads):
     taken = []
@@ -245,5 +288,7 @@ def test_a_share_that_cannot_be_is_one_line(share):
 
 @pytest.mark.parametrize("images", [None, 1.5, "a", {}, [[0.5]]])
 def test_images_that_are_none_are_one_line(images):
-    with pytest.raises(InputError, match=r"^data: expected an ImageSet\(images, labels\) of two"):
+    with pytest.raises(
+        InputError, match=r"^data: expected an ImageSet\(images, labels\) of arrays, found"
+    ):
         check_data(ImageSet(images, np.arange(1)))

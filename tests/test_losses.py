@@ -119,11 +119,11 @@ def test_a_target_that_is_no_array_and_outputs_that_are_no_matrix_are_one_line()
     for output, target in (([[0.0]], xp.zeros((1, 1))), (xp.zeros((1, 1)), [[0.0]])):
         with pytest.raises(InputError, match=r"^mean_squared_error: expected an array of"):
             mean_squared_error(output, target)
-    with pytest.raises(InputError, match=r"expected shape \(N, classes\), found \(3,\)"):
+    with pytest.raises(InputError, match=r"^output: expected shape \(N, n_out\), found \(3,\)"):
         mean_squared_error(xp.zeros(3), xp.zeros(3))
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 2, 4), (4,), (0, 4)])
 def test_logits_of_another_shape_are_one_line(shape):
-    with pytest.raises(InputError, match=r"logits: expected shape \(N, classes\), found"):
+    with pytest.raises(InputError, match=r"logits: expected shape \(N, n_out\), found"):
         softmax_cross_entropy(xp.zeros(shape), np.zeros(shape[:1], int))

@@ -412,12 +412,12 @@ def test_a_sigmoid_mirror_learns_a_quarter_of_W_for_weak_noise(rng):
 
 @pytest.mark.parametrize("call, words", [
     (lambda: WeightMirror(rows=1), "WeightMirror: expected rows to be a whole number of at least"),
-    (lambda: WeightMirror(sigma=0), "sigma: expected a number above 0, found 0"),
+    (lambda: WeightMirror(sigma=0), "WeightMirror: sigma: expected a number above 0, found 0"),
     (lambda: WeightMirror(activation=ReLU()), "WeightMirror: expected a class such as ReLU"),
-    (lambda: WeightMirror(decay=-1), "decay: expected 0 or more, found -1"),
+    (lambda: WeightMirror(decay=-1), "WeightMirror: decay: expected 0 or more, found -1"),
     (lambda: Alignment({}), "Alignment: expected rates of some of decay, self, sparse, amp, null"),
     (lambda: Alignment({"amps": 1}), "Alignment: expected rates of some of decay, self, sparse"),
-    (lambda: Alignment({"amp": -1}), "rate of amp: expected a number above 0, found -1"),
+    (lambda: Alignment({"amp": -1}), "Alignment: amp: expected a number above 0, found -1"),
 ])  # fmt: skip
 def test_a_wrong_setting_is_one_line(call, words):
     with pytest.raises(InputError) as raised:

@@ -37,6 +37,25 @@ def after(optimizer, layer, gradients):
     return layer.params["W"]
 
 
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_weights_that_lie_in_memory_column_by_column_are_changed_like_others(optimizer, rng):
+    """As those of an initial distribution that returns the transpose of an array."""
+    steps = [normal(rng, (3, 2), "float32") for _ in range(3)]
+    found = []
+    for order in "CF":
+
+        def drawn(rng, shape, order=order, **fans):
+            return np.array(rng.normal(size=shape), order=order)
+
+        layer = layers.Linear(3, 2, stream(0, "init"), init=drawn)
+        its_optimizer = optimizer(layer, 0.1)
+        for step in steps:
+            layer.grads = {"W": step, "b": xp.zeros(2, "float32")}
+            its_optimizer.step()
+        found.append(layer.params["W"])
+    assert_close(found[0], found[1], atol=1e-5)
+
+
 @pytest.mark.parametrize("optimizer", [SGD, Adam, BatchManhattan])
 def test_after_every_step_each_rule_is_told(optimizer):
     """With its own layer, when W has changed."""
@@ -151,8 +170,9 @@ def test_a_learning_rate_that_cannot_be(lr, optimizer, layer):
 @pytest.mark.parametrize("name", ["momentum", "weight_decay", "beta1", "beta2"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "0.1", None, [0.5]])
 def test_a_setting_that_cannot_be(name, value, layer):
-    with pytest.raises(InputError, match=rf"^{name}: expected .*0.*, found"):
-        (Adam if name.startswith("beta") else SGD)(layer, 0.1, **{name: value})
+    optimizer = Adam if name.startswith("beta") else SGD
+    with pytest.raises(InputError, match=rf"^{optimizer.__name__}: {name}: expected .*0.*, found"):
+        optimizer(layer, 0.1, **{name: value})
 
 
 def test_shares_end_below_one_and_a_decay_may_be_large(layer):

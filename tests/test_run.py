@@ -188,8 +188,28 @@ def test_the_best_network_of_a_run_is_at_hand_in_python(tmp_path, digits):
     before = run.trained(tmp_path / "run").layers[-1].params["W"]
     assert_same(model.layers[-1].params["W"], before)
     (tmp_path / "run" / "checkpoints" / "best.npz").unlink()
-    with pytest.raises(InputError, match=r"best\.npz: cannot be read"):
+    with pytest.raises(InputError, match=r"best\.npz: not there: no epoch is finished, or no im"):
         run.trained(tmp_path / "run")
+
+
+def test_the_network_of_a_run_of_several_ranks_is_at_hand_too(halfway, monkeypatch):
+    """A run that has not ended; it can go on only on as many ranks."""
+    facts = json.loads((halfway / "run.json").read_text())
+    (halfway / "run.json").write_text(json.dumps(facts | {"ranks": 2}))
+    newest = checkpoints(halfway)[-1]
+    (halfway / "checkpoints" / "best.npz").write_bytes(newest.read_bytes())
+    assert run.trained(halfway)
+    with pytest.raises(InputError, match="expected as many ranks as before, 2, not 1"):
+        run.resume(halfway, {})
+
+
+def test_the_newest_checkpoint_is_that_of_the_largest_epoch(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    names = ["00002-0000009", "99999-0000000", "100000-0000002", "100000-0000010"]
+    for name in names[::-1]:
+        (folder / f"{name}.npz").touch()
+    assert [path.stem for path in checkpoints(tmp_path)] == names
 
 
 def test_validation_images_are_not_trained_on_and_have_no_random_crops(digits):
@@ -235,6 +255,21 @@ def test_score_by_hand():
     assert found["loss"] == pytest.approx(-np.log([0.6, 0.8, 0.5, 0.2]).mean())
     ((_, true, predicted, chance),) = mistakes
     assert (true, predicted, chance) == (0, 1, pytest.approx(0.2))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint64"])
+def test_labels_of_any_type_are_counted_in_their_class(dtype):
+    """40 classes: the place of a pair in the confusion matrix is no number of a byte."""
+    labels = np.array([39, 30, 20])
+    data = ImageSet(np.eye(40)[labels].reshape(3, 1, 1, 40), labels.astype(dtype))
+    found, _ = run.score(Fixed(), data)
+    assert found["confusion"] == np.diag(np.isin(np.arange(40), labels).astype(int)).tolist()
+
+
+def test_a_network_that_is_lost_in_its_last_step_has_no_result(tmp_path):
+    settings = Settings(**SHORT | {"epochs": 1, "val": 0.0, "lr": 1e38, "batch_size": 600})
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="diverged in its last"):
+        run.start(None, settings)
 
 
 def test_a_damaged_image_is_left_out_of_the_score_and_the_others_keep_their_places():

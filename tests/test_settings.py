@@ -142,6 +142,11 @@ def test_a_path_is_kept_whole_so_that_it_is_right_from_any_folder(tmp_path, monk
 def test_a_path_that_no_toml_file_can_hold_is_one_line():
     with pytest.raises(InputError, match=r"--data: expected a path in UTF-8, found '.*\\udcff'"):
         Settings(data="imagefolder:/p\udcff")
+    for name in ("feedback", "last_feedback"):
+        with pytest.raises(
+            InputError, match=rf"{settings.flag(name)}: expected a path in UTF-8, found"
+        ):
+            Settings(**{name: "/p\udcff.py:Rule"})
 
 
 def test_what_class_folders_need_reaches_their_loader_and_nothing_else(monkeypatch):

@@ -360,8 +360,8 @@ BAD_DATA = {
     "image size": "Linear(784, 10): expected input of shape (any, 784), found (1, 756)",
     "labels as a list": "labels: expected a NumPy array of integers, found list",
     "no labels": "labels: expected a NumPy array of integers, found NoneType",
-    "list": "data: expected an ImageSet(images, labels) of two NumPy arrays",
-    "tuple": "data: expected an ImageSet(images, labels) of two NumPy arrays",
+    "list": "data: expected an ImageSet(images, labels) of arrays, found list",
+    "tuple": "data: expected an ImageSet(images, labels) of arrays, found tuple",
 }
 
 
@@ -458,6 +458,14 @@ def test_divergence_stops_the_run_with_the_epoch_and_the_rate(small):
         ),
     ):
         fit(model, SGD(model, 1e6), train)
+
+
+def test_a_network_that_is_lost_in_the_last_step_of_an_epoch_has_no_accuracy(small):
+    """No step sees its loss; the largest of outputs that are all NaN would be class 0."""
+    train, held_out = small
+    model = models.mlp([8])
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="its held-out loss is"):
+        fit(model, SGD(model, 1e38), train, held_out, batch_size=len(train.labels))
 
 
 @pytest.mark.skipif(xp is not np, reason="two trainings share one GPU's stream")

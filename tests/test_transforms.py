@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from nnref.data.transforms import (
+    TRIES,
+    WIDEST,
     Normalize,
     PadCropFlip,
     RandomResizedCropFlip,
@@ -135,7 +137,7 @@ def test_crops_lie_where_they_should_whatever_the_shape(shape):
 def test_defaults_are_those_of_the_papers():
     assert PadCropFlip().pad == 4
     crop = RandomResizedCropFlip(8)
-    assert (crop.smallest_area, crop.widest, crop.tries) == (0.08, 4 / 3, 10)
+    assert (crop.smallest_area, WIDEST, TRIES) == (0.08, 4 / 3, 10)
 
 
 @pytest.mark.parametrize(

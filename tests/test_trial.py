@@ -13,7 +13,7 @@ from nnref.errors import InputError
 from nnref.experiments import trial as trials
 from nnref.experiments.images import Images
 from nnref.experiments.plan import Part
-from nnref.experiments.trial import score, usual_training, watch_layers, watched
+from nnref.experiments.trial import score, usual_training, watch_layers
 from nnref.experiments.work import trained
 from nnref.optim import Adam
 from nnref.train import evaluate
@@ -38,14 +38,6 @@ def test_a_checkpoint_of_another_training_is_an_error(tmp_path, monkeypatch):
         trained(tmp_path, FACTS, lambda: parts(look=lambda *given: next(looks)(*given)))
     with pytest.raises(InputError, match=r"\.npz: other data or settings"):
         trained(tmp_path, FACTS, lambda: parts(batch_size=4))
-
-
-def test_angles_are_measured_on_images_of_all_classes():
-    given = images(200)
-    order = np.argsort(given.labels, kind="stable")
-    given = given._replace(images=given.images[order], labels=given.labels[order])
-    _, labels = watched(parts(train=given).training)
-    assert set(labels.tolist()) == {0, 1, 2, 3}
 
 
 def test_an_interrupted_trial_goes_on_bit_for_bit(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from oracles import assert_close, assert_same, frozen, normal
 from nnref import backend, feedback, layers, losses, models, optim
 from nnref.backend import to_device, to_host, xp
 from nnref.data import imageset
+from nnref.errors import InputError
 from nnref.feedback import Backprop, SignSymmetry
 from nnref.init import stream
 from nnref.layers.base import rule_of_a_layer
@@ -261,6 +262,14 @@ def test_arrays_that_are_not_contiguous(view, rng, reference):
         error = layer.backward(delta)
         assert_close(y, twin.forward(x.copy()), atol=1e-12)
         assert_close(error, twin.backward(delta.copy()), atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [5, 2**16], ids=["few", "many"])
+def test_a_batch_of_one_is_refused_before_an_average_is_changed(channels):
+    layer = layers.BatchNorm(channels)
+    with pytest.raises(InputError, match="expected two values or more per channel"):
+        layer.forward(xp.ones((1, channels), "float32"))
+    assert not layer.running_mean.any()
 
 
 OPTIMIZERS = {

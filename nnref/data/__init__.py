@@ -1,1 +1,1 @@
-"""Data sets: images (N, H, W, C) with values from 0 to 1, and integer labels (N,)."""
+"""Data sets: images, as floats from 0 to 1 or as bytes, and integer labels (N,)."""

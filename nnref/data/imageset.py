@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nnref.backend import accelerated, cores, to_device
+from nnref.backend import accelerated, thread_count, to_device
 from nnref.errors import InputError
 from nnref.init import stream
 from nnref.layers.checks import check_counts, number
@@ -45,7 +45,8 @@ def check_data(data: ImageSet):
         or isinstance(data.images, list | tuple | str | dict)
         or not hasattr(data.images, "__len__")
     ):
-        raise InputError("data: expected an ImageSet(images, labels) of two NumPy arrays")
+        found = type(data.images if isinstance(data, ImageSet) else data).__name__
+        raise InputError(f"data: expected an ImageSet(images, labels) of arrays, found {found}")
     images = data.images
     if len(images) == 0:
         raise InputError("data: expected at least one image, found none")
@@ -111,6 +112,15 @@ def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: in
                 yield x, labels
 
 
+def watched(images: ImageSet, count: int, transform: Callable | None):
+    """(x, labels) of `count` training images to measure angles on, as `transform` prepares a test.
+
+    They are drawn, always the same, since files may be sorted by class.
+    """
+    drawn = stream(0, "watched").permutation(len(images.labels))[:count]
+    return next(batches(images._replace(transform=transform), count, np.sort(drawn)))
+
+
 def cut(order, batch_size: int) -> list:
     """The indices of each batch: `order` in parts, that start where `batch_starts` says."""
     starts = batch_starts(len(order), batch_size)
@@ -123,7 +133,7 @@ def load(data: ImageSet, chosen: list, key, threads: int | None = None):
     Damaged images are left out, so there may be fewer images than indices, or none.
     """
     work = partial(collect, data, key)
-    ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or cores())
+    ready = map(work, chosen) if _is_plain(data) else ahead(work, chosen, threads or thread_count())
     with closing(staged(ready)) as moved:  # a reader that stops early stops the threads at once
         for x, labels in moved:
             yield x if data.normalize is None or not len(labels) else data.normalize(x), labels
@@ -179,7 +189,8 @@ def _prepare(data, key, i):
         return image
     seed, epoch = key
     # Philox is a function of (key, counter) without state, so the order of images is free
-    rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch], counter=[0, 0, 0, i]))
+    key = np.array([seed % 2**64, epoch], "uint64")
+    rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, i]))
     return data.transform(image, rng)
 
 

@@ -32,6 +32,10 @@ class PadCropFlip:
         return _flip_every_second(padded[top : top + H, left : left + W], rng)
 
 
+WIDEST = 4 / 3  # width / height of a crop; the narrowest is 1 / WIDEST
+TRIES = 10  # to find a crop that lies in the image; then the largest central one
+
+
 @dataclass(frozen=True)
 class RandomResizedCropFlip:
     """Crop 8 to 100 % of the area, 3:4 to 4:3 in shape; resize to size x size; flip half the time.
@@ -41,8 +45,6 @@ class RandomResizedCropFlip:
 
     size: int
     smallest_area: float = 0.08
-    widest: float = 4 / 3  # width / height; the narrowest is 1 / widest
-    tries: int = 10  # to find a crop that lies in the image; then the largest central one
 
     def __call__(self, image, rng):
         top, left, height, width = self._box(image.shape[0], image.shape[1], rng)
@@ -51,14 +53,14 @@ class RandomResizedCropFlip:
 
     def _box(self, H, W, rng):
         """(top, left, height, width) of the crop."""
-        limit = math.log(self.widest)
-        for _ in range(self.tries):
+        limit = math.log(WIDEST)
+        for _ in range(TRIES):
             area = H * W * rng.uniform(self.smallest_area, 1)
             ratio = math.exp(rng.uniform(-limit, limit))
             width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < width <= W and 0 < height <= H:
                 return rng.integers(H - height + 1), rng.integers(W - width + 1), height, width
-        height, width = min(H, round(W * self.widest)), min(W, round(H * self.widest))
+        height, width = min(H, round(W * WIDEST)), min(W, round(H * WIDEST))
         return (H - height) // 2, (W - width) // 2, height, width
 
 

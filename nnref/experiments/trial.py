@@ -15,9 +15,8 @@ import numpy as np
 
 from nnref import measure
 from nnref.backend import to_host
-from nnref.data.imageset import ImageSet, batches, choose
+from nnref.data.imageset import ImageSet, batches, watched
 from nnref.errors import InputError
-from nnref.init import stream
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD, cosine
 from nnref.parallel.job import report_share, stopping
@@ -130,7 +129,7 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
         seconds = sum(entry["wall_s"] for entry in progress.history) + time.monotonic() - last_look
         return {"history": progress.history, **outcome, "seconds": seconds}
 
-    seen = watched(training)
+    seen = watched(training.train, WATCHED, training.held_out.transform)
     if not progress.history:
         progress.history.append({"epoch": 0})
         look(progress.history[0])
@@ -143,16 +142,6 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
     if test and not math.isfinite(test["loss"]):
         return record(diverged="in the last step")
     return record(test=test)
-
-
-def watched(training: Training):
-    """(x, labels) of the training images on which angles are measured, without crops.
-
-    They are drawn, since files may be sorted by class.
-    """
-    images = training.train._replace(transform=training.held_out.transform)
-    drawn = stream(0, "watched").permutation(len(images.labels))[:WATCHED]
-    return next(batches(choose(images, np.sort(drawn)), WATCHED))
 
 
 def watch_layers(model, x, labels, loss=softmax_cross_entropy) -> dict:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnref import experiments
-from nnref.data.imageset import choose
+from nnref.data.imageset import choose, watched
 from nnref.experiments.images import Images, Sources, load
 from nnref.experiments.plan import Part
 from nnref.experiments.record import file_name, file_of, kept
-from nnref.experiments.trial import Parts, fingerprint, train_trial, watched
+from nnref.experiments.trial import WATCHED, Parts, fingerprint, train_trial
 from nnref.train import evaluate
 
 TIMED_S = 0.2  # seconds of training that are timed
@@ -129,6 +129,7 @@ def _per_epoch(times: list) -> float:
 def _evaluation_seconds(parts: Parts) -> float:
     """How long the evaluation after an epoch takes, from a batch of it."""
     model, held_out = parts.training.model, parts.training.held_out
+    train, transform = parts.training.train, held_out.transform
     count = len(held_out.labels)
     few = choose(held_out, list(range(min(count, 500))))
     start = time.perf_counter()
@@ -136,5 +137,5 @@ def _evaluation_seconds(parts: Parts) -> float:
     seconds = (time.perf_counter() - start) * count / len(few.labels)
     start = time.perf_counter()
     if parts.look:
-        parts.look(model, *watched(parts.training))
+        parts.look(model, *watched(train, WATCHED, transform))
     return seconds + time.perf_counter() - start

@@ -4,7 +4,7 @@ import numpy as np
 
 from nnref.fast import few
 from nnref.fast.memory import empty, repeated, scratch, width
-from nnref.fast.threads import share
+from nnref.fast.threads import share, summed
 
 CHUNK = 2 * 2**20  # bytes of patches at a time: more leave the cache, fewer need more calls
 FEW = 16  # channels; with fewer, errors are added up with images innermost
@@ -41,15 +41,13 @@ def weight_gradient(x, delta, k, stride, padding):
     if k * k * C * C_out * x.itemsize > LARGE and N * OH * OW <= 4096 and C >= FEW:
         return _split_gradient(x, delta, k, stride, padding)
     gradient = few.gradient if C < few.CHANNELS else _gradient
-    parts = {}
 
-    def work(start, stop, part):
-        parts[part] = empty((k * k * C, C_out), x.dtype)
-        gradient(x, start, stop, delta, k, stride, padding, parts[part])
+    def work(start, stop):
+        total = empty((k * k * C, C_out), x.dtype)
+        gradient(x, start, stop, delta, k, stride, padding, total)
+        return total
 
-    for part in range(1, share(work, N)):
-        np.add(parts[0], parts[part], out=parts[0])
-    return parts[0]
+    return summed(work, N)
 
 
 def _gradient(x, start, stop, delta, k, stride, padding, total):
@@ -100,21 +98,20 @@ def gradient_and_error(x, delta, B, k, padding):
     """
     N, H, W, C = x.shape
     C_out = delta.shape[3]
-    error, parts = empty(x.shape, x.dtype), {}
+    error = empty(x.shape, x.dtype)
     turned = _turned(B, k, C, C_out)
 
-    def work(start, stop, part):
-        total = out = parts[part] = empty(turned.shape, x.dtype)
+    def work(start, stop):
+        total = out = empty(turned.shape, x.dtype)
         for images, rows, patches in _patches(delta, start, stop, k, 1, k - 1 - padding, H, W):
             np.matmul(patches, turned, out=error[images, rows].reshape(-1, C))
             np.matmul(patches.T, x[images, rows].reshape(-1, C), out=out)
             if out is not total:
                 np.add(total, out, out=total)
             out = scratch("gradient", total.shape, x.dtype)
+        return total
 
-    for part in range(1, share(work, N)):
-        np.add(parts[0], parts[part], out=parts[0])
-    return _turned(parts[0], k, C_out, C), error
+    return _turned(summed(work, N), k, C_out, C), error
 
 
 def _turned(W, k, A, B):

@@ -14,6 +14,7 @@ from nnref.fast.pool import pool_backward, pool_forward
 from nnref.fast.steps import adam_update, sgd_update
 from nnref.fast.threads import share
 from nnref.layers.checks import check_image, check_input
+from nnref.patches import output_size
 
 WORK = 8_000_000  # multiplications; smaller products are left to the reference
 
@@ -67,8 +68,7 @@ def conv_forward(layer, x):
         return NotImplemented
     layer.x = x
     k, stride, padding = layer.k, layer.stride, layer.padding
-    OH = (x.shape[1] + 2 * padding - k) // stride + 1
-    OW = (x.shape[2] + 2 * padding - k) // stride + 1
+    OH, OW = (output_size(size, k, stride, padding) for size in x.shape[1:3])
     sigma = empty((len(x), OH, OW, layer.C_out), x.dtype)
     if _fewer_multiplications(layer) and "b" not in layer.params:
         winograd.convolve(x, W, sigma)

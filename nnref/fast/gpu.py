@@ -77,15 +77,21 @@ def _patches(layer, OH, OW):
     if _is_plain(layer):
         yield slice(0, N), x.reshape(-1, C)
         return
-    word = next(size for size in WORDS if C * x.itemsize % size == 0)
-    words = C * x.itemsize // word  # per pixel
     at_once = max(1, PATCHES // (OH * OW * k * k * C * x.itemsize))
     for start in range(0, N, at_once):
         images = slice(start, min(start + at_once, N))
-        patches = xp.empty(((images.stop - start) * OH * OW, k * k * C), x.dtype)
-        count, shape = patches.nbytes // word, (H, W, words, OH, OW, k, layer.stride, layer.padding)
-        _launch("im2col", x.dtype, count, x[images], patches, *shape, word=WORDS[word])
-        yield images, patches
+        yield images, _im2col(layer, x[images], OH, OW)  # under no name here: the caller's alone
+
+
+def _im2col(layer, x, OH, OW):
+    """patches.im2col: the patches (patches, k*k*C_in) of these images."""
+    (N, H, W, C), k = x.shape, layer.k
+    word = next(size for size in WORDS if C * x.itemsize % size == 0)
+    words = C * x.itemsize // word  # per pixel
+    patches = xp.empty((N * OH * OW, k * k * C), x.dtype)
+    count, shape = patches.nbytes // word, (H, W, words, OH, OW, k, layer.stride, layer.padding)
+    _launch("im2col", x.dtype, count, x, patches, *shape, word=WORDS[word])
+    return patches
 
 
 def _gather(layer, errors, OH, OW, images):
@@ -219,7 +225,8 @@ def _on_all_parameters(name, places, grads, states, settings):
     grads = [xp.ascontiguousarray(grad) for grad in grads]
     starts = np.cumsum([0, *(param.size for param in params)])
     alike = len({array.dtype for arrays in (params, grads) for array in arrays}) == 1
-    if not alike or not _fits(params[0]) or starts[-1] > LARGEST:
+    in_rows = all(array.flags.c_contiguous for arrays in (params, *states) for array in arrays)
+    if not alike or not in_rows or not _fits(params[0]) or starts[-1] > LARGEST:
         return NotImplemented
     rows = zip(params, grads, *states, strict=True)
     addresses = np.array([[array.data.ptr for array in row] for row in rows], "int64")

@@ -18,7 +18,7 @@ def norm_forward(layer, x):
     """BatchNorm.forward: y = a x + c for every channel, with a = gamma / std, c = beta - a mean."""
     gamma, beta = layer.params["gamma"], layer.params["beta"]
     check_input(layer, x, (..., layer.C), gamma.dtype)
-    if x.size < pieces.SMALL or not x.flags.c_contiguous:
+    if x.size < pieces.SMALL or x.size <= layer.C or not x.flags.c_contiguous:
         return NotImplemented
     mean, var = layer.running_mean, layer.running_var
     if layer.training:

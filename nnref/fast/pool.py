@@ -11,6 +11,7 @@ from nnref.fast import pieces
 from nnref.fast.memory import as_items, empty, scratch
 from nnref.fast.threads import share
 from nnref.layers.checks import check_image
+from nnref.patches import output_size
 
 LARGEST = 15  # k; positions in larger windows would not fit a byte
 
@@ -22,7 +23,7 @@ def pool_forward(layer, x):
         return NotImplemented
     k, stride = layer.k, layer.stride
     N, H, W, C = layer.x_shape = x.shape
-    OH, OW = (H - k) // stride + 1, (W - k) // stride + 1
+    OH, OW = (output_size(size, k, stride, padding=0) for size in (H, W))
     y = empty((N, OH, OW, C), x.dtype)
     layer.winner = empty((N, OH, OW, C), np.uint8)
 

@@ -6,18 +6,9 @@ Each share runs NumPy's own loops, and BLAS with one thread: BLAS's own would co
 import os
 import threading
 
-from nnref.backend import cores, one_blas_thread
-from nnref.errors import InputError
+import numpy as np
 
-
-def _count() -> int:
-    """NNREF_THREADS, or the cores that this process may use."""
-    wanted = os.environ.get("NNREF_THREADS")
-    if wanted:
-        if not wanted.isdecimal() or int(wanted) < 1:
-            raise InputError(f"NNREF_THREADS: expected a whole number from 1, found {wanted!r}")
-        return int(wanted)
-    return cores()
+from nnref.backend import one_blas_thread, thread_count
 
 
 class _Worker:
@@ -32,25 +23,30 @@ class _Worker:
     def _loop(self):
         while True:
             self.go.acquire()
-            try:
-                work, *share = self.job
-                self.error = None
-                work(*share)
-            except BaseException as error:
-                self.error = error
-            self.job = work = None  # so that no array lives longer than it should
+            self.error = _error_of(self.job)
+            self.job = None  # so that no array lives longer than it should
             self.done.release()
 
-    def start(self, *job):
+    def start(self, job):
         """Start the job (work, *share)."""
         self.job = job
         self.go.release()
 
-    def wait(self):
-        """Return when the job is done; raise what it raised."""
+    def wait(self) -> BaseException | None:
+        """Return when the job is done: what it raised, or None."""
         self.done.acquire()
-        if self.error:
-            raise self.error
+        error, self.error = self.error, None
+        return error
+
+
+def _error_of(job) -> BaseException | None:
+    """Carry out a job; return what it raised, or None."""
+    work, *share = job
+    try:
+        work(*share)
+    except BaseException as error:
+        return error
+    return None
 
 
 def _forget_workers():
@@ -59,7 +55,7 @@ def _forget_workers():
     _workers, _free = [], threading.Lock()
 
 
-THREADS = _count()
+THREADS = thread_count()
 _forget_workers()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)  # threads do not survive a fork
@@ -77,24 +73,40 @@ def share(work, count: int, smallest: int = 1) -> int:
     return shares
 
 
+def summed(work, count: int):
+    """The sum of what work(start, stop) returns on shares of range(count), an array each."""
+    parts = {}
+
+    def part_of(start, stop, number):
+        parts[number] = work(start, stop)
+
+    for number in range(1, share(part_of, count)):
+        np.add(parts[0], parts[number], out=parts[0])
+    return parts[0]
+
+
 def _run(jobs):
-    """Run these jobs, the first one here and each of the others in a worker."""
+    """Run these jobs, the first one here and each of the others in a worker; raise what one raised.
+
+    Returns when all are done, also if one raises. Only an interrupt (Ctrl-C) ends the wait early:
+    workers that may still be busy then get no further job.
+    """
     if len(jobs) == 1 or not _free.acquire(blocking=False):  # `share` inside a share
         for work, *share in jobs:
             work(*share)
         return
-    started = []
+    all_done = False
     try:
-        for job in jobs[1:]:
-            if len(started) == len(_workers):
-                _workers.append(_Worker())
-            started.append(_workers[len(started)])
-            started[-1].start(*job)
-        work, *share = jobs[0]
-        work(*share)
+        _workers.extend(_Worker() for _ in range(len(jobs) - 1 - len(_workers)))
+        started = _workers[: len(jobs) - 1]
+        for worker, job in zip(started, jobs[1:], strict=True):
+            worker.start(job)
+        errors = [_error_of(jobs[0]), *(worker.wait() for worker in started)]
+        all_done = True
     finally:
-        try:
-            for worker in started:
-                worker.wait()
-        finally:
+        if all_done:
             _free.release()
+        else:
+            _forget_workers()
+    for error in filter(None, errors):
+        raise error

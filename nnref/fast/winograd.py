@@ -14,7 +14,7 @@ are 16 matrix products. Sums cost time too, but they run along whole rows of ima
 import numpy as np
 
 from nnref.fast.memory import empty, scratch
-from nnref.fast.threads import share
+from nnref.fast.threads import share, summed
 
 CHUNK = 4 * 2**20  # bytes of transformed tiles at a time
 
@@ -47,10 +47,9 @@ def weight_gradient(x, delta):
     C_out = delta.shape[3]
     down, across = -(-H // 2), -(-width // 2)
     group = max(1, CHUNK // (16 * down * across * max(C, C_out) * x.itemsize))
-    parts = {}
 
-    def work(start, stop, part):
-        total = parts[part] = empty((16, C, C_out), x.dtype)
+    def work(start, stop):
+        total = empty((16, C, C_out), x.dtype)
         for n in range(start, stop, group):
             last = min(n + group, stop)
             V = _input(x[n:last], down, across).reshape(16, -1, C)
@@ -59,10 +58,9 @@ def weight_gradient(x, delta):
             np.matmul(V.swapaxes(1, 2), Z, out=out)
             if n > start:
                 np.add(total, out, out=total)
+        return total
 
-    for part in range(1, share(work, N)):
-        np.add(parts[0], parts[part], out=parts[0])
-    u = parts[0].reshape(4, 4, C, C_out)
+    u = summed(work, N).reshape(4, 4, C, C_out)
     rows = empty((3, 4, C, C_out), x.dtype)
     _adjoint_of_G(u, rows)
     gradient = empty((3, 3, C, C_out), x.dtype)

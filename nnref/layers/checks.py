@@ -117,6 +117,14 @@ def number(what: str, value, expected: str, holds) -> float:
     raise InputError(f"{what}: expected {expected}, found {shown(value)}")
 
 
+def positive(owner, **values) -> list[float]:
+    """These values as numbers. Raises InputError, naming the owner, unless all are above 0."""
+    return [
+        number(f"{owner}: {name}", value, "a number above 0", lambda v: v > 0)
+        for name, value in values.items()
+    ]
+
+
 def check_dtype(layer, dtype):
     """Raise InputError, naming the layer, unless dtype is a real floating dtype."""
     try:

@@ -66,7 +66,6 @@ class DirectFeedback(Sequential):
         pairs = zip(weight_layers(self), weight_layers(probe), strict=True)
         for number, (layer, seen) in enumerate(pairs):
             rng, layer.feedback = layer.feedback.rng, Direct()
-            layer.feedback.rng = rng
             layer.sends_error = False  # no layer below uses what a B would send
             if number > 0:  # below the first layer is no hidden one
                 n = seen.x[0].size
@@ -96,3 +95,9 @@ def _check(model):
     if not inside or not isinstance(inside[-1], Linear):
         found = inside[-1] if inside else "none"
         raise InputError(f"DirectFeedback: expected a Linear layer at the end, found {found}")
+    for layer in inside[: inside.index(weight_layers(model)[0])]:
+        if layer.params:  # no error reaches it
+            raise InputError(
+                "DirectFeedback: expected a layer with weights before others with parameters, "
+                f"found {layer}"
+            )

@@ -21,7 +21,7 @@ from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment
 from nnref.init import glorot_uniform, normal, sample
 from nnref.layers import Layer, Sequential
-from nnref.layers.checks import check_counts, number
+from nnref.layers.checks import check_counts, positive
 from nnref.optim import Adam
 
 # An inverse loss is a function of g, f, an input h (N, n_in) of f, and a function that draws noise
@@ -84,7 +84,7 @@ class Inverse(FeedbackAlignment):
             if not callable(found) and (needed or found is not None):
                 raise InputError(f"Inverse: expected {name} to be a function, found {found!r}")
         self.loss, self.optimizer = loss, optimizer
-        self.sigma = number("Inverse: sigma", sigma, "a number above 0", lambda v: v > 0)
+        (self.sigma,) = positive("Inverse", sigma=sigma)
 
     def born(self, W, scale, draw):
         self.B, self.c = self.random(W, W.shape[-1] + self.features), xp.zeros_like(W[..., 0])

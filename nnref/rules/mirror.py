@@ -31,7 +31,7 @@ from functools import partial
 from nnref.backend import to_device
 from nnref.errors import InputError
 from nnref.feedback import FeedbackAlignment
-from nnref.layers.checks import check_counts, number, shown
+from nnref.layers.checks import check_counts, number, positive, shown
 from nnref.measure import weight_layers
 
 
@@ -54,9 +54,9 @@ class WeightMirror(FeedbackAlignment):
             message = f"a class such as ReLU as activation, found {shown(activation)}"
             raise InputError(f"WeightMirror: expected {message}")
         self.rows, self.activation = rows, activation
-        self.sigma, self.eta = _positive("sigma", sigma), _positive("eta", eta)
+        self.sigma, self.eta = positive("WeightMirror", sigma=sigma, eta=eta)
         decay = self.sigma**2 if decay is None else decay
-        self.decay = number("decay", decay, "0 or more", lambda v: v >= 0)
+        self.decay = number("WeightMirror: decay", decay, "0 or more", lambda v: v >= 0)
 
     def noise(self, shape):
         """White noise of standard deviation sigma, drawn by NumPy."""
@@ -117,7 +117,7 @@ class Alignment(FeedbackAlignment):
         if not isinstance(rates, dict) or not rates or not rates.keys() <= UPDATES.keys():
             names = ", ".join(UPDATES)
             raise InputError(f"Alignment: expected rates of some of {names}, found {shown(rates)}")
-        self.rates = {name: _positive(f"rate of {name}", rate) for name, rate in rates.items()}
+        self.rates = dict(zip(rates, positive("Alignment", **rates), strict=True))
 
     @property
     def local(self) -> bool:
@@ -143,7 +143,3 @@ def moment(layer, M):
 def places(layer, y) -> int:
     """How many places of an image share a weight: 1, except in a convolution."""
     return y[0].size // layer.params["W"][..., 0, :].size
-
-
-def _positive(what, value):
-    return number(what, value, "a number above 0", lambda v: v > 0)

@@ -221,8 +221,9 @@ def _set_state(rng, state):
 
 
 def _streams(model) -> dict:
-    """The random generators of the feedback rules, by name."""
-    return {str(i): layer.feedback.rng for i, layer in enumerate(weight_layers(model))}
+    """The random generators of the feedback rules, by name; a rule that was not born has none."""
+    rules = [layer.feedback for layer in weight_layers(model)]
+    return {str(i): rule.rng for i, rule in enumerate(rules) if hasattr(rule, "rng")}
 
 
 def _numbers(owner) -> dict:

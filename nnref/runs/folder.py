@@ -4,6 +4,7 @@ run.py says which files there are. Nothing here trains.
 """
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from shlex import quote
@@ -32,7 +33,7 @@ def check_new(folder):
 def what_stands(folder, given):
     """(settings, facts, result if it is finished) of the run in a folder.
 
-    Raises InputError if there is no run, or one of other settings or on another number of ranks.
+    Raises InputError if there is no run, or one of other settings.
     """
     if not (folder / "config.toml").is_file():
         raise InputError(f"{folder}: expected the folder of a run, found no config.toml in it")
@@ -40,9 +41,7 @@ def what_stands(folder, given):
     _check_same(folder, given, dataclasses.asdict(settings))
     if _is_finished(folder):
         return settings, {}, read_json(folder / "result.json", RESULT)
-    facts = read_json(folder / "run.json", RUN)
-    _check_ranks(folder, facts)
-    return settings, facts, None
+    return settings, read_json(folder / "run.json", RUN), None
 
 
 def _is_finished(folder) -> bool:
@@ -52,7 +51,11 @@ def _is_finished(folder) -> bool:
 
 
 def left_off(folder, settings):
-    """What to continue from: the contents of the newest checkpoint, or None."""
+    """What to continue from: the contents of the newest checkpoint, or None.
+
+    Deletes files that an interrupt left half written, and sets damaged checkpoints aside (newest).
+    Raises InputError if the checkpoint is of other settings or of another number of ranks.
+    """
     make_folder(folder / "checkpoints")
     for left_over in (folder / "checkpoints").glob(".*.tmp"):
         left_over.unlink()
@@ -60,7 +63,7 @@ def left_off(folder, settings):
     if contents:  # config.toml may have been edited since
         facts = check_shape(checkpoint.facts_of(contents), FACTS, folder / "checkpoints")
         _check_same(folder, dataclasses.asdict(settings), facts["settings"])
-        _check_ranks(folder, facts)
+        check_ranks(folder, facts)
     return contents
 
 
@@ -70,7 +73,7 @@ def ranks_fact() -> dict:
     return {"ranks": size} if size > 1 else {}
 
 
-def _check_ranks(folder, facts):
+def check_ranks(folder, facts):
     """Raise InputError if the run in this folder is one of another number of ranks."""
     there, size = facts.get("ranks", 1), ranks.world().size
     if there != size:
@@ -116,5 +119,6 @@ def newest(folder: Path) -> dict | None:
 
 
 def checkpoints(folder) -> list[Path]:
-    """The checkpoints that training can continue from, oldest first."""
-    return sorted(p for p in (folder / "checkpoints").glob("[0-9]*.npz") if p.is_file())
+    """The checkpoints that training can continue from, oldest first: EPOCH-STEP.npz."""
+    found = [p for p in (folder / "checkpoints").glob("[0-9]*.npz") if p.is_file()]
+    return sorted(found, key=lambda path: [int(n) for n in re.findall("[0-9]+", path.stem)])

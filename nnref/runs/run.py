@@ -13,6 +13,7 @@ The test images are scored once; `best` is chosen on images held out from the tr
 import dataclasses
 import hashlib
 import json
+import math
 import sys
 import time
 from contextlib import nullcontext
@@ -24,14 +25,21 @@ from tqdm import tqdm
 
 from nnref import measure, plots
 from nnref.backend import describe, flags, versions
-from nnref.data.imageset import ImageSet, batches, split
+from nnref.data.imageset import ImageSet, split, watched
 from nnref.errors import InputError, one_line
 from nnref.files import make_folder, owned, read_json, user_path, write_whole
 from nnref.parallel import ranks
 from nnref.parallel.job import hired, interruptible, report_share, stopping, working
 from nnref.runs import checkpoint, report
 from nnref.runs.compare import baselines
-from nnref.runs.folder import check_new, checkpoints, left_off, ranks_fact, what_stands
+from nnref.runs.folder import (
+    check_new,
+    check_ranks,
+    checkpoints,
+    left_off,
+    ranks_fact,
+    what_stands,
+)
 from nnref.runs.record import RUN, as_csv, doubt
 from nnref.runs.score import filters, score
 from nnref.runs.settings import (
@@ -95,6 +103,7 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
     if result:
         print(one_line(f"{folder}: already finished"))
         return result
+    check_ranks(folder, facts)
     with _owned(_folder_of_rank_0(folder)):
         parts = _Parts(settings, cache)
         if facts["data"]["sha256"] != parts.facts["sha256"]:
@@ -115,12 +124,15 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
 def trained(folder: Path):
     """The network of a run with the weights of its best checkpoint; for a look at it in Python.
 
-    Raises InputError if there is no run or no such checkpoint, or if its data are not found.
+    Raises InputError if there is no run, or no best one of its checkpoints (where no images are
+    held out), or if its data are not found.
     """
     folder = user_path(folder)
     settings, _, _ = what_stands(folder, {})
     parts = _Parts(settings, cache=True)
     best = folder / "checkpoints" / "best.npz"
+    if not best.is_file():
+        raise InputError(f"{best}: not there: no epoch is finished, or no images are held out")
     checkpoint.restore(checkpoint.read(best), parts.model, parts.optimizer, best)
     return parts.model
 
@@ -217,6 +229,9 @@ class _Run:
                     f"{error}{good if self.has_checkpoint() else ''}"
                 ) from None
         test, mistakes = score(parts.model, parts.test)
+        if not math.isfinite(test["loss"]):
+            found = f"its test loss is {test['loss']}"
+            raise FloatingPointError(f"training diverged in its last step: {found}")
         images = sum(map(sum, test["confusion"]))
         print(f"test accuracy {test['accuracy']:.1%} on {images} images, scored once")
         if damaged := [name for part in parts.damaged for name in part]:
@@ -297,8 +312,7 @@ class _Run:
     def measured(self) -> dict:
         """Angles and norm ratios of every layer with weights, bottom first; None: undefined."""
         model, train = self.parts.model, self.parts.train
-        looked_at = train._replace(transform=self.parts.test.transform)
-        x, labels = next(batches(looked_at, min(WATCHED, len(train.labels))))
+        x, labels = watched(train, WATCHED, self.parts.test.transform)
         return measure.layer_measures(model, x, labels)
 
     def save(self):

@@ -19,7 +19,7 @@ def score(model, data: ImageSet) -> tuple[dict, list]:
     """
     pairs = [(to_host(logits), labels) for logits, labels in outputs_of(model, data)]
     logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    logits = logits.astype("float64")
+    logits, labels = logits.astype("float64"), labels.astype("int64")
     shifted = logits - logits.max(axis=1, keepdims=True)
     probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
     predicted = probabilities.argmax(axis=1)
@@ -47,7 +47,10 @@ def score(model, data: ImageSet) -> tuple[dict, list]:
 
 
 def filters(model, data: ImageSet):
-    """The weights of the first layer as pictures (count, H, W, C); None if it sees no pixels."""
+    """The weights of the first layer as pictures (count, H, W, C).
+
+    None unless it is a Conv2d or a Linear layer.
+    """
     layer = measure.weight_layers(model)[0]
     W = to_host(layer.params["W"])
     if isinstance(layer, Conv2d):

@@ -18,7 +18,7 @@ from nnref.data import cifar10, imagefolder, mnist
 from nnref.data.imageset import batches
 from nnref.errors import InputError
 from nnref.files import read_text, user_path
-from nnref.optim import SGD, Adam, BatchManhattan, cosine, step_decay
+from nnref.optim import SGD, SHARE, Adam, BatchManhattan, cosine, is_share, step_decay
 from nnref.rules import own
 from nnref.rules.known import KNOWN, Known, as_it_is
 
@@ -51,7 +51,7 @@ def whole(smallest, largest=LARGEST):
     return f"a whole number {some}", int, lambda value: smallest <= value <= largest
 
 
-def number(what, holds):
+def real(what, holds):
     """A check: a finite number for which `holds`."""
     return what, float, lambda value: math.isfinite(value) and holds(value)
 
@@ -66,11 +66,15 @@ def _whole_path(data: str) -> Path | None:
     path = data.partition(":")[2]
     if not path:
         return None
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"--data: expected a path in UTF-8, found {data!r}") from None
     return user_path(path).absolute()
+
+
+def _check_utf_8(name, value):
+    """Raise InputError if a text holds what config.toml cannot, as a strange file name may."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{flag(name)}: expected a path in UTF-8, found {value!r}") from None
 
 
 def _is_schedule(name):
@@ -83,9 +87,9 @@ def _setting(default, about, check):
     return field(default=default, metadata={"about": about, "check": check})
 
 
-POSITIVE = number("a number above 0", lambda value: value > 0)
-WIDTH = number(f"a number above 0, at most {models.WIDEST}", lambda v: 0 < v <= models.WIDEST)
-SHARE = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
+POSITIVE = real("a number above 0", lambda value: value > 0)
+WIDTH = real(f"a number above 0, at most {models.WIDEST}", lambda v: 0 < v <= models.WIDEST)
+BELOW_1 = real(SHARE, is_share)
 SCHEDULE = "constant, cosine, or step:EPOCHS"
 RULE = (f"one of {', '.join(KNOWN)}, or FILE.py:NAME", str, lambda v: v in KNOWN or own.is_own(v))
 
@@ -103,18 +107,18 @@ class Settings:
     classes: int | None = _setting(None, "imagefolder: number of classes to draw", whole(1))
     per_class: int | None = _setting(None, "imagefolder: training images per class", whole(1))
     on_bad: str = _setting("stop", "imagefolder: at a damaged image", one_of(("stop", "skip")))
-    val: float = _setting(0.1, "share of the training images held out for validation", SHARE)
+    val: float = _setting(0.1, "share of the training images held out for validation", BELOW_1)
     model: str = _setting("lenet", "the network", one_of(MODELS))
     width: float = _setting(1.0, "multiplies all numbers of channels and units", WIDTH)
     feedback: str = _setting("backprop", "rule for B", RULE)
     last_feedback: str | None = _setting(None, "rule of the last layer, if another", RULE)
     optimizer: str = _setting("sgd", "optimizer", one_of(OPTIMIZERS))
     lr: float = _setting(0.01, "learning rate", POSITIVE)
-    momentum: float = _setting(0.9, "of sgd and batch-manhattan", SHARE)
+    momentum: float = _setting(0.9, "of sgd and batch-manhattan", BELOW_1)
     weight_decay: float = _setting(
         0.0,
         "of sgd and batch-manhattan",
-        number("a number of at least 0", lambda value: value >= 0),
+        real("a number of at least 0", lambda value: value >= 0),
     )
     schedule: str = _setting(
         "constant",
@@ -128,6 +132,7 @@ class Settings:
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
             if value is not None or FIELDS[name].default is not None:
+                _check_utf_8(name, value)
                 object.__setattr__(self, name, checked(name, value))
         folder = _whole_path(self.data)
         for name in OF_FOLDERS:

@@ -18,7 +18,7 @@ from nnref.experiments.network import BOTH, DIGITS, FULL, SMALL, NetworkPart, ru
 from nnref.experiments.plan import Setting
 from nnref.experiments.result import Result, Table, average, claim, equal, listed, spread, words
 from nnref.experiments.trial import Parts, usual_training, watch_layers
-from nnref.measure import weight_layers
+from nnref.layers.base import WeightLayer
 from nnref.questions import dale
 
 PAPER = (
@@ -71,9 +71,24 @@ def parts(part: NetworkPart, facts: dict, images) -> Parts:
 
 def look(model, x, labels) -> dict:
     """trial.watch_layers, and the share of each layer's weights that are held at zero."""
-    weights = [layer.params["W"] for layer in weight_layers(model)]
-    shares = [float((abs(W) <= 2 * dale.PIN).mean()) for W in weights]
-    return watch_layers(model, x, labels) | {"pinned": shares}
+    return watch_layers(model, x, labels) | {"pinned": [held_at_zero(a) for a in limited(model)]}
+
+
+def limited(model) -> list[list]:
+    """For each layer with weights, what a law limits: its W; with interneurons, their E, P, Q."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, dale.Interneurons):
+            found.append(list(layer.params.values()))
+        elif isinstance(layer, WeightLayer):
+            found.append([layer.params["W"]])
+    return found
+
+
+def held_at_zero(arrays) -> float:
+    """The share of their entries that a law holds at zero."""
+    held = sum(int((abs(array) <= 2 * dale.PIN).sum()) for array in arrays)
+    return held / sum(array.size for array in arrays)
 
 
 def pinned(result: Result, **facts) -> list[float]:

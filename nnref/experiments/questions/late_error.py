@@ -5,6 +5,7 @@ on digits, each image held for T steps of time, is trained with every one of `cl
 weights are constant, and the strength of what late errors teach is measured (`measure`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -63,7 +64,7 @@ TIERS = {
     )],
     "full": [LatePart(
         data="mnist", kernels=[], units=[256, 256], rates=[1e-3, 3e-3, 0.01, 0.03],
-        hold=20, delays=[0, 5, 10, 15, 20, 30, 40], traces=[5, 10, 20, 40, 80, 160],
+        hold=20, delays=[0, 5, 10, 15, 20, 30, 40], traces=[4, 10, 20, 40, 100],
         smooths=[5, 10, 20, 40], still=20_000,
         search_images=10_000, search_epochs=1, epochs=10, seeds=5,
     )],
@@ -187,13 +188,38 @@ def figures(result: Result) -> dict:
     }
 
 
-SETTING = "an MLP on MNIST, each image held for T = 10 steps"
+def hold(result: Result) -> int:
+    """T of the tier that was run: how many steps an image is shown."""
+    (part,) = TIERS[result.record["tier"]]
+    return part.hold
 
 
-def ours(settings: dict):
-    """Our accuracies under BP, SS and FA, in words; settings: name -> times."""
-    written = words(settings)
-    return lambda result: "; ".join(f"{rule} {written(result, rule=rule)}" for rule in THREE)
+def setting(more: str = ""):
+    """A function from a result to what was run, in words."""
+    return lambda result: f"an MLP on MNIST, each image held for T = {hold(result)} steps{more}"
+
+
+def by_share(shares: dict) -> Callable:
+    """A function from a result to {name: times}; shares: name -> times as shares of T."""
+    return lambda result: {
+        name: times(**{time: round(share * hold(result)) for time, share in own.items()})
+        for name, own in shares.items()
+    }
+
+
+def ours(shares: dict):
+    """Our accuracies under BP, SS and FA, in words; shares as in `by_share`."""
+
+    def written(result):
+        cells = words(by_share(shares)(result))
+        return "; ".join(f"{rule} {cells(result, rule=rule)}" for rule in THREE)
+
+    return written
+
+
+def means(result, rule, shares: dict) -> list:
+    """The mean accuracy under a rule with each of these times; shares as in `by_share`."""
+    return [result.mean(rule=rule, **own) for own in by_share(shares)(result).values()]
 
 
 def by_rule(title, form, first, second):
@@ -203,8 +229,9 @@ def by_rule(title, form, first, second):
 
 
 def deviations(result, kind):
-    """How far the strength is from max(0, 1 - d/T) at most, under each rule, at T = 10."""
-    predicted = {delay: max(0, 1 - delay / 10) for delay in TIERS["small"][0].delays}
+    """How far the strength is from max(0, 1 - d/T) at most, under each rule."""
+    (part,) = TIERS[result.record["tier"]]
+    predicted = {delay: max(0, 1 - delay / part.hold) for delay in part.delays}
     return [
         largest(abs(average(strengths(result, kind, rule, d)) - p) for d, p in predicted.items())
         for rule in THREE
@@ -213,7 +240,7 @@ def deviations(result, kind):
 
 @claim(
     "The learning strength falls as max(0, 1 - d/T)",
-    SETTING + "; constant weights",
+    setting("; constant weights"),
     lambda result: by_rule(
         "largest deviation, of the part that tells images apart (of the whole)",
         "{} {:.2f} ({:.2f})",
@@ -227,65 +254,78 @@ def _linear(result):
             yield f"{rule}: of {what}, within 0.05", worst <= 0.05
 
 
+LATE = {
+    "without delay": {},
+    "d = T/2": {"delay": 1 / 2},
+    "d = T": {"delay": 1},
+    "d = 3T/2": {"delay": 3 / 2},
+}
+
+
 @claim(
     "Learning survives a delay of T/2, and fails from T on, in the last layer too",
-    SETTING,
-    ours({f"d = {d}": times(d) for d in (0, 5, 10, 15)}),
+    setting(),
+    ours(LATE),
     published="robustness and failure are stated in the abstract, without a number",
 )
 def _late(result):
     for rule in THREE:
-        none, half, full, more = (result.mean(rule=rule, **times(d)) for d in (0, 5, 10, 15))
+        none, half, full, more = means(result, rule, LATE)
         yield f"{rule}: at T/2 within 5 points of no delay", half >= none - 5
         yield f"{rule}: at most 30 % from d = T on", largest((full, more)) <= 30
 
 
+BRIDGE = {"without delay": {}, "d = T": {"delay": 1}, "and a trace": {"delay": 1, "trace": 1}}
+
+
 @claim(
     "An eligibility trace of length T bridges a delay of T",
-    SETTING,
-    ours({"without delay": times(), "d = T": times(10), "and a trace": times(10, trace=10)}),
+    setting(),
+    ours(BRIDGE),
     published="that traces are needed is stated in the abstract",
 )
 def _bridge(result):
     for rule in THREE:
-        none, full = (result.mean(rule=rule, **own) for own in (times(), times(10, trace=10)))
-        yield f"{rule}: with a trace, d = T within 10 points of no delay", full >= none - 10
+        none, _, bridged = means(result, rule, BRIDGE)
+        yield f"{rule}: with a trace, d = T within 10 points of no delay", bridged >= none - 10
+
+
+TRACES = {f"{share:g} T": {"delay": 1, "trace": share} for share in (0.2, 1, 2, 5)}
 
 
 @claim(
     "The trace should be about as long as the delay: a longer one pairs the error with the images "
     "in between as well",
-    SETTING + ", d = T",
-    ours({f"{t / 10:g} T": times(10, trace=t) for t in (2, 10, 20, 50)}),
+    setting(", d = T"),
+    ours(TRACES),
     published="the abstract asks for a plasticity timescale one to two orders of magnitude longer "
     "than the stimulus",
 )
 def _long_trace(result):
     for rule in THREE:
-        short, same, long = (result.mean(rule=rule, **times(10, trace=t)) for t in (2, 10, 50))
+        short, same, _, long = means(result, rule, TRACES)
         yield f"{rule}: best at T, of 0.2, 1 and 5 T", same > largest((short, long))
 
 
-DELAYED = {"d = 5": times(5), "d = 10, with a trace": times(10, trace=10)}
+DELAYED = {"d = T/2": {"delay": 1 / 2}, "d = T, with a trace": {"delay": 1, "trace": 1}}
 
 
-def lost(result, at):
-    """Points that each rule loses at these times."""
-    return [result.mean(rule=rule, **times()) - result.mean(rule=rule, **at) for rule in THREE]
+def lost(result):
+    """For each of DELAYED, the points that every rule loses."""
+    rows = [means(result, rule, {"without delay": {}} | DELAYED) for rule in THREE]
+    return [[none - delayed[i] for none, *delayed in rows] for i in range(len(DELAYED))]
 
 
 @claim(
     "BP, SS and FA suffer alike: the delay comes after B",
-    SETTING,
+    setting(),
     lambda result: by_rule(
-        "points lost at d = 5, and at d = 10 with a trace",
-        "{} {:.1f}, {:.1f}",
-        *(lost(result, at) for at in DELAYED.values()),
+        "points lost at d = T/2, and at d = T with a trace", "{} {:.1f}, {:.1f}", *lost(result)
     ),
 )
 def _alike(result):
-    for where, at in DELAYED.items():
-        apart = largest(abs(a - b) for a, b in combinations(lost(result, at), 2))
+    for where, points in zip(DELAYED, lost(result), strict=True):
+        apart = largest(abs(a - b) for a, b in combinations(points, 2))
         yield f"{where}: losses within 4 points", apart <= 4
 
 
