@@ -2,14 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_cli import in_this_process
 
 import nnref
+from nnref import cli
+from nnref.backend import xp
+from nnref.commands import bench as command
+from nnref.errors import InputError
 
 bench = pytest.importorskip("nnref.tools.bench", reason="the folder nnref/fast is gone")
 
@@ -68,6 +74,39 @@ def test_a_wider_network_does_more_work():
     network, shape, _ = bench.CASES["lenet"]
     work = [bench.least_work(network(input_shape=shape, width=w), shape, 4)[0] for w in (1, 2)]
     assert 3 < work[1] / work[0] < 4
+
+
+def test_a_process_that_cannot_measure_its_memory_is_one_line():
+    with pytest.raises(InputError, match=r"^bench: the memory of fish in nnref could not .*fish"):
+        bench.peak_mb("fish", "nnref", 2, 1)
+
+
+def test_ranks_take_no_option_of_one_process(monkeypatch):
+    monkeypatch.setattr(command.ranks, "started", lambda: True)
+    for option in (["--jobs", "2"], ["--against", "torch"]):
+        with pytest.raises(InputError, match=r"^mpiexec: expected neither --jobs nor --against"):
+            cli.main(["bench", *option])
+
+
+@pytest.mark.parametrize("against_torch", [True, False])
+def test_every_number_of_a_row_stands_under_its_name(against_torch):
+    row = {
+        "model": "resnet18-cifar", "rule": "bp", "batch": 32, "step_ms": 1234.5,
+        "median_ms": 1300.1, "images_per_s": 25.0, "gflop_per_s": 100.1, "gemm_share": 0.9,
+        "peak_mb": 999.0,
+    }  # fmt: skip
+    if xp is not np:
+        row |= {"gb_per_s": 812.0, "copy_share": 0.4}
+    if against_torch:
+        row |= {"ratio": 1.01, "ratio_from": 0.9, "ratio_to": 1.2}
+    names, numbers = bench.header(against_torch), bench.as_line(row)
+    for name in ("step ms", "of GEMM", "peak MB", "of copy"):
+        names = names.replace(name, name.replace(" ", "_"))
+    ends = [[found.end() for found in re.finditer(r"\S+", line)] for line in (names, numbers)]
+    count = 9 if xp is np else 11
+    assert ends[0][1:count] == ends[1][1:count]
+    assert (len(ends[0]), "ratio" in names) == (count + against_torch, against_torch)
+    assert not against_torch or names.index("ratio") == numbers.index("1.01")
 
 
 def test_torch_is_imported_only_when_asked_for():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nnref.experiments import budget
-from nnref.experiments.result import Result
+from nnref.experiments.result import Number, Result
 
 
 def result(curve: dict, rule="BP", seeds=1) -> Result:
@@ -33,6 +33,20 @@ def test_bp_is_flat_if_half_the_longest_training_costs_it_little(curve, holds):
     ((words, found),) = budget.flat(result(curve), rule="BP")
     assert words == "half the epochs cost BP at most 3 % of its accuracy"
     assert found is holds
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "holds"), [(3, 1.5, True), (3.1, 1.5, False), (4, 2, True), (4.1, 2, False)]
+)
+def test_bp_is_near_its_published_error_within_a_factor(error, times, holds):
+    ((words, found),) = budget.near(Number(error), 2, times)
+    assert words == f"BP's error at most {'twice' if times == 2 else '1.5 times'} the published 2 %"
+    assert found is holds
+
+
+def test_the_error_of_a_single_seed_leaves_nearness_undecided():
+    ((_, found),) = budget.near(Number(3.1, 0.2), 2)
+    assert repr(found) == "undecided"
 
 
 def test_the_errors_of_single_seeds_leave_flatness_undecided():

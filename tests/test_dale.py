@@ -192,6 +192,17 @@ def test_a_network_of_interneurons_learns_and_no_strength_falls_below_zero(rule)
             assert np.allclose(to_host(layer.layer.params["W"]), to_host(E - P @ Q), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [models.resnet20, models.locally_connected])
+def test_interneurons_stand_in_a_row_of_layers_with_one_matrix_each(kind):
+    model = kind((12, 12, 1), width=0.25)
+    before = list(model.layers)
+    with pytest.raises(
+        InputError, match=r"^interneurons: expected a row of layers with one matrix"
+    ):
+        interneurons(model, 0.1, seed=0)
+    assert list(model.layers) == before
+
+
 def test_a_share_outside_0_to_1_is_refused():
     for share in (-0.1, 1.1):
         with pytest.raises(InputError, match=r"^every_neuron: expected excitatory from 0 to 1, f"):

@@ -81,3 +81,5 @@ def test_what_cupy_itself_says_is_passed_on(monkeypatch, tmp_path):
     found = doctor.gpu()
     assert found.startswith("none usable: driver for CUDA 13.0, cupy-cuda13x: ")
     assert "CuPy finds no usable GPU" in found
+    (tmp_path / "cupy.py").write_text("import os\nos._exit(139)\n")  # without a word
+    assert doctor.gpu().endswith("cupy-cuda13x: exit status 139")

@@ -3,6 +3,7 @@
 import pytest
 from made_up import dots, result, rows, searches, trial, verdicts
 
+from nnref import models
 from nnref.experiments.questions import dale
 from nnref.experiments.result import Result
 from nnref.plots.looks import LOOKS
@@ -54,6 +55,19 @@ def test_ours_gives_the_accuracies_by_law_and_rule():
 @pytest.mark.parametrize("record", [None, {"tier": "small", "trials": []}])
 def test_what_was_left_out_is_incomplete(record):
     assert {claim.verdict for claim in dale.claims(Result(record))} == {"incomplete"}
+
+
+def test_the_weights_held_at_zero_are_those_that_the_law_limits():
+    """Of interneurons E, P and Q, not their net effect E - P Q, which is never zero."""
+    model = models.mlp([4], (2, 2, 1), 3)
+    law = dale.LAWS["DANN"](model, seed=0)
+    made = model.layers[-1]
+    for name, count in (("E", 6), ("Q", 1)):
+        made.params[name].reshape(-1)[:count] = -1.0
+    law.impose(0)
+    size = sum(made.params[name].size for name in "EPQ")
+    first, last = (dale.held_at_zero(arrays) for arrays in dale.limited(model))
+    assert (first, last) == (0, pytest.approx(7 / size))
 
 
 def few():

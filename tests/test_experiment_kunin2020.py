@@ -94,7 +94,7 @@ def test_the_condition_number_sets_the_angle_of_S_W(condition):
     t and E lambda^2 = (1 - 1/c^2) / (2 t).
     """
     part, t = LayerPart(steps=1), math.log(condition)
-    found = kunin2020.measure(part, {"condition": condition, "seed": 0}, None)["history"][0]
+    found = kunin2020.measure(part, {"condition": condition, "seed": 0}, None)[0]
     assert found["predicted"]["SA"] == found["predicted"][NOISE] == 0
     cos = (1 - 1 / condition) / t / math.sqrt((1 - condition**-2) / (2 * t)) if t else 1.0
     expected = math.degrees(math.acos(cos))

@@ -71,7 +71,7 @@ def test_the_networks_on_cifar_are_a_residual_one_of_one_block_a_stage_and_bioto
     residual = xiao2018.MODELS["resnet8"][1](shape, 10)
     assert len(weight_layers(residual)) == 10  # a stem, 3 x 2, 2 shortcuts, the last
     assert weight_layers(residual)[0].stride == 2
-    lenet = xiao2018.MODELS["lenet"][1](shape, 10)
+    lenet = xiao2018.MODELS["lenet-biotorch"][1](shape, 10)
     assert [layer.params["W"].shape for layer in weight_layers(lenet)] == [
         (27, 32), (288, 64), (576, 128), (128, 256), (256, 10),
     ]  # fmt: skip
@@ -212,7 +212,7 @@ def test_nothing_is_drawn_of_nothing():
     assert xiao2018.figures(Result(None)) == {}
 
 
-CIFAR, LENET = ("cifar10", "resnet8"), ("cifar10", "lenet")
+CIFAR, LENET = ("cifar10", "resnet8"), ("cifar10", "lenet-biotorch")
 DEEPER = ("cifar10", "resnet14")
 RESNET, ALEXNET = ("tiny-imagenet", "resnet18"), ("tiny-imagenet", "alexnet")
 PUBLISHED = {  # accuracies in %, in the order of SETTINGS: ImageNet, a rerun on CIFAR-10, BioTorch

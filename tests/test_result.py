@@ -98,6 +98,8 @@ def test_a_share_of_nothing_is_not_measured():
 
 def test_what_is_taken_over_several_is_not_measured_if_one_of_them_is_not():
     assert (average([1, 2]), largest([Number(1), Number(2)])) == (1.5, 2)
+    assert average([Number(1, 0.3), Number(2, 0.4), 3]).error == pytest.approx(0.5 / 3)
+    assert largest([Number(1, 0.3), Number(2, 0.4), Number(0, 0.5)]).error == 0.4
     for nothing in (average([]), largest([]), largest([Number(1), NOT_MEASURED])):
         assert math.isnan(nothing)
     assert every([True, True]) is True
@@ -134,6 +136,7 @@ def test_facts_choose_trials_searches_are_no_results_and_a_diverged_trial_scores
     result = Result({"trials": TRIALS})
     assert result.accuracies(rule="BP") == [50, 0]
     assert result.errors(rule="FA") == [75, 25]
+    assert result.error(rule="FA") == 50
     assert result.accuracies(rule="FA", seed=1) == [75]
     assert result.accuracies(rule="KP") == Result(None).accuracies(rule="BP") == []
     assert [t["seed"] for t in result.finished(rule="BP")] == [0]

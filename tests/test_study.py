@@ -48,7 +48,7 @@ def test_a_finished_trial_is_read_and_not_trained_again(tmp_path, monkeypatch):
 )
 def test_a_trial_of_the_same_facts_but_another_training_is_an_error(tmp_path, change):
     trained(tmp_path, FACTS, parts)
-    with pytest.raises(InputError, match=r"\.json: other data or settings"):
+    with pytest.raises(InputError, match=r"\.json: of another training: expected"):
         trained(tmp_path, FACTS, lambda: parts(**change))
 
 
@@ -81,7 +81,7 @@ def test_a_trials_file_without_a_hash_is_of_an_earlier_version(tmp_path, monkeyp
 def test_what_else_sets_a_trial_apart_enters_its_fingerprint(tmp_path):
     trained(tmp_path, FACTS, lambda: parts()._replace(also=("a law",)))
     trained(tmp_path, FACTS, lambda: parts()._replace(also=("a law",)))
-    with pytest.raises(InputError, match=r"\.json: other data or settings"):
+    with pytest.raises(InputError, match=r"\.json: of another training: expected"):
         trained(tmp_path, FACTS, lambda: parts()._replace(also=("another law",)))
 
 
@@ -224,13 +224,15 @@ def test_the_number_of_seeds_can_be_another(study, carry_out):
 
 def test_a_setting_without_learning_rates_is_measured_by_the_experiment(study, carry_out):
     def measure(part, facts, images):
-        return {"history": [{"rest": facts["seed"] + 0.5}], "seconds": 0.0}
+        time.sleep(0.05)
+        return [{"rest": facts["seed"] + 0.5}]
 
     carry_out(Part(seeds=2), [Setting({"task": "rest"})], measure)  # without images
     assert [(t["task"], t["seed"], t["history"]) for t in study.trials] == [
         ("rest", 0, [{"rest": 0.5}]),
         ("rest", 1, [{"rest": 1.5}]),
     ]
+    assert all(0.05 <= t["seconds"] < 5 for t in study.trials)
 
 
 def test_images_that_cannot_be_had_are_left_out(carry_out, monkeypatch, capsys):

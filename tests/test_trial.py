@@ -36,7 +36,7 @@ def test_a_checkpoint_of_another_training_is_an_error(tmp_path, monkeypatch):
     looks = iter([watch_layers, watch_layers, interrupted])
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, FACTS, lambda: parts(look=lambda *given: next(looks)(*given)))
-    with pytest.raises(InputError, match=r"\.npz: other data or settings"):
+    with pytest.raises(InputError, match=r"\.npz: of another training: expected"):
         trained(tmp_path, FACTS, lambda: parts(batch_size=4))
 
 

@@ -36,6 +36,8 @@ def run(options) -> int:
         check_writable(options.json)
     if options.jobs and options.against:
         raise InputError("--jobs: expected no --against, which times steps one after the other")
+    if ranks.started() and (options.jobs or options.against):
+        raise InputError("mpiexec: expected neither --jobs nor --against, which need one process")
     for name in options.models:
         if name not in bench.CASES:
             raise InputError(f"--models: expected one of {', '.join(bench.CASES)}, found {name!r}")

@@ -24,6 +24,15 @@ def flat(result: Result, **facts) -> Iterator:
     yield "half the epochs cost BP at most 3 % of its accuracy", half >= FLAT * whole
 
 
+def near(error: Number, published: float, times: float = 1.5) -> Iterator:
+    """A condition on the scale of a published number: BP's test error must come near its own.
+
+    Both in %. Where BP is far from its published error, the others are as well.
+    """
+    often = {1.5: "1.5 times", 2: "twice"}[times]
+    yield f"BP's error at most {often} the published {published} %", error <= times * published
+
+
 def half_budget(curve: dict[int, Number]) -> dict[int, Number]:
     """{epochs: accuracy with half of them / accuracy}, where both were measured."""
     return {n: curve[n // 2] / curve[n] for n in curve if n % 2 == 0 and n // 2 in curve}

@@ -50,15 +50,11 @@ class Images(NamedTuple):
         return self._replace(train=choose(self.train, np.sort(drawn)))
 
 
-def load(
-    name: str, sources: Sources, count: int | None = None, classes: int | None = None,
-    held_out: float = 0.1,
-) -> Images:  # fmt: skip
+def load(name: str, sources: Sources, count: int | None = None, held_out: float = 0.1) -> Images:
     """Images by name, the same for every seed.
 
     name        "digits" (shipped, padded to 32 x 32), "mnist", "cifar10" or "tiny-imagenet"
     count       how many training images, held-out ones included; None: all
-    classes     tiny-imagenet: how many classes to draw; None: all
     held_out    the share of the training images that is held out; 0: the test images take its place
 
     Raises InputError if they are not on this machine and cannot be downloaded.
@@ -74,7 +70,7 @@ def load(
         if path is None:
             catalog.fetch_by_name("tiny-imagenet-200")
             path = catalog.data_folder("tiny-imagenet-200") / "tiny-imagenet-200.zip"
-        train, test = imagefolder.load(path, classes=classes)
+        train, test = imagefolder.load(path)
         if test is None:
             raise InputError(f"{path}: expected images in val or test, found none")
     found = len(np.unique(train.labels))

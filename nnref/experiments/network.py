@@ -1,7 +1,9 @@
 """Rules by short names, a network, and plans to train it, for several experiments."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from nnref.backend import to_device
 from nnref.experiments.plan import Part
 from nnref.feedback import Feedback
 from nnref.init import stream
@@ -23,6 +25,15 @@ def rules_of(name: str) -> tuple[Feedback, Feedback | None]:
     """(rule, rule of the last layer if another) of a name such as "SS" or "SS, BP last"."""
     rule, _, last = name.partition(", ")
     return RULES[rule], RULES["BP"] if last == "BP last" else None
+
+
+def born_from(init: Callable) -> Callable:
+    """The `born` of a rule whose B is drawn by `init`, as the weights are by those in init.py."""
+
+    def born(rule, W, scale, draw):
+        rule.B = to_device(init(rule.rng, W.shape, *W.shape).astype(W.dtype))
+
+    return born
 
 
 @dataclass(frozen=True, kw_only=True)

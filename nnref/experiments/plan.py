@@ -13,7 +13,6 @@ class Part:
 
     data: str | None = None  # its name (images.load); None: there are no images
     take: int | None = None  # how many training images, held-out ones included; None: all
-    classes: int | None = None  # tiny-imagenet: how many classes to draw; None: all
     held_out: float = 0.1  # share of the training images used for choices
     search_images: int = 0  # training images for the choice of a learning rate
     search_epochs: int = 0  # epochs of that choice

@@ -41,13 +41,23 @@ def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> 
     path, known = file_of(folder, facts), known or facts
     if path.is_file():
         record = read(path)
-        if rounded({name: record.get(name) for name in known}) != rounded(known):
-            raise InputError(f"{path}: other data or settings; take another --out, or delete it")
+        check_same(path, {name: record.get(name) for name in known}, known)
         return record
     record = rounded(known | measure())
     write_whole(path, sealed(record))
     path.with_suffix(".npz").unlink(missing_ok=True)
     return record
+
+
+def check_same(path: Path, found: dict, known: dict):
+    """Raise InputError, naming the first that differs, unless the facts in a file are `known`."""
+    found, known = rounded(found), rounded(known)
+    for name in sorted(known | found):
+        if found.get(name) != known.get(name):
+            raise InputError(
+                f"{path}: of another training: expected {name} {known.get(name)}, found "
+                f"{found.get(name)}; delete it, or take another --out"
+            )
 
 
 def sealed(record: dict) -> bytes:

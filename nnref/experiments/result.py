@@ -96,15 +96,21 @@ NOT_MEASURED = Number("nan")
 
 
 def average(values) -> Number:
-    """Their mean; NOT_MEASURED if there are none."""
+    """Their mean, with its error if they have errors; NOT_MEASURED if there are none."""
     values = list(values)
-    return Number(mean(values)) if values else NOT_MEASURED
+    if not values:
+        return NOT_MEASURED
+    errors = [getattr(value, "error", 0.0) for value in values]
+    return Number(mean(map(float, values)), math.hypot(*errors) / len(values))
 
 
 def largest(values) -> Number:
     """The largest of them; NOT_MEASURED if there are none, or one of them is not measured."""
     values = list(values)
-    return NOT_MEASURED if not values or any(map(math.isnan, values)) else Number(max(values))
+    if not values or any(map(math.isnan, values)):
+        return NOT_MEASURED
+    found = max(values, key=float)
+    return Number(found, getattr(found, "error", 0.0))
 
 
 def all_measured(*numbers) -> bool:
@@ -183,6 +189,10 @@ class Result:
         """The mean test accuracy in %; NOT_MEASURED (NaN) if there is no such trial."""
         return _accuracy(self.trials(**facts))
 
+    def error(self, **facts) -> Number:
+        """The mean test error in %; NOT_MEASURED if there is no such trial."""
+        return 100 - self.mean(**facts)
+
     def measured(self, **facts) -> str:
         """Accuracies in words, as `measured` gives them; those of one seed with their error."""
         values, error = self.accuracies(**facts), self.mean(**facts).error
@@ -231,15 +241,25 @@ def _accuracies(trials) -> list[float]:
 
 
 def _accuracy(trials) -> Number:
-    """The mean of test accuracies in %, with the binomial error of few images or one seed."""
+    """The mean of test accuracies in %, with the error of `counted`."""
     values = _accuracies(trials)
     images = [t["test"].get("images") for t in trials if t.get("test")]
     if not values or None in images or not images:
         return average(values)
-    uncertain = len(values) == 1 or min(images) <= FEW
-    share = min(max(mean(values) / 100, 0), 1)
-    error = 100 * math.sqrt(share * (1 - share) / min(images)) if uncertain else 0.0
-    return Number(mean(values), error)
+    return counted(values, min(images))
+
+
+def counted(accuracies: list[float], images: int) -> Number:
+    """The mean of accuracies in %, one for each seed, on so many test images.
+
+    With the binomial error, where the images are few or the seed is the only one.
+    """
+    if not accuracies:
+        return NOT_MEASURED
+    uncertain = len(accuracies) == 1 or images <= FEW
+    share = min(max(mean(accuracies) / 100, 0), 1)
+    error = 100 * math.sqrt(share * (1 - share) / images) if uncertain else 0.0
+    return Number(mean(accuracies), error)
 
 
 def spread(values) -> str:
@@ -333,7 +353,11 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """One of VERDICTS."""
+        """reproduced (all conditions and guards hold), partly (some conditions), not (none).
+
+        Or: not tested at this scale (`scale` does not hold); undecided (a number is closer to its
+        threshold than its error); incomplete (something was not measured).
+        """
         found, guarded, scale = (
             [holds for _, holds in answers]
             for answers in (self.conditions, self.guards, self.scale)
@@ -345,16 +369,6 @@ class Claim:
         if UNDECIDED in found + guarded:
             return "undecided"
         return "reproduced" if all(found + guarded) else "partly" if any(found) else "not"
-
-
-VERDICTS = {
-    "reproduced": "all conditions hold",
-    "partly": "some do",
-    "not": "none does",
-    "not tested at this scale": "the setting is too short or too small to test the claim",
-    "undecided": "a condition is closer to its threshold than the error of the measurement",
-    "incomplete": "some of it was not measured: it has not been run yet, or it diverged",
-}
 
 
 def claim(

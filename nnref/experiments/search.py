@@ -1,9 +1,9 @@
 """The choice of a learning rate, on held-out images, from short trainings.
 
-All rates of a grid are tried with seed 0. While the best of them lies at an edge, the grid grows
-there. The best rate and those that come close are tried with seed 1, and the one with the best mean
-of both is taken. A rate at which a seed collapses is refused. If the rate that is taken does not
-learn, the whole search is repeated once, in trainings LONGER times as long.
+All rates of a grid are tried with seed 0. The best rate and those that come close are tried with
+seed 1, and the one with the best mean of both is chosen. A rate at which a seed collapses is
+refused. While the chosen rate lies at an edge, the grid grows there. If the rate that is taken in
+the end does not learn, the whole search is repeated once, in trainings LONGER times as long.
 
 `found` is everywhere {(rate, seed): held-out accuracy, 0 to 1}, DIVERGED where training diverged.
 """

@@ -16,7 +16,7 @@ import numpy as np
 from nnref import measure
 from nnref.backend import to_host
 from nnref.data.imageset import ImageSet, batches, watched
-from nnref.errors import InputError
+from nnref.experiments.record import check_same
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD, cosine
 from nnref.parallel.job import report_share, stopping
@@ -98,8 +98,7 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
     model, optimizer, constraint = training.model, training.optimizer, training.on_step
     if saved.is_file():
         contents = checkpoint.read(saved)
-        if checkpoint.facts_of(contents) != facts:
-            raise InputError(f"{saved}: other data or settings; take another --out, or delete it")
+        check_same(saved, checkpoint.facts_of(contents), facts)
         training.progress = checkpoint.restore(contents, model, optimizer, saved)
         training.progress.loss_sum = training.progress.loss_sum[()]
     progress = training.progress

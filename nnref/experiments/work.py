@@ -7,7 +7,6 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +61,7 @@ def images_of(experiment: str, tier: str, number: int, sources: Sources) -> Imag
     part = experiments.find(experiment).TIERS[tier][number]
     if part.data is None:
         return None
-    return load(part.data, sources, part.take, part.classes, part.held_out)
+    return load(part.data, sources, part.take, part.held_out)
 
 
 def compute(trial: Trial) -> tuple[dict, bool]:
@@ -71,10 +70,15 @@ def compute(trial: Trial) -> tuple[dict, bool]:
     if "lr" in trial.facts:
         record = trained(trial.folder, trial.facts, trial.parts)
     else:  # nothing is trained
-        measure = experiments.find(trial.experiment).measure
-        measured = partial(measure, trial.part, trial.facts, trial.images())
-        record = kept(trial.folder, trial.facts, measured)
+        record = kept(trial.folder, trial.facts, lambda: measured(trial))
     return record, new
+
+
+def measured(trial: Trial) -> dict:
+    """The record of a trial in which nothing is trained, by its experiment's `measure`."""
+    measure, images, start = experiments.find(trial.experiment).measure, trial.images(), time.time()
+    history = measure(trial.part, trial.facts, images)
+    return {"history": history, "seconds": time.time() - start}
 
 
 def trained(folder: Path, facts: dict, make: Callable[[], Parts]) -> dict:

@@ -47,7 +47,8 @@ def curves(
                 _stars(axes, *zip(*points, strict=True), LOOKS[name])
                 farthest[name] = points[-1]
         for name, lines in settings.items():
-            if any(lines):  # a trial that diverged at once has no points
+            lines = [line for line in lines if line]  # a trial that diverged at once has no points
+            if lines:
                 _seeds_and_mean(axes, lines, LOOKS[name])
                 farthest[name] = max(lines, key=len)[-1]
         axes.set(title=title, xlabel="epochs", ylabel=label)

@@ -53,6 +53,7 @@ LOOKS = {  # name of a setting in the experiments -> its look
     "uSF, bare": of_rule("sign-symmetry", ":"),
     "SS, BP last": of_rule("sign-symmetry", "--"),
     "frSF": of_rule("fixed-magnitudes"),
+    "signed init": of_rule("signed-init"),
     "brSF": of_rule("redrawn-magnitudes"),
     "FA": of_rule("feedback-alignment"),
     "FA, BP last": of_rule("feedback-alignment", "--"),

@@ -77,8 +77,15 @@ def interneurons(model, share: float, seed: int) -> Law:
     """Put `Interneurons` around every layer of a Sequential with weights but the first, in place.
 
     A layer gets `share` times as many interneurons as units (Cornford 2021: 0.1), at least one.
+    Raises InputError for a network with layers inside others, or with a matrix for every place.
     """
-    rng, first = stream(seed, "interneurons"), weight_layers(model)[0]
+    rng, (first, *others) = stream(seed, "interneurons"), weight_layers(model)
+    in_a_row = all(any(layer is own for own in model.layers) for layer in others)
+    if not in_a_row or not all(layer.params["W"].ndim == 2 for layer in others):
+        raise InputError(
+            "interneurons: expected a row of layers with one matrix each, as in models.mlp, "
+            f"found {type(model).__name__}: {', '.join(map(str, others))}"
+        )
     model.layers = tuple(
         Interneurons(layer, share, rng)
         if isinstance(layer, WeightLayer) and layer is not first

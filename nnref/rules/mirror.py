@@ -41,7 +41,7 @@ class WeightMirror(FeedbackAlignment):
     rows          of noise in a step: a fixed number, so that all ranks send the same noise
     sigma         standard deviation of the noise
     eta           B += eta (estimate of sigma^2 W - decay B)
-    decay         None: sigma^2, so that B comes to rest at W. With 0, B grows for ever
+    decay         None: sigma^2, so that B comes to rest at W. With 0, B grows forever
     activation    class of the neurons' f, such as ReLU; None: none. Behind f, column j of the mean
                   of dB has a factor E f'(y_j): a unit that no noise wakes is never seen
 

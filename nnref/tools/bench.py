@@ -46,7 +46,7 @@ PAUSE_S = 0.1  # between blocks: threads of the other library go to sleep
 def run(names: list[str], against_torch: bool, batch: int | None = None, width: float = 1) -> dict:
     """Measure these networks under BP, SS and FA; print a line for each; return the record."""
     rows = []
-    print(HEADER + (ON_A_GPU if xp is not np else ""))
+    print((RATIO if against_torch else "") + header(against_torch))
     for name in names:
         for row in measure(name, against_torch, batch, width):
             rows.append(row)
@@ -102,12 +102,16 @@ def measure(name: str, against_torch: bool, batch: int | None = None, width: flo
         yield row
 
 
-HEADER = (
+RATIO = (
     "ratio: PyTorch's time / nnref's, median of the rounds (smallest to largest); "
     "above 1 nnref is faster\n\n"
-    "model              rule batch   step ms  median  images/s  GFLOP/s  of GEMM  peak MB  ratio"
 )
-ON_A_GPU = "     GB/s  of copy"
+
+
+def header(against_torch: bool) -> str:
+    """The names of the columns of `as_line`."""
+    names = "model              rule batch   step ms  median  images/s  GFLOP/s  of GEMM  peak MB"
+    return names + ("  GB/s  of copy" if xp is not np else "") + "  ratio" * against_torch
 
 
 def as_line(row: dict) -> str:
@@ -117,10 +121,10 @@ def as_line(row: dict) -> str:
         f"{row['median_ms']:>7.1f} {row['images_per_s']:>9.0f} {row['gflop_per_s']:>8.1f} "
         f"{row['gemm_share']:>8.0%} {row['peak_mb']:>8.0f}"
     )
+    if "gb_per_s" in row:
+        line += f"{row['gb_per_s']:>6.0f} {row['copy_share']:>8.0%}"
     if "ratio" in row:
         line += f"  {row['ratio']:.2f} ({row['ratio_from']:.2f} to {row['ratio_to']:.2f})"
-    if "gb_per_s" in row:
-        line += f"  {row['gb_per_s']:.0f}  {row['copy_share']:.0%}"
     return line
 
 
@@ -288,7 +292,10 @@ def copy_bytes() -> float:
 def peak_mb(name, engine, batch, width) -> float:
     """The peak memory of a training process in megabytes, without its libraries."""
     command = [sys.executable, "-m", "nnref.tools.bench", name, engine, str(batch), str(width)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise InputError(f"bench: the memory of {name} in {engine} could not be measured: {last}")
     return float(done.stdout)
 
 
@@ -309,8 +316,8 @@ def _peak_of_this_process(name, engine, batch, width) -> float:
     if xp is np:
         return _status("VmHWM") - before
     if engine == "torch":
-        return _torch().cuda.max_memory_reserved() / 2**20
-    return xp.get_default_memory_pool().total_bytes() / 2**20
+        return _torch().cuda.max_memory_reserved() / 1e6
+    return xp.get_default_memory_pool().total_bytes() / 1e6
 
 
 def _torch():
@@ -328,7 +335,7 @@ def _status(field) -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return float("nan")
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1.024e-3  # KiB
 
 
 def noise(shape, batch):

@@ -75,7 +75,8 @@ def gpu() -> str:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
     if done.returncode:
-        return f"none usable: {driver}, {installed[0]}: {done.stderr.strip().splitlines()[-1]}"
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return f"none usable: {driver}, {installed[0]}: {last}"
     return f"{done.stdout.strip()}, {driver}: --backend cupy uses it"
 
 

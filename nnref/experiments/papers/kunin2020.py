@@ -150,7 +150,7 @@ def parts(part: NetworkPart, facts: dict, images) -> Parts:
     return Parts(training, images.test, look=watch_layers, also=also)
 
 
-def measure(part: LayerPart, facts: dict, images) -> dict:
+def measure(part: LayerPart, facts: dict, images) -> list[dict]:
     """Angles of B and W where B rests, by rule, and those predicted from S and W.
 
     The eigenvalues of S = E x^T x lie from 1 to 1 / condition on a logarithmic scale, times a
@@ -175,7 +175,7 @@ def measure(part: LayerPart, facts: dict, images) -> dict:
         "angle": {rule: angle(W, layer.feedback.B) for rule, layer in layers.items()},
         "predicted": {rule: angle(W, to_device(B)) for rule, B in predicted.items()},
     }
-    return {"history": [entry], "seconds": 0.0}
+    return [entry]
 
 
 def at_rest() -> dict:

@@ -142,7 +142,7 @@ def errors(result: Result, network: str, rule: str) -> list[float]:
 
 def error(result: Result, network: str, rule: str):
     """The mean of the test errors in %."""
-    return average(errors(result, network, rule))
+    return result.error(network=network, rule=rule)
 
 
 def training_errors(result: Result, network: str, rule: str) -> list[float]:
@@ -272,7 +272,8 @@ def _near_nokland(result):
     """Conditions on the scale: BP must have learned what this network can."""
     yield from budget.flat(result, network=WIDE, rule="BP")
     limit = 1.5 * WITH_DROPOUT
-    yield f"BP's error at most 1.5 times {WITH_DROPOUT} %", error(result, WIDE, "BP") <= limit
+    words = f"BP's error at most 1.5 times DFA's published {WITH_DROPOUT} %"
+    yield words, error(result, WIDE, "BP") <= limit
 
 
 @claim(
@@ -343,9 +344,7 @@ def _turn(result):
 
 def _near_bartunov(result):
     """A condition on the scale: BP must come near the published error."""
-    published = PUBLISHED[MIDDLE]["BP"]
-    near = error(result, MIDDLE, "BP") <= 1.5 * published
-    yield f"BP's error at most 1.5 times the published {published} %", near
+    yield from budget.near(error(result, MIDDLE, "BP"), PUBLISHED[MIDDLE]["BP"])
 
 
 @claim(

@@ -12,11 +12,11 @@ Conditions were written before an angle had been seen; the learning rate was cho
 """
 
 import math
-import time
 from dataclasses import dataclass
 from itertools import product
 
 from nnref import plots
+from nnref.experiments.network import born_from
 from nnref.experiments.plan import Part, Setting
 from nnref.experiments.result import Result, average, claim, listed, measured, spread
 from nnref.feedback import Backprop, FeedbackAlignment
@@ -56,11 +56,15 @@ TIERS = {
 }
 
 
+def standard_normal(rng, shape, fan_in, fan_out):
+    """N(0, 1): the distribution of all weights and of B."""
+    return normal(rng, shape, 1)
+
+
 class NormalAlignment(FeedbackAlignment):
     """Feedback alignment with a standard normal B, as the weights are."""
 
-    def born(self, W, scale, draw):
-        self.B = sample(normal, self.rng, W.shape, 1, W.dtype)
+    born = born_from(standard_normal)
 
 
 class Scale(Layer):
@@ -93,8 +97,8 @@ def plan(part: WidePart):
 
 def network(width: int, rule, seed: int) -> Sequential:
     """30-width-1 with ReLU, standard normal weights, and 1 / sqrt(width) behind the ReLU."""
-    options = {"rng": stream(seed, "init"), "bias": False, "feedback": rule}
-    options["init"] = lambda rng, shape, **fans: normal(rng, shape, 1)
+    options = {"rng": stream(seed, "init"), "init": standard_normal, "bias": False}
+    options["feedback"] = rule
     hidden, top = Linear(INPUTS, width, **options), Linear(width, 1, **options)
     model = Sequential(hidden, ReLU(), Scale(1 / math.sqrt(width)), top)
     model.send_no_error_below()
@@ -109,9 +113,9 @@ def points(seed: int):
     return x, sample(normal, rng, (SAMPLES, 1), 1, "float32")
 
 
-def measure(part: WidePart, facts: dict, images) -> dict:
+def measure(part: WidePart, facts: dict, images) -> list[dict]:
     """Gradient descent on all points; 40 times, the error and the angle between W and B."""
-    start, (x, target) = time.monotonic(), points(facts["seed"])
+    x, target = points(facts["seed"])
     model = network(facts["width"], RULES[facts["rule"]], facts["seed"])
     optimizer = SGD(model, LEARNING_RATE, momentum=0, weight_decay=facts["decay"])
     history, every = [], facts["steps"] // LOOKS
@@ -122,7 +126,7 @@ def measure(part: WidePart, facts: dict, images) -> dict:
             history.append(entry)
         if step < facts["steps"]:
             train_step(model, optimizer, x, target, mean_squared_error)
-    return {"history": history, "seconds": time.monotonic() - start}
+    return history
 
 
 def over_time(result: Result, quantity: str, **facts) -> dict:

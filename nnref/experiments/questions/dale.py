@@ -114,10 +114,9 @@ def table(result: Result) -> str:
 def figures(result: Result) -> dict:
     """Accuracy under every law and rule."""
     draw = plots.experiments
-    shown = [rule for rule in RULES if rule in draw.LOOKS]
     groups = {
         TITLES[data]: {
-            words: {rule: result.accuracies(data=data, law=law, rule=rule) for rule in shown}
+            words: {rule: result.accuracies(data=data, law=law, rule=rule) for rule in RULES}
             for law, words in IN_WORDS.items()
         }
         for data in result.values("data")

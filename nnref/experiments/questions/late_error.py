@@ -100,7 +100,7 @@ def parts(part: LatePart, facts: dict, images) -> Parts:
     return Parts(training, images.test, also=clock)
 
 
-def measure(part: LatePart, facts: dict, images) -> dict:
+def measure(part: LatePart, facts: dict, images) -> list[dict]:
     """The learning strengths for every delay, without and with a trace, measured and predicted.
 
     Of a network after ordinary training on a few percent of the images.
@@ -117,7 +117,7 @@ def measure(part: LatePart, facts: dict, images) -> dict:
         {"delay": clock.delay, "trace": clock.trace, "predicted": overlap(clock)} | strength
         for clock, strength in zip(clocks, found, strict=True)
     ]
-    return {"history": entries, "seconds": 0.0}
+    return entries
 
 
 def strengths(result: Result, kind: str, rule: str, delay: int, trace: int = 0) -> list[float]:

@@ -16,6 +16,7 @@ from nnref import plots
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart, rules_of
 from nnref.experiments.plan import Setting
+from nnref.experiments.questions import dale
 from nnref.experiments.result import (
     NOT_MEASURED,
     Result,
@@ -27,7 +28,6 @@ from nnref.experiments.result import (
 )
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.layers import BatchNorm
-from nnref.questions import dale
 from nnref.questions.pathways import FixedConcordance, TrackingConcordance
 from nnref.questions.transport import cut_gains, ledger, total
 
@@ -50,10 +50,7 @@ PRICED = {  # of the ledger: name -> rule, rule of the last layer
     "FA": (RULES["FA"], None),
 }
 LAWS = {  # of the ledger: name -> model -> Law
-    "free": lambda model: None,
-    "weights": dale.every_weight,
-    "neurons": partial(dale.every_neuron, excitatory=0.8, seed=0),
-    "DANN": partial(dale.interneurons, share=0.1, seed=0),
+    law: partial(dale.LAWS[law], seed=0) for law in ("free", "weights", "neurons", "DANN")
 }
 INPUTS = {"digits": (32, 32, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}  # (H, W, C)
 RATES = [3e-3, 0.02, 0.1]
