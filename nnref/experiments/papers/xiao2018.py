@@ -104,10 +104,10 @@ DEPTH = replace(
 SMALL = [
     MNIST,
     CIFAR10,
+    DEPTH,
     TINY,
     replace(CIFAR10, models={"lenet-biotorch": [0.01, 0.03, 0.1]}, curve=()),
     replace(TINY, models={"resnet18": RESNET_AND_ALEXNET["resnet18"]}),
-    DEPTH,
 ]
 FULL = [
     replace(MNIST, epochs=20),
