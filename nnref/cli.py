@@ -26,7 +26,7 @@ EXAMPLES = {  # arguments -> what for
 ENVIRONMENT = """environment variables:
   NNREF_DATA       a folder with data sets that need not be downloaded
   NNREF_BACKEND    numpy (the default) or cupy, for all commands and in Python
-  NNREF_THREADS    how many threads compute; default: all cores
+  NNREF_THREADS    how many threads compute and load images; default: all cores
   NNREF_FAST=0     compute with the readable code alone, without nnref/fast"""
 
 

@@ -89,8 +89,8 @@ class Training:
         """Train to the end; return the history.
 
         Raises InputError for data or options that cannot be used, and FloatingPointError when a
-        loss is not finite: on a CPU with the weights of the last good step, unless that was the
-        last one of an epoch; on a GPU at the end of the epoch.
+        loss is not finite: on a CPU before the weights change again, on a GPU at the end of the
+        epoch.
         """
         self.check()
         now = self.progress

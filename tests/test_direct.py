@@ -357,6 +357,13 @@ def test_what_it_cannot_do_is_refused_in_one_line(model, words):
         DirectFeedback(model, xp.zeros((1, 8, 8, 1), "float32"))
 
 
+def test_it_may_be_made_twice_of_one_network():
+    """As in a notebook whose cell is run again."""
+    model, x = mlp(), xp.zeros((1, 6, 1, 1))
+    first, second = DirectFeedback(model, x), DirectFeedback(model, x)
+    assert first.forward(x).shape == second.forward(x).shape
+
+
 def test_inputs_that_the_network_cannot_take_are_refused_by_its_layers():
     with pytest.raises(InputError, match=r"Linear\(6, 9\): expected input of shape"):
         DirectFeedback(mlp(), xp.zeros((2, 5, 1, 1)))

@@ -254,6 +254,11 @@ def test_claims_about_targets_are_not_tested_while_bp_is_far_from_its_end():
     assert set(found.values()) == {"not tested at this scale"}
 
 
+def test_within_twice_bps_published_error_they_are_tested():
+    found = verdicts(deep(BP=2.9, FA=3.3), targets=True)
+    assert "not tested at this scale" not in found.values()
+
+
 def test_claims_about_targets_need_two_seeds():
     one = {key: errors[:1] for key, errors in deep().items()}
     found = verdicts(one, targets=True)

@@ -166,6 +166,23 @@ def test_the_delta_angles_are_those_after_training_and_of_all_but_bp():
     assert lines(mnist, "BP") == []
 
 
+def test_a_training_that_diverged_at_once_has_no_angles():
+    lost = trial("tiny-imagenet", "alexnet", "SS", 0, seed=1, history=history(), diverged="at once")
+    del lost["test"]
+    trials = [
+        trial("tiny-imagenet", "alexnet", "BP", 50, history=history(40)),
+        trial("tiny-imagenet", "alexnet", "SS", 25, history=history(20, delta_angle_deg=[70, 10])),
+    ]
+    figures = xiao2018.figures(Result({"data": [], "trials": [lost, *trials]}))
+    (axes,) = figures["deltas"].axes
+    assert lines(axes, "SS") == [[(1, 70), (2, 10)]]
+    at_birth = [lost | {"history": [{"weight_angle_deg": [40.0] * 8}]}]
+    assert (
+        "change in degrees, bottom to top: +1.0"
+        in claims(as_published() + at_birth)["weights"].ours
+    )
+
+
 def test_the_claim_is_drawn_as_shares_of_bp():
     (axes,) = drawn()["claim"].axes
     assert [text.get_text() for text in axes.get_xticklabels()] == [

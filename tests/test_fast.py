@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,27 @@ def test_whatever_share_fails_all_others_are_done_first(monkeypatch):
     done = []
     assert threads.share(lambda start, stop, number: done.append(number), 3) == 3
     assert sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_in_a_share_keeps_no_array_alive(failing, monkeypatch):
+    monkeypatch.setattr(threads, "THREADS", 2)
+    array = np.ones(3)
+    gone = weakref.ref(array)
+
+    def fail(start, stop, number, array=array):
+        if number == failing:
+            raise MemoryError("in a share")
+
+    del array
+    gc.disable()
+    try:
+        with pytest.raises(MemoryError) as caught:
+            threads.share(fail, 2)
+        del fail, caught
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("where", ["in a share", "while it waits"])

@@ -112,15 +112,26 @@ def test_large_arrays_are_left_to_the_reference(rng, monkeypatch):
 
 
 @on_gpu
-def test_patches_take_no_memory_when_their_reader_is_done_with_them(rng):
+def test_patches_are_gone_before_the_next_ones_are_made(rng, monkeypatch):
     from nnref.fast import gpu
 
     layer = Conv2d(3, 4, 3, stream(0, "init"))
     layer.x = to_device(rng.random((4, 8, 8, 3), "float32"))
-    for _, patches in gpu._patches(layer, 6, 6):
-        gone = weakref.ref(patches)
-        del patches
-        assert gone() is None
+    made, im2col = [], gpu._im2col
+
+    def noted(*given):
+        assert all(gone() is None for gone in made)  # of the images before
+        patches = im2col(*given)
+        made.append(weakref.ref(patches))
+        return patches
+
+    monkeypatch.setattr(gpu, "PATCHES", 1)  # one image at a time
+    monkeypatch.setattr(gpu, "_im2col", noted)
+    layer.backward(layer.forward(layer.x))
+    assert len(made) == 8
+    layer.sends_error = False
+    layer.backward(layer.forward(layer.x))
+    assert len(made) == 16
 
 
 @on_gpu

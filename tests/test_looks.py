@@ -104,6 +104,8 @@ def test_every_line_of_a_figure_has_its_name():
     rising = [[(1, 0.2), (2, 0.9)], [(1, 0.3), (2, 0.8)]]
     figure = curves({"MNIST": {"BP": rising, "FA": [[(1, 0.1), (2, 0.4)]], "SS": [[]]}}, "accuracy")
     assert words_of(figure) == {"BP", "FA"}  # SS diverged at once
+    (axes,) = curves({"MNIST": {"BP": [[(1, 0.2), (2, 0.9)], []]}}, "accuracy").axes  # one seed did
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0.2, 0.9]]
     shares = {"SS": [[0.9], []], "FA": [[0.8, 0.6], [0.3]]}
     assert words_of(relative(["MNIST", "CIFAR"], shares, "share")) == {"BP", "SS", "FA"}
     level = {name: [[(1, 0.5), (2, 0.5)]] for name in ("BP", "SS", "FA", "KP", "DFA", "WM", "IA")}

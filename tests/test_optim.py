@@ -169,8 +169,9 @@ def test_a_learning_rate_that_cannot_be(lr, optimizer, layer):
 
 @pytest.mark.parametrize("name", ["momentum", "weight_decay", "beta1", "beta2"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "0.1", None, [0.5]])
-def test_a_setting_that_cannot_be(name, value, layer):
-    optimizer = Adam if name.startswith("beta") else SGD
+@pytest.mark.parametrize("kind", [SGD, BatchManhattan])
+def test_a_setting_that_cannot_be(kind, name, value, layer):
+    optimizer = Adam if name.startswith("beta") else kind
     with pytest.raises(InputError, match=rf"^{optimizer.__name__}: {name}: expected .*0.*, found"):
         optimizer(layer, 0.1, **{name: value})
 

@@ -170,6 +170,17 @@ def test_a_folder_holds_everything(tmp_path, drawn):
     assert "data:image/png;base64," in (folder / "report.html").read_text()
 
 
+def test_angles_are_measured_on_images_that_are_drawn_from_all(pets, tmp_path, monkeypatch):
+    """Class folders are sorted by class; with the first images alone, it would be that of cats."""
+    seen, original = [], run.measure.layer_measures
+    monkeypatch.setattr(run, "WATCHED", 6)
+    monkeypatch.setattr(
+        run.measure, "layer_measures", lambda m, x, y: seen.append(y) or original(m, x, y)
+    )
+    run.start(None, Settings(data=pets, model="mlp", size=8, epochs=1, batch_size=4, val=0.0))
+    assert all(len(labels) == 6 and len(set(labels.tolist())) > 1 for labels in seen)
+
+
 def test_best_is_the_epoch_with_the_highest_validation_accuracy(tmp_path):
     settings = Settings(**SHORT | {"epochs": 4, "lr": 0.5})
     history = run.start(tmp_path / "a", settings)["history"][1:]

@@ -147,6 +147,8 @@ def test_a_path_that_no_toml_file_can_hold_is_one_line():
             InputError, match=rf"{settings.flag(name)}: expected a path in UTF-8, found"
         ):
             Settings(**{name: "/p\udcff.py:Rule"})
+    with pytest.raises(InputError, match="--model: expected one of mlp, "):
+        Settings(model="a\udcff")
 
 
 def test_what_class_folders_need_reaches_their_loader_and_nothing_else(monkeypatch):

@@ -16,7 +16,7 @@ from nnref.experiments import study as studies
 from nnref.experiments import work
 from nnref.experiments.images import Images, Sources, load
 from nnref.experiments.plan import Part, Planned, Setting
-from nnref.experiments.record import brief, file_name, kept, rounded
+from nnref.experiments.record import brief, file_name, file_of, kept, rounded, sealed
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study, duration
 from nnref.experiments.work import trained
@@ -83,6 +83,15 @@ def test_what_else_sets_a_trial_apart_enters_its_fingerprint(tmp_path):
     trained(tmp_path, FACTS, lambda: parts()._replace(also=("a law",)))
     with pytest.raises(InputError, match=r"\.json: of another training: expected"):
         trained(tmp_path, FACTS, lambda: parts()._replace(also=("another law",)))
+
+
+def test_a_fact_that_a_trials_file_lacks_is_named(tmp_path):
+    trained(tmp_path, FACTS, parts)
+    record = json.loads((path := file_of(tmp_path, FACTS)).read_text())
+    del record["fingerprint"], record["sha256"]
+    path.write_bytes(sealed(record))
+    with pytest.raises(InputError, match=r"another training: expected fingerprint .*, found None"):
+        trained(tmp_path, FACTS, parts)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"history": [], "seconds": 1}'])

@@ -102,7 +102,7 @@ def batches(data: ImageSet, batch_size: int, order=None, key=(0, 0), threads: in
     """Yield batches (x on the device, labels on the host), in this `order` of indices or as stored.
 
     Threads prepare the next batches while you use this one. Random crops and flips depend on `key`
-    = (seed, epoch) and an image's index alone, so the number of `threads` (None: one per core)
+    = (seed, epoch) and an image's index alone, so the number of `threads` (None: `thread_count`)
     changes no result. The last batch holds the remaining images (see `batch_starts`).
     """
     order = np.arange(len(data.labels)) if order is None else order

@@ -7,7 +7,7 @@ The plan    PAPER             a paragraph: the paper and its claim, or the quest
             plan(part)        yields a plan.Setting: the facts of a setting, its learning rates
                               (search.py chooses among them)
 The maker   parts(part, facts, images) -> trial.Parts     model, optimizer, data, schedule
-            measure(part, facts, images) -> record        of settings without a learning rate
+            measure(part, facts, images) -> history       of settings without a learning rate
 The reading table(result), figures(result), claims(result)    of a result.Result
 
 A trial is thus a function of plain data, a part of the plan and facts, which any process can

@@ -16,6 +16,7 @@ import numpy as np
 from nnref import measure
 from nnref.backend import to_host
 from nnref.data.imageset import ImageSet, batches, watched
+from nnref.errors import InputError
 from nnref.experiments.record import check_same
 from nnref.losses import softmax_cross_entropy
 from nnref.optim import SGD, cosine
@@ -99,7 +100,10 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
     if saved.is_file():
         contents = checkpoint.read(saved)
         check_same(saved, checkpoint.facts_of(contents), facts)
-        training.progress = checkpoint.restore(contents, model, optimizer, saved)
+        try:
+            training.progress = checkpoint.restore(contents, model, optimizer, saved)
+        except InputError as error:
+            raise InputError(f"{error}; delete it, or take another --out") from None
         training.progress.loss_sum = training.progress.loss_sum[()]
     progress = training.progress
     last_save = time.monotonic()

@@ -76,9 +76,10 @@ def compute(trial: Trial) -> tuple[dict, bool]:
 
 def measured(trial: Trial) -> dict:
     """The record of a trial in which nothing is trained, by its experiment's `measure`."""
-    measure, images, start = experiments.find(trial.experiment).measure, trial.images(), time.time()
+    measure, images = experiments.find(trial.experiment).measure, trial.images()
+    start = time.monotonic()
     history = measure(trial.part, trial.facts, images)
-    return {"history": history, "seconds": time.time() - start}
+    return {"history": history, "seconds": time.monotonic() - start}
 
 
 def trained(folder: Path, facts: dict, make: Callable[[], Parts]) -> dict:

@@ -35,6 +35,7 @@ def conv_forward(layer, x):
     layer.x = x
     for images, patches in _patches(layer, OH, OW):
         xp.matmul(patches, W, out=sigma[images].reshape(-1, layer.C_out))
+        del patches  # so that the next ones can take its memory
     if "b" in layer.params:
         sigma += layer.params["b"]
     return sigma
@@ -53,9 +54,9 @@ def conv_backward(layer, delta):
     for images, patches in _patches(layer, OH, OW):
         rows = delta[images].reshape(-1, C_out)
         layer.grads["W"] += patches.T @ rows
+        del patches  # so that the errors, or the next patches, can take its memory
         if B is None:
             continue
-        del patches  # so that its memory can be reused for the errors
         if _is_plain(layer):
             xp.matmul(rows, B.T, out=error[images].reshape(-1, layer.C_in))
         else:

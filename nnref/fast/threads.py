@@ -89,7 +89,8 @@ def _run(jobs):
     """Run these jobs, the first one here and each of the others in a worker; raise what one raised.
 
     Returns when all are done, also if one raises. Only an interrupt (Ctrl-C) ends the wait early:
-    workers that may still be busy then get no further job.
+    workers that may still be busy then get no further job. If it comes between two lines here,
+    all later work may be done by one thread.
     """
     if len(jobs) == 1 or not _free.acquire(blocking=False):  # `share` inside a share
         for work, *share in jobs:
@@ -108,5 +109,10 @@ def _run(jobs):
             _free.release()
         else:
             _forget_workers()
-    for error in filter(None, errors):
-        raise error
+    first = next(filter(None, errors), None)
+    del errors
+    if first:
+        try:
+            raise first
+        finally:
+            del first  # its traceback holds this function's variables, and so the arrays of `jobs`

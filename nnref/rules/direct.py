@@ -66,6 +66,7 @@ class DirectFeedback(Sequential):
         pairs = zip(weight_layers(self), weight_layers(probe), strict=True)
         for number, (layer, seen) in enumerate(pairs):
             rng, layer.feedback = layer.feedback.rng, Direct()
+            layer.feedback.rng = rng
             layer.sends_error = False  # no layer below uses what a B would send
             if number > 0:  # below the first layer is no hidden one
                 n = seen.x[0].size

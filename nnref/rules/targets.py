@@ -94,6 +94,7 @@ class TargetPropagation(Sequential):
                 rule.stand_between(f, Sequential(*copy.deepcopy(below)))
             elif isinstance(rule, Inverse):
                 linear.feedback = Backprop()
+                linear.feedback.rng = rule.rng
         for linear, _ in self.hidden:
             linear.sends_error = False  # targets travel in place of errors
 

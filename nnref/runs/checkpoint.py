@@ -136,7 +136,7 @@ def restore(contents: dict, model, optimizer, where="checkpoint") -> Progress:
     ):  # fmt: skip
         raise InputError(
             f"{where}: of another network or optimizer, or of another version of nnref: "
-            f"{_difference(wanted, saved)}; delete it, or start anew in another folder"
+            f"{_difference(wanted, saved)}"
         )
     for name, rng in streams.items():
         _set_state(copy.deepcopy(rng), text["streams"][name])  # raises before anything is changed

@@ -114,7 +114,7 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
             raise InputError(f"{folder}: expected the rules of before, found a file that changed")
         contents = world.first(lambda: left_off(folder, settings))
         progress = (
-            checkpoint.restore(contents, parts.model, parts.optimizer, folder)
+            checkpoint.restore(contents, parts.model, parts.optimizer, f"{folder}: its checkpoint")
             if contents
             else Progress()
         )
@@ -124,8 +124,8 @@ def resume(folder: Path, given: dict, save_every=60, cache=True) -> dict:
 def trained(folder: Path):
     """The network of a run with the weights of its best checkpoint; for a look at it in Python.
 
-    Raises InputError if there is no run, or no best one of its checkpoints (where no images are
-    held out), or if its data are not found.
+    Raises InputError if there is no run, or no best one of its checkpoints (none before the end of
+    an epoch, and where no images are held out), or if its data are not found.
     """
     folder = user_path(folder)
     settings, _, _ = what_stands(folder, {})

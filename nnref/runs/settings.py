@@ -132,7 +132,8 @@ class Settings:
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
             if value is not None or FIELDS[name].default is not None:
-                _check_utf_8(name, value)
+                if name in ("data", *OF_RULES):
+                    _check_utf_8(name, value)
                 object.__setattr__(self, name, checked(name, value))
         folder = _whole_path(self.data)
         for name in OF_FOLDERS:

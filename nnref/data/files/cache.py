@@ -26,7 +26,7 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from nnref.backend import cores
+from nnref.backend import thread_count
 from nnref.data.files import decode
 from nnref.data.files.decode import ImageFiles
 from nnref.data.files.fetch import user_cache
@@ -164,7 +164,7 @@ def _write_pixels(files, path) -> np.ndarray:
     """Write the pixels of all images, one after the other; return their heights and widths."""
     shapes = []
     with path.open("wb") as out:
-        images = ahead(files.__getitem__, range(len(files)), cores())
+        images = ahead(files.__getitem__, range(len(files)), thread_count())
         for image in tqdm(images, "decoding", len(files), disable=None, delay=1, unit=" images"):
             shapes.append((0, 0) if image is None else image.shape[:2])
             if image is not None:

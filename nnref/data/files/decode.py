@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
-from nnref.backend import cores
+from nnref.backend import thread_count
 from nnref.data.notices import notice
 from nnref.errors import InputError
 
@@ -106,7 +106,7 @@ class ImageFiles:
             for name, size in zip(self.names, self.sizes, strict=True):
                 whole.update(f"{size} {name}\n".encode(errors="surrogateescape"))
             return whole.hexdigest()
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(thread_count()) as pool:
             for content in pool.map(self._hash, self.names):
                 whole.update(content)
         return whole.hexdigest()

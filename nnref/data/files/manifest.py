@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nnref.backend import cores
+from nnref.backend import thread_count
 from nnref.data.files.stores import MOST_FILES, Folder, read_file
 from nnref.errors import InputError
 from nnref.files import check_writable, write_whole
@@ -68,7 +68,7 @@ def _hashes(path) -> dict[str, str]:
     names = [name for name in names if name != NAME]
     if not names or any("\n" in name for name in names):
         raise InputError(f"{path}: expected files, with names of one line each")
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         hashes = pool.map(file_hash, [folder / name for name in names])
         hashes = tqdm(hashes, "hashing", len(names), disable=None, delay=1, unit=" files")
         return dict(zip(names, hashes, strict=True))

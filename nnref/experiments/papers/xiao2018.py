@@ -242,7 +242,7 @@ def shares_of_bp(result: Result, task: dict, setting: str) -> list[float]:
 
 DIGITS = {"data": "mnist", "model": "mlp"}
 LENET = {"data": "cifar10", "model": "lenet-biotorch"}
-DEEPER = {"data": "cifar10", "model": "resnet14"}
+SHALLOW, DEEPER = ({"data": "cifar10", "model": model} for model in ("resnet8", "resnet14"))
 RESNET = {"data": "tiny-imagenet", "model": "resnet18"}
 ALEXNET = {"data": "tiny-imagenet", "model": "alexnet"}
 FOUR = ("BP", "SS", "FA", "last layer only")
@@ -251,7 +251,7 @@ FOUR = ("BP", "SS", "FA", "last layer only")
 def cifar(result):
     """The residual network on CIFAR-10: the published one where that was trained."""
     published = result.trials(model="resnet18-cifar")
-    return {"data": "cifar10", "model": "resnet18-cifar" if published else "resnet8"}
+    return {"data": "cifar10", "model": "resnet18-cifar"} if published else SHALLOW
 
 
 def setting_of(result, *tasks):
@@ -460,7 +460,7 @@ def _budget(result):
 def _depth(result):
     shallow, deep = (
         {s: result.curve(**task, setting=s).get(DEPTH.epochs, NOT_MEASURED) for s in CURVE}
-        for task in (cifar(result), DEEPER)
+        for task in (SHALLOW, DEEPER)
     )
     kept = {s: (shallow[s] / shallow["BP"], deep[s] / deep["BP"]) for s in CURVE[1:]}
     return Claim(
@@ -469,7 +469,7 @@ def _depth(result):
         "SS as under FA",
         published="none in print; a pilot with PyTorch: SS 0.91 and 0.86, SS, BP last 0.94 and "
         "0.91, FA 0.68 and 0.62",
-        setting=f"{title_of(**cifar(result))}, and {setting_of(result, DEEPER)}",
+        setting=f"{title_of(**SHALLOW)}, and {setting_of(result, DEEPER)}",
         ours="share of BP's accuracy: "
         + "; ".join(f"{s} {_listed(pair, '.2f')}" for s, pair in kept.items()),
         conditions=[

@@ -40,7 +40,7 @@ def plan(part: SynapsePart):
         yield Setting({"task": "one synapse", "step": step, "batch": batch})
 
 
-def measure(part: SynapsePart, facts: dict, images) -> dict:
+def measure(part: SynapsePart, facts: dict, images) -> list[dict]:
     """The mean weight at rest for every ratio; each example has noise of standard deviation 1."""
     optimizer, _ = STEPS[facts["step"]]
     pairs, noise = [pair(ratio) for ratio in RATIOS], 1 / math.sqrt(facts["batch"])
