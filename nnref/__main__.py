@@ -72,7 +72,8 @@ def say(problem: str):
         time.sleep(2)
     speaker = f"nnref: rank {rank}" if rank else "nnref"
     with contextlib.suppress(OSError):  # of a full disk; the exit status says it too
-        print(f"{speaker}: {one_line(problem)}", file=sys.stderr, flush=True)
+        line = f"{speaker}: {one_line(problem)}\n"
+        print(line, end="", file=sys.stderr, flush=True)  # in one piece: other ranks write, too
 
 
 def join_ranks(command: str):
