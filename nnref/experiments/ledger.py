@@ -48,7 +48,7 @@ an answer ("none in print"): the published number, our measurement with its sett
   where BP is near its own published error). Added after its numbers were known: a row of liao2016,
   marked as such.
   The baseline of xiao2018 lost its weight decay, which had worn away the layers that do not learn:
-  in 40 epochs it fell to 10 % accuracy. Its rows on MNIST and Tiny-ImageNet are from before that.
+  in 40 epochs it fell to 10 % accuracy. Its rows on Tiny-ImageNet are from before that.
 - Numbers are means ± standard deviations, with the number of seeds in brackets. Every rule has its
   own learning rate, chosen on held-out images, unless a line says that it is the paper's.
   "Recalled" marks a published number that was not read again at its source. "At birth" means: with
