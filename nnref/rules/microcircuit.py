@@ -96,7 +96,7 @@ class Microcircuit(Sequential):
         u = self.v[-1] - self.lamN * N * delta  # (1 - lamN) v_N + lamN u_trgt
         for k in range(len(self.linears) - 1, -1, -1):
             layer, phi, v = self.linears[k], self.phi[k], self.v[k]
-            layer.backward((phi(v) - phi(u)) / (N * left))  # Eq. 7; no use for the error
+            layer.backward((phi(v) - phi(u)) / (N * left))  # Eq. 7; its error is not used
             if k:
                 vA = self.apical_potential(k, u, N * left)
                 self.apical.insert(0, vA)
