@@ -40,7 +40,7 @@ def test_bp_is_flat_if_half_the_longest_training_costs_it_little(curve, holds):
 )
 def test_bp_is_near_its_published_error_within_a_factor(error, times, holds):
     ((words, found),) = budget.near(Number(error), 2, times)
-    assert words == f"BP's error at most {'twice' if times == 2 else '1.5 times'} the published 2 %"
+    assert words == f"BP's error at most {times} times the published 2 %"
     assert found is holds
 
 

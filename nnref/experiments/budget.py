@@ -29,8 +29,8 @@ def near(error: Number, published: float, times: float = 1.5) -> Iterator:
 
     Both in %. Where BP is far from its published error, the others are as well.
     """
-    often = {1.5: "1.5 times", 2: "twice"}[times]
-    yield f"BP's error at most {often} the published {published} %", error <= times * published
+    words = f"BP's error at most {times:g} times the published {published} %"
+    yield words, error <= times * published
 
 
 def half_budget(curve: dict[int, Number]) -> dict[int, Number]:

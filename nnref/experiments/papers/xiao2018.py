@@ -479,7 +479,7 @@ def _depth(result):
 
 
 # the numbers of the paper are of ImageNet, those of CIFAR-10 of a rerun of its code; the bounds of
-# `headline` and of `_budget` were written before the trainings that they judge
+# `headline`, `_budget` and `_depth` were written before the trainings that they judge
 claims = listed(
     _scales, _on_cifar, _last_layer,
     partial(on_imagenet, task=RESNET, errors="BP 30.39, SS 34.97, FA 85.25 % (BioTorch's "

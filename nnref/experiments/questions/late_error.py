@@ -113,11 +113,10 @@ def measure(part: LatePart, facts: dict, images) -> list[dict]:
     tried = product(part.delays, (0, part.hold))
     clocks = [Clock(part.hold, delay, trace=trace) for delay, trace in tried]
     found = learning_strengths(model, x, labels, clocks, streams=part.still // 20)
-    entries = [
+    return [
         {"delay": clock.delay, "trace": clock.trace, "predicted": overlap(clock)} | strength
         for clock, strength in zip(clocks, found, strict=True)
     ]
-    return entries
 
 
 def strengths(result: Result, kind: str, rule: str, delay: int, trace: int = 0) -> list[float]:
