@@ -89,8 +89,8 @@ def _run(jobs):
     """Run these jobs, the first one here and each of the others in a worker; raise what one raised.
 
     Returns when all are done, also if one raises. Only an interrupt (Ctrl-C) ends the wait early:
-    workers that may still be busy then get no further job. If it comes between two lines here,
-    all later work may be done by one thread.
+    workers that may still be busy then get no further job. An interrupt while this function takes
+    or returns the workers may leave all later work to one thread.
     """
     if len(jobs) == 1 or not _free.acquire(blocking=False):  # `share` inside a share
         for work, *share in jobs:
