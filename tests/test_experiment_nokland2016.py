@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up import all_dots, failing, result, rows, searches, trial, verdicts
 
-from nnref.backend import to_host
+from nnref.backend import to_device, to_host
 from nnref.experiments.images import Sources, load
 from nnref.experiments.papers import nokland2016
 from nnref.experiments.result import Result
@@ -78,7 +78,8 @@ def test_the_initial_weights_are_those_of_every_other_rule():
 def test_errors_on_training_images_are_counted():
     made = parts("DFA from zero")
     training = made.training
-    measures = made.look(training.model, training.train.images[:20], training.train.labels[:20])
+    images = to_device(training.train.images[:20])
+    measures = made.look(training.model, images, training.train.labels[:20])
     labels = training.train.labels  # equal outputs: the guess is class 0
     assert measures["training_error"] == pytest.approx(100 * (labels != 0).mean())
     assert len(measures["delta_angle_deg"]) == 6

@@ -149,3 +149,24 @@ def test_a_reader_that_stops_early_leaves_no_copy_that_writes_into_memory_of_oth
         del reader
         arrays = [xp.zeros((1, 1024, 1024, 4), "float32") for _ in range(4)]
         assert all(float(abs(array).max()) == 0 for array in arrays)
+
+
+@on_gpu
+def test_a_batch_stays_whole_though_its_reader_has_stopped_and_its_host_memory_is_used_again():
+    """CuPy hands pinned memory to the next array of its size, labels of small batches included."""
+    import cupyx
+
+    images = np.ones((2, 1024, 1024, 4), "float32")
+    data = ImageSet(images, np.zeros(2, int))
+    for _ in range(5):
+        busy = to_device(images[:1])
+        for _ in range(20):  # the copy waits for these, so that it is late
+            busy = busy * 1.0001
+        reader = batches(data, 1)
+        x, _ = next(reader)
+        reader.close()
+        del reader
+        others = [cupyx.empty_like_pinned(images[:1]) for _ in range(4)]
+        for other in others:
+            other[...] = 0
+        assert float(x.min()) == 1

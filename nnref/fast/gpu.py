@@ -44,7 +44,7 @@ def conv_forward(layer, x):
 def conv_backward(layer, delta):
     """Conv2d.backward: dE/dW, dE/db, and Eq. 2 back from every patch."""
     W, C_out = layer.params["W"], layer.C_out
-    if not _fits(layer.x, delta):
+    if not _fits(layer.x, delta, W):
         return NotImplemented
     delta = xp.ascontiguousarray(delta)
     _, OH, OW, _ = delta.shape
@@ -106,7 +106,7 @@ def norm_forward(layer, x):
     """BatchNorm.forward: y = a (x - mean) + beta for every channel, with a = gamma / std."""
     gamma, beta, C = layer.params["gamma"], layer.params["beta"], layer.C
     check_input(layer, x, (..., C), gamma.dtype)
-    if not _fits(x) or x.size <= C:
+    if not _fits(x, layer.running_mean, layer.running_var) or x.size <= C:
         return NotImplemented
     x, n = xp.ascontiguousarray(x), x.size // C
     mean, var = layer.running_mean, layer.running_var
@@ -124,7 +124,7 @@ def norm_forward(layer, x):
 def norm_backward(layer, delta):
     """BatchNorm.backward in training: an error a delta + b (x - mean) + c, for every channel."""
     x, mean, inv_std = layer.x, layer.mean, layer.inv_std
-    if not layer.training or not _fits(delta):
+    if not layer.training or not _fits(delta, x, mean):
         return NotImplemented
     delta, n = xp.ascontiguousarray(delta), delta.size // layer.C
     of_delta, of_both = _sums(delta, x, xp.zeros_like(mean), mean)
@@ -155,7 +155,7 @@ def _affine(x, z, q, a, b, c):
 
 def relu_backward(layer, error):
     """ReLU.backward: the error where sigma is above zero."""
-    if not _fits(layer.sigma):
+    if not _fits(layer.sigma, error):
         return NotImplemented
     sigma, error = xp.ascontiguousarray(layer.sigma), xp.ascontiguousarray(error)
     delta = xp.empty(sigma.shape, sigma.dtype)
@@ -225,7 +225,7 @@ def _on_all_parameters(name, places, grads, states, settings):
     params = [param for param, _, _ in places]
     grads = [xp.ascontiguousarray(grad) for grad in grads]
     starts = np.cumsum([0, *(param.size for param in params)])
-    alike = len({array.dtype for arrays in (params, grads) for array in arrays}) == 1
+    alike = len({array.dtype for arrays in (params, grads, *states) for array in arrays}) == 1
     in_rows = all(array.flags.c_contiguous for arrays in (params, *states) for array in arrays)
     if not alike or not in_rows or not _fits(params[0]) or starts[-1] > LARGEST:
         return NotImplemented
@@ -260,9 +260,10 @@ def staged(ready):
         if waiting is not None:
             yield _arrived(*waiting)
     finally:
-        # a reader may stop early; whoever gets the memory of the next batch then waits for its copy
+        # a reader may stop early: no copy may still be under way when its memory, here or on the
+        # GPU, goes to others
         for _, crossed in filter(None, slots):
-            xp.cuda.get_current_stream().wait_event(crossed)
+            crossed.synchronize()
 
 
 def _arrived(x, labels, crossed):
@@ -272,8 +273,9 @@ def _arrived(x, labels, crossed):
 
 
 def _fits(*arrays):
-    """Whether the kernels can index these arrays and compute with their types."""
-    return all(a.size <= LARGEST and a.dtype.name in TYPES for a in arrays)
+    """Whether the kernels can index these arrays and compute with their type, the same of all."""
+    alike = len({a.dtype for a in arrays}) == 1
+    return alike and arrays[0].dtype.name in TYPES and all(a.size <= LARGEST for a in arrays)
 
 
 def _launch(name, dtype, count, *arguments, word="float"):

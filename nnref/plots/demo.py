@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
+from nnref.backend import to_device
 from nnref.measure import angle
 from nnref.plots.looks import Look, of_rule
 from nnref.plots.style import LAYER_STYLES, angle_axis, bare_axes
@@ -66,7 +67,8 @@ def pathways() -> Figure:
             sign = "+" if value > 0 else "-"
             axes.text(column, row, sign, ha="center", va="center", fontsize=8, alpha=0.6)
         axes.set(xticks=[], yticks=[], title=name)
-        axes.set_xlabel("" if name == "weights W" else f"{angle(W, matrix):.0f}° from W")
+        if name != "weights W":
+            axes.set_xlabel(f"{angle(to_device(W), to_device(matrix)):.0f}° from W")
     return figure
 
 
