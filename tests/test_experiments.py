@@ -84,3 +84,10 @@ def test_the_ledger_counts_its_verdicts():
         counted[verdict] = counted.get(verdict, 0) + 1
     stated = re.search(r"So far: (.*)\.", page)[1]
     assert stated == ", ".join(f"{n} {verdict}" for verdict, n in sorted(counted.items()))
+
+
+def test_the_ledger_says_what_computed_how_many_trials():
+    trials = [{"computes": "CuPy"}, {}, {"computes": "CuPy"}]  # the second one of an earlier version
+    record = {"versions": {"computes": "NumPy"}, "trials": trials}
+    assert ledger._computed(record) == "2 on CuPy; 1 on NumPy"
+    assert ledger._computed(record | {"trials": trials[1:2]}) == "NumPy"

@@ -11,6 +11,7 @@ import pytest
 from small_trials import FACTS, images, parts
 
 from nnref import experiments
+from nnref.backend import describe
 from nnref.errors import InputError
 from nnref.experiments import study as studies
 from nnref.experiments import work
@@ -32,6 +33,7 @@ def test_a_finished_trial_is_read_and_not_trained_again(tmp_path, monkeypatch):
     first = trained(tmp_path, FACTS, parts)
     monkeypatch.setattr(work, "train_trial", pytest.fail)
     assert trained(tmp_path, FACTS, parts) == rounded(first) == first
+    assert first["computes"] == describe()
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 

@@ -8,6 +8,7 @@ experiment are drawn anew; those of one without a result are deleted.
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 from nnref.experiments import EXPERIMENTS, find
@@ -97,7 +98,7 @@ def _part(name, result, results) -> str:
     lines += [
         "",
         f"Tier `{record['tier']}`{'; ' if data else ''}{data}. {len(record['trials'])} trainings, "
-        f"{record['wall_s'] / 3600:.1f} hours in all ({versions['computes']}; nnref "
+        f"{record['wall_s'] / 3600:.1f} hours in all ({_computed(record)}; nnref "
         f"{versions['nnref']}, Python {versions['python']}). Again: `{record['command']}`.",
         "",
     ]
@@ -107,6 +108,15 @@ def _part(name, result, results) -> str:
     figures = sorted((results.parent / "figures").glob(f"{name}-*.png"))
     lines += [f"![{name}: {path.stem[len(name) + 1 :]}](figures/{path.name})\n" for path in figures]
     return "\n".join(lines)
+
+
+def _computed(record: dict) -> str:
+    """What computed the trials; of several machines, how many each. Older trials do not say."""
+    usual = record["versions"]["computes"]
+    counts = Counter(trial.get("computes", usual) for trial in record["trials"])
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{count} on {computes}" for computes, count in counts.most_common())
 
 
 _ANSWER = {True: "yes", False: "no", UNDECIDED: "undecided", None: "not measured"}

@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from nnref.backend import describe
 from nnref.errors import InputError
 from nnref.files import NUMBER, read_json, write_whole
 
-MEASURED = ("history", "test", "seconds", "diverged", "fingerprint", "curve")  # no facts
+MEASURED = (  # no facts
+    "history", "test", "seconds", "diverged", "fingerprint", "curve", "computes",
+)  # fmt: skip
 TRIAL = {"history": [dict], "seconds": NUMBER}
 RESULT = {"tier": str, "data": list, "trials": [TRIAL, ...]}
 LONG = 30  # epochs of a long history that a result keeps in full
@@ -35,6 +38,8 @@ def file_name(facts: dict) -> str:
 def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> dict:
     """The record of a trial, {"history", "seconds"}: from its file, or else measured and kept.
 
+    It says what computed it, since the trials of a study may come from several machines.
+
     known    facts that a record must agree with, if more than `facts`. Raises InputError if the
              file is damaged, or of other data or settings.
     """
@@ -43,7 +48,7 @@ def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> 
         record = read(path)
         check_same(path, {name: record.get(name) for name in known}, known)
         return record
-    record = rounded(known | measure())
+    record = rounded(known | measure() | {"computes": describe()})
     write_whole(path, sealed(record))
     path.with_suffix(".npz").unlink(missing_ok=True)
     return record

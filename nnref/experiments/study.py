@@ -69,7 +69,8 @@ class Study:
                 print(f"{self.name}: {part.data} is left out: {error}")
                 self.missing += [part.data] if part.data not in self.missing else []
                 continue
-            self.data += [images.facts] if images else []
+            if images and images.facts not in self.data:
+                self.data.append(images.facts)
             count, seeds = len(images.train.labels) if images else 0, self.seeds or part.seeds
             guess = 1 / images.facts["classes"] if images else 0.0
             for i, setting in enumerate(experiment.plan(part)):
