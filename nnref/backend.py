@@ -170,9 +170,14 @@ def tf32() -> bool:
 
 
 def describe() -> str:
-    """The array library, its version and device, and whether TF32 is on."""
+    """The array library, its version and device, and whether TF32 is on; the number of cores."""
+    return f"{library()}, cores: {cores()}" if xp is np else library()
+
+
+def library() -> str:
+    """The array library, its version, and the GPU with its TF32: what numbers depend on."""
     if xp is np:
-        return f"NumPy {np.__version__}, cores: {cores()}"
+        return f"NumPy {np.__version__}"
     name = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)["name"].decode()
     return f"CuPy {xp.__version__}, {name}, TF32 {'on' if tf32() else 'off'}"
 

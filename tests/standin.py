@@ -232,11 +232,16 @@ def _parameter(text):
     return kind, name
 
 
+POINTED = {"int*": np.int32, "long long*": np.int64, "unsigned char*": np.uint8}  # others: real
+
+
 def _sent(argument, kind, name, real):
     """An argument for ctypes; TypeError if a GPU would have read something else."""
     if kind.endswith("*"):
         if not isinstance(argument, ndarray) or not argument._host.flags.c_contiguous:
             raise TypeError(f"{name}: expected a contiguous array, found {argument!r}")
+        if argument.dtype != POINTED.get(kind, real):
+            raise TypeError(f"{name}: expected {kind} of {real}, found {argument.dtype}")
         return ctypes.c_void_p(argument.data.ptr)
     wanted = {"int": np.int32, "T": real}[kind]
     if type(argument) is not wanted:

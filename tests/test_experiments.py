@@ -87,7 +87,7 @@ def test_the_ledger_counts_its_verdicts():
 
 
 def test_the_ledger_says_what_computed_how_many_trials():
-    trials = [{"computes": "CuPy"}, {}, {"computes": "CuPy"}]  # the second one of an earlier version
+    trials = [{"computes": "CuPy"}, {}, {"computes": "CuPy"}]  # the second is older
     record = {"versions": {"computes": "NumPy"}, "trials": trials}
     assert ledger._computed(record) == "2 on CuPy; 1 on NumPy"
     assert ledger._computed(record | {"trials": trials[1:2]}) == "NumPy"

@@ -10,11 +10,12 @@ from oracles import assert_same
 
 import nnref
 from nnref import models
-from nnref.backend import to_device, xp
+from nnref.backend import plainly, to_device, xp
 from nnref.data.imageset import ImageSet, batches
-from nnref.feedback import FeedbackAlignment, SignSymmetry
+from nnref.errors import InputError
+from nnref.feedback import Backprop, FeedbackAlignment, SignSymmetry
 from nnref.init import stream
-from nnref.layers import Conv2d
+from nnref.layers import BatchNorm, Conv2d
 from nnref.optim import SGD, Adam, BatchManhattan
 from nnref.tools.summary import peak_memory
 from nnref.train import fit, train_step
@@ -170,3 +171,32 @@ def test_a_batch_stays_whole_though_its_reader_has_stopped_and_its_host_memory_i
         for other in others:
             other[...] = 0
         assert float(x.min()) == 1
+
+
+@on_gpu
+def test_arrays_of_two_types_are_left_to_the_reference(rng):
+    """A kernel reads all of its arrays as numbers of one type."""
+    layer = BatchNorm(4)
+    layer.params = {name: array.astype("float64") for name, array in layer.params.items()}
+    layer.training, layer.running_mean = False, xp.full(4, 0.3, "float32")
+    x = to_device(rng.normal(size=(6, 4)))
+    found = layer.forward(x)
+    with plainly():
+        assert float(abs(found - layer.forward(x)).max()) < 1e-12
+
+
+class Widens(Backprop):
+    wide = False
+
+    def __call__(self, W):
+        return W.astype("float64") if self.wide else W
+
+
+@on_gpu
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_b_that_changes_its_type_is_one_line(k, rng):
+    layer = Conv2d(3, 4, k, stream(0, "init"), feedback=Widens())
+    layer.feedback.wide = True
+    outputs = layer.forward(to_device(rng.random((2, 8, 8, 3), "float32")))
+    with pytest.raises(InputError, match="expected a B of dtype float32, found float64"):
+        layer.backward(outputs)

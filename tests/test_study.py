@@ -11,13 +11,13 @@ import pytest
 from small_trials import FACTS, images, parts
 
 from nnref import experiments
-from nnref.backend import describe
+from nnref.backend import library
 from nnref.errors import InputError
 from nnref.experiments import study as studies
 from nnref.experiments import work
 from nnref.experiments.images import Images, Sources, load
 from nnref.experiments.plan import Part, Planned, Setting
-from nnref.experiments.record import brief, file_name, file_of, kept, rounded, sealed
+from nnref.experiments.record import brief, file_name, file_of, kept, rounded, sealed, unpack
 from nnref.experiments.result import Result
 from nnref.experiments.study import Study, duration
 from nnref.experiments.work import trained
@@ -33,7 +33,7 @@ def test_a_finished_trial_is_read_and_not_trained_again(tmp_path, monkeypatch):
     first = trained(tmp_path, FACTS, parts)
     monkeypatch.setattr(work, "train_trial", pytest.fail)
     assert trained(tmp_path, FACTS, parts) == rounded(first) == first
-    assert first["computes"] == describe()
+    assert first["computes"] == library()
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
@@ -127,6 +127,17 @@ def test_a_study_goes_on_from_its_result_alone(study, carry_out, monkeypatch):
     again = Study("paper", "smoke", study.out)
     monkeypatch.setattr(work, "train_trial", pytest.fail)
     assert rounded(again.carry_out(Here())["trials"]) == rounded(first["trials"])
+
+
+def test_trials_of_earlier_versions_were_computed_by_what_computed_their_result(tmp_path):
+    a, b, c = folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    old = {k: v for k, v in trained(a, FACTS, parts).items() if k != "computes"}
+    unpack({"versions": {"computes": "NumPy 1, cores: 2"}, "trials": [old]}, b)
+    assert trained(b, FACTS, parts)["computes"] == "NumPy 1"
+    unpack({"trials": [old]}, c)
+    assert "computes" not in trained(c, FACTS, parts)
 
 
 def test_other_facts_are_another_trial(tmp_path):

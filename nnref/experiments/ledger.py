@@ -49,7 +49,7 @@ an answer ("none in print"): the published number, our measurement with its sett
   where BP is near its own published error). Added after its numbers were known: a row of liao2016,
   marked as such.
   The baseline of xiao2018 lost its weight decay, which had worn away the layers that do not learn:
-  in 40 epochs it fell to 10 % accuracy. Its rows on Tiny-ImageNet are from before that.
+  in 40 epochs it fell to 10 % accuracy.
 - Numbers are means ± standard deviations, with the number of seeds in brackets. Every rule has its
   own learning rate, chosen on held-out images, unless a line says that it is the paper's.
   "Recalled" marks a published number that was not read again at its source. "At birth" means: with
@@ -89,11 +89,12 @@ def _part(name, result, results) -> str:
     record = result.record
     if not record["trials"]:
         return "\n".join([*lines, "\nNot run yet.\n"])
-    data = "; ".join(
+    sets = [
         f"{d['name']}, {d['train']:,} training images (a share of {d['held_out']:g} held out), "
         f"{d['test']:,} test images"
         for d in record["data"]
-    )
+    ]
+    data = "; ".join(dict.fromkeys(sets))  # each of them once
     versions = record["versions"]
     lines += [
         "",
@@ -113,9 +114,10 @@ def _part(name, result, results) -> str:
 def _computed(record: dict) -> str:
     """What computed the trials; of several machines, how many each. Older trials do not say."""
     usual = record["versions"]["computes"]
-    counts = Counter(trial.get("computes", usual) for trial in record["trials"])
+    library = usual.partition(", cores")[0]
+    counts = Counter(trial.get("computes", library) for trial in record["trials"])
     if len(counts) == 1:
-        return next(iter(counts))
+        return usual
     return "; ".join(f"{count} on {computes}" for computes, count in counts.most_common())
 
 

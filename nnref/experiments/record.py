@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from nnref.backend import describe
+from nnref.backend import library
 from nnref.errors import InputError
 from nnref.files import NUMBER, read_json, write_whole
 
@@ -38,7 +38,7 @@ def file_name(facts: dict) -> str:
 def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> dict:
     """The record of a trial, {"history", "seconds"}: from its file, or else measured and kept.
 
-    It says what computed it, since the trials of a study may come from several machines.
+    It says what computed its end, since the trials of a study may come from several machines.
 
     known    facts that a record must agree with, if more than `facts`. Raises InputError if the
              file is damaged, or of other data or settings.
@@ -48,7 +48,7 @@ def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> 
         record = read(path)
         check_same(path, {name: record.get(name) for name in known}, known)
         return record
-    record = rounded(known | measure() | {"computes": describe()})
+    record = rounded(known | measure() | {"computes": library()})
     write_whole(path, sealed(record))
     path.with_suffix(".npz").unlink(missing_ok=True)
     return record
@@ -88,14 +88,18 @@ def _hash(record) -> str:
 def unpack(result: dict, folder: Path):
     """Write the finished trainings of a result into files of their own, where these are missing.
 
-    So that a study can go on from its result alone.
+    So that a study can go on from its result alone. Those of earlier versions do not say what
+    computed them: it was what computed the result.
     """
+    found = result.get("versions", {}).get("computes")
+    usual = {"computes": found.partition(", cores")[0]} if found else {}
     for trial in result["trials"]:
         if "fingerprint" in trial:  # not of measurements without training
             facts = {name: value for name, value in trial.items() if name not in MEASURED}
             path = file_of(folder, facts)
             if not path.is_file():
-                record = {name: value for name, value in trial.items() if name != "curve"}
+                record = usual | trial
+                record.pop("curve", None)
                 write_whole(path, sealed(record))
 
 

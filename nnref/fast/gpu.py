@@ -11,6 +11,7 @@ import cupyx
 import numpy as np
 
 from nnref.backend import to_device, xp
+from nnref.errors import InputError
 from nnref.layers.checks import check_array, check_image, check_input, check_labels
 from nnref.patches import output_size
 
@@ -49,6 +50,8 @@ def conv_backward(layer, delta):
     delta = xp.ascontiguousarray(delta)
     _, OH, OW, _ = delta.shape
     B = layer.feedback(W) if layer.sends_error else None
+    if B is not None and B.dtype != W.dtype:
+        raise InputError(f"{layer}: expected a B of dtype {W.dtype}, found {B.dtype}")
     error = xp.empty(layer.x.shape, layer.x.dtype) if layer.sends_error else None
     layer.grads = {"W": xp.zeros_like(W)}
     for images, patches in _patches(layer, OH, OW):
@@ -87,7 +90,7 @@ def _patches(layer, OH, OW):
 def _im2col(layer, x, OH, OW):
     """patches.im2col: the patches (patches, k*k*C_in) of these images."""
     (N, H, W, C), k = x.shape, layer.k
-    word = next(size for size in WORDS if C * x.itemsize % size == 0)
+    word = next(w for w in WORDS if C * x.itemsize % w == 0 and x.data.ptr % w == 0)
     words = C * x.itemsize // word  # per pixel
     patches = xp.empty((N * OH * OW, k * k * C), x.dtype)
     count, shape = patches.nbytes // word, (H, W, words, OH, OW, k, layer.stride, layer.padding)
@@ -106,7 +109,7 @@ def norm_forward(layer, x):
     """BatchNorm.forward: y = a (x - mean) + beta for every channel, with a = gamma / std."""
     gamma, beta, C = layer.params["gamma"], layer.params["beta"], layer.C
     check_input(layer, x, (..., C), gamma.dtype)
-    if not _fits(x, layer.running_mean, layer.running_var) or x.size <= C:
+    if not _fits(x, beta, layer.running_mean, layer.running_var) or x.size <= C:
         return NotImplemented
     x, n = xp.ascontiguousarray(x), x.size // C
     mean, var = layer.running_mean, layer.running_var
@@ -124,7 +127,7 @@ def norm_forward(layer, x):
 def norm_backward(layer, delta):
     """BatchNorm.backward in training: an error a delta + b (x - mean) + c, for every channel."""
     x, mean, inv_std = layer.x, layer.mean, layer.inv_std
-    if not layer.training or not _fits(delta, x, mean):
+    if not layer.training or not _fits(delta, x, mean) or delta.shape != x.shape:
         return NotImplemented
     delta, n = xp.ascontiguousarray(delta), delta.size // layer.C
     of_delta, of_both = _sums(delta, x, xp.zeros_like(mean), mean)
@@ -155,7 +158,7 @@ def _affine(x, z, q, a, b, c):
 
 def relu_backward(layer, error):
     """ReLU.backward: the error where sigma is above zero."""
-    if not _fits(layer.sigma, error):
+    if not _fits(layer.sigma, error) or error.shape != layer.sigma.shape:
         return NotImplemented
     sigma, error = xp.ascontiguousarray(layer.sigma), xp.ascontiguousarray(error)
     delta = xp.empty(sigma.shape, sigma.dtype)
@@ -179,7 +182,7 @@ def pool_forward(layer, x):
 
 def pool_backward(layer, delta):
     """MaxPool2d.backward: every pixel sums the errors of the windows whose largest it is."""
-    if layer.winner.dtype != "uint8":  # the reference did the forward pass
+    if layer.winner.dtype != "uint8" or not _fits(delta):  # the reference did the forward pass
         return NotImplemented
     (_, OH, OW, C), (_, H, W, _) = delta.shape, layer.x_shape
     delta, error = xp.ascontiguousarray(delta), xp.empty(layer.x_shape, delta.dtype)
@@ -226,6 +229,7 @@ def _on_all_parameters(name, places, grads, states, settings):
     grads = [xp.ascontiguousarray(grad) for grad in grads]
     starts = np.cumsum([0, *(param.size for param in params)])
     alike = len({array.dtype for arrays in (params, grads, *states) for array in arrays}) == 1
+    alike &= all(a.shape == b.shape for a, b in zip(params, grads, strict=True))
     in_rows = all(array.flags.c_contiguous for arrays in (params, *states) for array in arrays)
     if not alike or not in_rows or not _fits(params[0]) or starts[-1] > LARGEST:
         return NotImplemented
@@ -262,8 +266,7 @@ def staged(ready):
     finally:
         # a reader may stop early: no copy may still be under way when its memory, here or on the
         # GPU, goes to others
-        for _, crossed in filter(None, slots):
-            crossed.synchronize()
+        crossing.synchronize()
 
 
 def _arrived(x, labels, crossed):

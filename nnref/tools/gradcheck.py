@@ -160,9 +160,10 @@ class Probe:
 
 
 def in_float64(model):
-    """A copy of the network with float64 parameters whose layers send exact derivatives."""
-    params = [array for layer in model.walk() for array in layer.params.values()]
-    copied = copy.deepcopy(model, {id(array): array.astype("float64") for array in params})
+    """A copy of the network, in float64, whose layers send exact derivatives."""
+    arrays = [array for layer in model.walk() for array in layer.params.values()]
+    arrays += [getattr(layer, name) for layer in model.walk() for name in layer.keeps]
+    copied = copy.deepcopy(model, {id(array): array.astype("float64") for array in arrays})
     for layer in copied.walk():
         make_exact(layer)
     return copied
