@@ -150,7 +150,9 @@ def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
     axes.set_xticks(range(len(tasks)), tasks)
     axes.set(ylabel=label, ylim=(0, 1.1), xlim=(-0.4, len(tasks) - 0.6))
     bare_axes(axes)
-    remark = "bars: standard deviation over the seeds; without one: a single seed"
+    remark = "bars: standard deviation over the seeds"
+    if any(len(found) == 1 for values in ratios.values() for found in values):
+        remark += "; without one: a single seed"
     _name(figure, [axes], [ends], ratios, remark)
     return figure
 

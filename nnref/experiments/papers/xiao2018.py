@@ -7,11 +7,11 @@ here           an MLP on MNIST, small networks on CIFAR-10, ResNet-18 and AlexNe
                Tiny-ImageNet, scaled down, with smaller batches; every setting chooses its own
                learning rate, which falls along a cosine
 
-A training must be long enough to tell a rule that fails from one that is slow. The length of every
-part was chosen by BP alone, before another rule was trained for as long: half of it costs BP at
-most 3 % of its accuracy (budget.flat), and half of the next shorter length cost more. CIFAR-10 also
-has a budget curve: trainings of other lengths, each from the start. One point of it, 8 epochs, is
-repeated with a deeper network.
+A training must be long enough to tell a rule that fails from one that is slow. The lengths for
+photographs were chosen by BP alone, before another rule was trained for as long: half of it costs
+BP at most 3 % of its accuracy (budget.flat), and half of the next shorter length cost more.
+CIFAR-10 also has a budget curve: trainings of other lengths, each from the start. One point of it,
+8 epochs, is repeated with a deeper network.
 """
 
 from collections.abc import Callable
