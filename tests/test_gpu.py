@@ -135,19 +135,23 @@ def test_patches_are_gone_before_the_next_ones_are_made(rng, monkeypatch):
     assert len(made) == 16
 
 
+def first_of_a_stopped_reader():
+    """A batch of ones, (1, 1024, 1024, 4), from a busy GPU; the next one was still crossing."""
+    images = np.ones((4, 1024, 1024, 4), "float32")
+    busy = to_device(images[:1])
+    for _ in range(20):  # the copies wait for these, so that they are late
+        busy = busy * 1.0001
+    reader = batches(ImageSet(images, np.zeros(4, int)), 1)
+    x, _ = next(reader)
+    reader.close()
+    return x
+
+
 @on_gpu
 def test_a_reader_that_stops_early_leaves_no_copy_that_writes_into_memory_of_others():
     """The memory of the batch that was still crossing goes to the next array of its size."""
-    images = np.ones((4, 1024, 1024, 4), "float32")
-    data = ImageSet(images, np.zeros(4, int))
     for _ in range(5):
-        busy = to_device(images[:1])
-        for _ in range(20):  # the copy waits for these, so that it is late
-            busy = busy * 1.0001
-        reader = batches(data, 1)
-        next(reader)
-        reader.close()
-        del reader
+        first_of_a_stopped_reader()
         arrays = [xp.zeros((1, 1024, 1024, 4), "float32") for _ in range(4)]
         assert all(float(abs(array).max()) == 0 for array in arrays)
 
@@ -157,17 +161,9 @@ def test_a_batch_stays_whole_though_its_reader_has_stopped_and_its_host_memory_i
     """CuPy hands pinned memory to the next array of its size, labels of small batches included."""
     import cupyx
 
-    images = np.ones((2, 1024, 1024, 4), "float32")
-    data = ImageSet(images, np.zeros(2, int))
     for _ in range(5):
-        busy = to_device(images[:1])
-        for _ in range(20):  # the copy waits for these, so that it is late
-            busy = busy * 1.0001
-        reader = batches(data, 1)
-        x, _ = next(reader)
-        reader.close()
-        del reader
-        others = [cupyx.empty_like_pinned(images[:1]) for _ in range(4)]
+        x = first_of_a_stopped_reader()
+        others = [cupyx.empty_like_pinned(np.ones(x.shape, "float32")) for _ in range(4)]
         for other in others:
             other[...] = 0
         assert float(x.min()) == 1
