@@ -408,7 +408,7 @@ def test_nvidias_compiler_compiles_every_kernel_that_is_launched(architecture, g
 
 
 def test_an_error_in_a_kernel_is_found(gpu):
-    code, options = gpu._module.__wrapped__("float32", "float4")
+    code, options = gpu._module.__wrapped__("f", "float4")
     with pytest.raises(AssertionError, match=r"error: identifier .largest. is undefined"):
         machine_code(code.replace("largest = row[0]", "largst = row[0]"), options, 80)
     found, _ = machine_code(code.replace("void sgd(", "void sdg("), options, 80)

@@ -5,6 +5,7 @@ PATCHES bytes. The kernels are in kernels.cu; they are compiled at their first u
 """
 
 import functools
+import math
 from pathlib import Path
 
 import cupyx
@@ -21,7 +22,7 @@ THREADS = 256  # per block
 LARGEST = 2**31 - 2**10  # numbers in an array: the kernels count with 32 bits
 CLASSES = 128  # one thread computes the softmax of one sample; with more classes it takes too long
 SHARES = 2**16  # threads that add up the columns of a matrix
-TYPES = {"float32": "float", "float64": "double"}
+TYPES = {"f": "float", "d": "double"}  # by the character of an array's type: its name is slow
 WORDS = {16: "float4", 8: "float2", 4: "float", 2: "short", 1: "char"}  # what a thread can copy
 
 
@@ -53,10 +54,11 @@ def conv_backward(layer, delta):
     if B is not None and B.dtype != W.dtype:
         raise InputError(f"{layer}: expected a B of dtype {W.dtype}, found {B.dtype}")
     error = xp.empty(layer.x.shape, layer.x.dtype) if layer.sends_error else None
-    layer.grads = {"W": xp.zeros_like(W)}
+    gradient = None
     for images, patches in _patches(layer, OH, OW):
         rows = delta[images].reshape(-1, C_out)
-        layer.grads["W"] += patches.T @ rows
+        product = patches.T @ rows
+        gradient = product if gradient is None else gradient + product
         del patches  # so that the errors, or the next patches, can take its memory
         if B is None:
             continue
@@ -64,6 +66,7 @@ def conv_backward(layer, delta):
             xp.matmul(rows, B.T, out=error[images].reshape(-1, layer.C_in))
         else:
             _gather(layer, rows @ B.T, OH, OW, error[images])
+    layer.grads = {"W": gradient}
     if "b" in layer.params:
         layer.grads["b"] = delta.reshape(-1, C_out).sum(axis=0)
     return error
@@ -111,17 +114,22 @@ def norm_forward(layer, x):
     check_input(layer, x, (..., C), gamma.dtype)
     if not _fits(x, beta, layer.running_mean, layer.running_var) or x.size <= C:
         return NotImplemented
-    x, n = xp.ascontiguousarray(x), x.size // C
-    mean, var = layer.running_mean, layer.running_var
-    if layer.training:
-        zeros = xp.zeros_like(gamma)
-        near = _sums(x, x, zeros, zeros)[0] / n
-        rest, squares = _sums(x, x, near, near) / n  # again, since E x^2 - mean^2 is inexact
-        mean, var = near + rest, squares - rest**2
-        layer.running_mean += layer.momentum * (mean - layer.running_mean)
-        layer.running_var += layer.momentum * (var * (n / (n - 1)) - layer.running_var)
-    layer.x, layer.mean, layer.inv_std = x, mean, 1 / xp.sqrt(var + layer.eps)
-    return _affine(x, x, mean, xp.zeros_like(gamma), gamma * layer.inv_std, beta)
+    x, zeros = xp.ascontiguousarray(x), _zeros(C, x.dtype.char)
+    if not layer.training:
+        mean, inv_std = layer.running_mean, 1 / xp.sqrt(layer.running_var + layer.eps)
+        a = gamma * inv_std
+    else:
+        n, near = x.size // C, xp.empty_like(gamma)
+        sums, parts = _sums(x, x, zeros, zeros)
+        _launch("column_means", x.dtype, C, sums, parts, near, float(n))
+        # again, around the mean, since E x^2 - mean^2 is inexact
+        sums, parts = _sums(x, x, near, near)
+        mean, inv_std, a = found = xp.empty((3, C), x.dtype)
+        arrays = near, gamma, layer.running_mean, layer.running_var, found
+        settings = float(n), n / (n - 1), layer.momentum, layer.eps
+        _launch("norm_statistics", x.dtype, C, sums, parts, *arrays, *settings)
+    layer.x, layer.mean, layer.inv_std = x, mean, inv_std
+    return _affine(x, x, mean, zeros, a, beta)
 
 
 def norm_backward(layer, delta):
@@ -129,24 +137,33 @@ def norm_backward(layer, delta):
     x, mean, inv_std = layer.x, layer.mean, layer.inv_std
     if not layer.training or not _fits(delta, x, mean) or delta.shape != x.shape:
         return NotImplemented
-    delta, n = xp.ascontiguousarray(delta), delta.size // layer.C
-    of_delta, of_both = _sums(delta, x, xp.zeros_like(mean), mean)
-    grad_gamma = inv_std * of_both  # the sum of delta (x - mean) / std
-    layer.grads = {"gamma": grad_gamma, "beta": of_delta}
-    a = layer.gain_of_errors() * inv_std
-    b = -a * inv_std * grad_gamma / n
-    return _affine(delta, xp.ascontiguousarray(x), mean, a, b, -a * of_delta / n)
+    delta, x, C = xp.ascontiguousarray(delta), xp.ascontiguousarray(x), layer.C
+    sums, parts = _sums(delta, x, _zeros(C, x.dtype.char), mean)
+    grad_gamma, grad_beta, a, b, c = found = xp.empty((5, C), x.dtype)
+    arrays = layer.gain_of_errors(), inv_std, found
+    _launch("norm_error", x.dtype, C, sums, parts, *arrays, float(x.size // C))
+    layer.grads = {"gamma": grad_gamma, "beta": grad_beta}
+    return _affine(delta, x, mean, a, b, c)
+
+
+@functools.cache
+def _zeros(C, dtype):
+    """Zeros for the channels (C,), which nothing may write to."""
+    return xp.zeros(C, dtype)
 
 
 def _sums(x, z, p, q):
-    """For each channel (C,): the sum of x - p, and the sum of (x - p)(z - q)."""
+    """Of x - p, and of (x - p)(z - q): (sums of parts of the rows (2, parts, C), parts).
+
+    x and z (..., C) are contiguous. The next kernel adds up the parts; so that both kernels have
+    little to add, there are about as many parts as rows in each.
+    """
     C = len(p)
     rows = x.size // C
-    parts = min(rows, max(1, SHARES // C))
+    parts = min(math.isqrt(rows - 1) + 1, max(1, SHARES // C))
     sums = xp.empty((2, parts, C), x.dtype)
-    z = xp.ascontiguousarray(z)
     _launch("column_sums", x.dtype, parts * C, x, z, p, q, sums, rows, C, parts)
-    return sums.sum(axis=1)
+    return sums, parts
 
 
 def _affine(x, z, q, a, b, c):
@@ -278,14 +295,14 @@ def _arrived(x, labels, crossed):
 def _fits(*arrays):
     """Whether the kernels can index these arrays and compute with their type, the same of all."""
     alike = len({a.dtype for a in arrays}) == 1
-    return alike and arrays[0].dtype.name in TYPES and all(a.size <= LARGEST for a in arrays)
+    return alike and arrays[0].dtype.char in TYPES and all(a.size <= LARGEST for a in arrays)
 
 
 def _launch(name, dtype, count, *arguments, word="float"):
     """Run a kernel with `count` threads on arrays and numbers."""
     kinds = {int: np.int32, float: dtype.type}
     arguments = [kinds[type(a)](a) if type(a) in kinds else a for a in (count, *arguments)]
-    _kernel(name, dtype.name, word)((-(-count // THREADS),), (THREADS,), tuple(arguments))
+    _kernel(name, dtype.char, word)((-(-count // THREADS),), (THREADS,), tuple(arguments))
 
 
 @functools.cache

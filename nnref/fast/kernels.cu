@@ -74,6 +74,54 @@ __global__ void column_sums(int count, const T* x, const T* z, const T* p, const
     sums[count + t] = second;
 }
 
+// The sum of channel c over all parts of `sums` (parts, C).
+static __device__ T added(const T* sums, int parts, int C, int c) {
+    T total = 0;
+#pragma unroll 16
+    for (int part = 0; part < parts; part++) total += sums[part * C + c];
+    return total;
+}
+
+// means (C,) = sums / n, from the first half of column_sums. A thread for each channel.
+__global__ void column_means(int count, const T* sums, int parts, T* means, T n) {
+    ONE_OF(count)
+    means[t] = added(sums, parts, count, t) / n;
+}
+
+// BatchNorm.forward in training: from column_sums of x - near and of (x - near)^2, mean and
+// variance of each channel over n numbers; `near` is almost the mean. Moves the running averages,
+// and writes to found (3, C): mean, 1 / std, and gamma / std. A thread for each channel.
+__global__ void norm_statistics(int count, const T* sums, int parts, const T* near, const T* gamma,
+                                T* running_mean, T* running_var, T* found, T n, T unbiased,
+                                T momentum, T eps) {
+    ONE_OF(count)
+    T rest = added(sums, parts, count, t) / n;
+    T squares = added(sums + parts * count, parts, count, t) / n;
+    T mean = near[t] + rest, var = squares - rest * rest;
+    running_mean[t] += momentum * (mean - running_mean[t]);
+    running_var[t] += momentum * (var * unbiased - running_var[t]);
+    T inv_std = 1 / sqrt(var + eps);
+    found[t] = mean;
+    found[count + t] = inv_std;
+    found[2 * count + t] = gamma[t] * inv_std;
+}
+
+// BatchNorm.backward in training: from column_sums of delta and of delta (x - mean), the gradients
+// of gamma and beta, and a, b, c of the error a delta + b (x - mean) + c. Writes these to
+// found (5, C). A thread for each channel.
+__global__ void norm_error(int count, const T* sums, int parts, const T* gain, const T* inv_std,
+                           T* found, T n) {
+    ONE_OF(count)
+    T of_delta = added(sums, parts, count, t);
+    T gradient = inv_std[t] * added(sums + parts * count, parts, count, t);
+    T a = gain[t] * inv_std[t];
+    found[t] = gradient;
+    found[count + t] = of_delta;
+    found[2 * count + t] = a;
+    found[3 * count + t] = -a * inv_std[t] * gradient / n;
+    found[4 * count + t] = -a * of_delta / n;
+}
+
 // y = a x + b (z - q) + c, the coefficients and q (C,), everything else (count / C, C).
 __global__ void affine(int count, const T* x, const T* z, const T* q, const T* a, const T* b,
                        const T* c, T* y, int C) {
