@@ -296,8 +296,9 @@ def test_numbers_are_rounded_to_significant_digits_and_nan_is_none():
 def test_names_of_files_are_short_plain_and_different():
     facts = {"data": "a/b c", "setting": "SS, BP last", "lr": 0.1, "search": True}
     name = file_name(facts)
-    assert name.startswith("a-b-c-SS-BP-last-lr0.1-")
+    assert name.startswith("a-b-c-lr0.1-SS-BP-last-")
     assert name != file_name(facts | {"search": False})
+    assert name == file_name(dict(reversed(facts.items())))  # results of earlier versions
     assert len(file_name({"x": "y" * 500})) <= 120
 
 

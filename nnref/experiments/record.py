@@ -25,10 +25,13 @@ def file_of(folder: Path, facts: dict) -> Path:
 
 
 def file_name(facts: dict) -> str:
-    """A readable name for the file of a trial, with a hash of all facts to make it unique."""
+    """A readable name for the file of a trial, with a hash of all facts to make it unique.
+
+    The same for facts in any order: a result may hold them in another one than a plan.
+    """
     readable = "-".join(
         f"{name}{value}" if isinstance(value, int | float) else str(value)
-        for name, value in facts.items()
+        for name, value in sorted(facts.items())
         if value is not True
     )
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]

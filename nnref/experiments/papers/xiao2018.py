@@ -69,12 +69,13 @@ class ModelsPart(Part):
     width: float = 1  # times the numbers of units and kernels
     schedule: Callable = cosine  # (learning rate, epochs) -> from epoch to learning rate
     curve: tuple = ()  # the other lengths, in epochs, of a budget curve
+    of_bp: tuple = ()  # lengths of BP alone, by which that of all settings was chosen
     settings: tuple = SETTINGS
 
     def lengths(self, setting: str) -> set:
         """The lengths of further trainings; that of BP with half the epochs is for budget.flat."""
-        curve = self.curve if setting in CURVE else ()
-        return {*curve, self.epochs // 2} - {0} if setting == "BP" else set(curve)
+        curve = set(self.curve) if setting in CURVE else set()
+        return curve | {*self.of_bp, self.epochs // 2} - {0} if setting == "BP" else curve
 
 
 RESNET_AND_ALEXNET = {  # the models of Xiao et al.
@@ -97,7 +98,7 @@ CIFAR10 = ModelsPart(
 )  # fmt: skip
 TINY = ModelsPart(
     data="tiny-imagenet", models={"alexnet": RESNET_AND_ALEXNET["alexnet"]}, width=0.25,
-    search_images=10_000, search_epochs=3, epochs=32, batch_size=64, seeds=3,
+    search_images=10_000, search_epochs=3, epochs=32, of_bp=(8,), batch_size=64, seeds=3,
 )  # fmt: skip
 DEPTH = replace(
     CIFAR10, models={"resnet14": [0.03, 0.1, 0.3]}, settings=CURVE, curve=(), epochs=8, seeds=1,
@@ -107,7 +108,10 @@ SMALL = [
     CIFAR10,
     DEPTH,
     TINY,
-    replace(CIFAR10, models={"lenet-biotorch": [0.01, 0.03, 0.1]}, curve=()),
+    replace(
+        CIFAR10, models={"lenet-biotorch": [0.01, 0.03, 0.1]}, curve=(40,), of_bp=(5, 10, 20),
+        epochs=80,
+    ),
     replace(TINY, models={"resnet18": RESNET_AND_ALEXNET["resnet18"]}),
 ]
 FULL = [
@@ -203,7 +207,8 @@ def figures(result: Result) -> dict:
         for setting, values in shares.items():
             values.append(shares_of_bp(result, task, setting))
         if task["model"] != "mlp" and finished["SS"]:
-            weights[title] = finished["SS"][0]["history"]
+            history = finished["SS"][0]["history"]  # of a long one, not all entries are whole
+            weights[title] = [entry for entry in history if "weight_angle_deg" in entry]
     if not errors:
         return {}
     titles = [title.replace(", ", "\n") for title in errors]
