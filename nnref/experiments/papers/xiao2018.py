@@ -106,14 +106,16 @@ DEPTH = replace(
 SMALL = [
     MNIST,
     CIFAR10,
-    DEPTH,
-    TINY,
     replace(
         CIFAR10, models={"lenet-biotorch": [0.01, 0.03, 0.1]}, curve=(40,), of_bp=(5, 10, 20),
         epochs=80,
     ),
-    replace(TINY, models={"resnet18": RESNET_AND_ALEXNET["resnet18"]}),
-]
+    DEPTH,
+    TINY,
+    replace(
+        TINY, models={"resnet18": RESNET_AND_ALEXNET["resnet18"]}, of_bp=(4, 8, 16), epochs=64,
+    ),
+]  # fmt: skip
 FULL = [
     replace(MNIST, epochs=20),
     ModelsPart(  # as published: the learning rate is divided by 10 every 10 epochs
