@@ -222,7 +222,7 @@ def test_a_mean_far_from_zero_loses_no_digits_but_those_of_the_mean_itself(
         assert_close(found, exact, atol=rounded * float(abs(exact).max()))
 
 
-@pytest.mark.parametrize(("plain", "tolerance"), [(True, 1e-6), (False, 5e-6)])
+@pytest.mark.parametrize(("plain", "tolerance"), [(True, 2e-7), (False, 1e-6)])
 def test_the_statistics_of_a_large_batch_are_as_exact_as_those_of_a_small_one(
     plain, tolerance, rng, reference
 ):
@@ -233,8 +233,8 @@ def test_the_statistics_of_a_large_batch_are_as_exact_as_those_of_a_small_one(
     layer = layers.BatchNorm(2)
     layer.forward(x)
     host = to_host(x).astype("float64")
-    assert_close(layer.mean, host.mean(axis=(0, 1, 2)), rtol=2e-7)
-    assert_close(layer.running_var, 0.9 + 0.1 * host.var(axis=(0, 1, 2)), rtol=tolerance)
+    assert_close(layer.mean, host.mean(axis=(0, 1, 2)), rtol=tolerance)
+    assert_close(layer.running_var, 0.9 + 0.1 * host.var(axis=(0, 1, 2)), rtol=5 * tolerance)
 
 
 def test_batch_norm_in_evaluation(rng, reference):
