@@ -7,6 +7,7 @@ from made_up import failing, rows
 
 from nnref.experiments.images import Sources, load
 from nnref.experiments.papers import xiao2018
+from nnref.experiments.record import brief
 from nnref.experiments.result import UNDECIDED, Result
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.measure import weight_layers
@@ -204,6 +205,16 @@ def test_weights_are_drawn_of_networks_with_convolutions():
     assert list(moved.lines[0].get_ydata()) == [0, 0]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["AlexNet, Tiny-ImageNet"]
+
+
+def test_weights_are_drawn_of_a_long_training_of_which_not_every_entry_is_whole():
+    trials = [
+        brief(trial("cifar10", "resnet8", setting, 50, history=history(*[50] * 80)))
+        for setting in ("BP", "SS")
+    ]
+    figure = xiao2018.figures(Result({"data": [], "trials": trials}))["weights"]
+    dots = figure.axes[0].lines[0].get_xdata()
+    assert len(dots) == 2 * 36  # of two layers; 0 to 30, 40, ..., 80
 
 
 def test_the_budget_curve_is_drawn_with_its_shares_and_those_of_the_rerun():

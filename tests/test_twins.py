@@ -222,11 +222,26 @@ def test_a_mean_far_from_zero_loses_no_digits_but_those_of_the_mean_itself(
         assert_close(found, exact, atol=rounded * float(abs(exact).max()))
 
 
+def test_a_batch_norm_takes_whole_numbers_as_its_settings(rng, reference):
+    layer = layers.BatchNorm(3)
+    layer.momentum, layer.eps = 1, 0
+    same_as_reference(layer, normal(rng, (9, 3), "float32"), "float32", rng, reference)
+
+
+def test_a_convolution_of_no_images_has_a_gradient_of_zeros():
+    layer = layers.Conv2d(3, 4, 3, stream(0, "init"))
+    outputs = layer.forward(xp.zeros((0, 5, 5, 3), "float32"))
+    layer.backward(outputs)
+    assert not to_host(layer.grads["W"]).any()
+
+
 @pytest.mark.parametrize(("plain", "tolerance"), [(True, 2e-7), (False, 1e-6)])
 def test_the_statistics_of_a_large_batch_are_as_exact_as_those_of_a_small_one(
-    plain, tolerance, rng, reference
+    plain, tolerance, rng, reference, monkeypatch
 ):
     """700,000 numbers of float32, added one after the other, would lose four digits."""
+    if not on_cpu:  # fewer sums, as other tests want them, would be less exact
+        monkeypatch.setattr(fast, "SHARES", 2**16)
     if plain:
         reference()
     x = 5 + normal(rng, (64, 104, 105, 2), "float32")

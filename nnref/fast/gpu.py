@@ -66,7 +66,7 @@ def conv_backward(layer, delta):
             xp.matmul(rows, B.T, out=error[images].reshape(-1, layer.C_in))
         else:
             _gather(layer, rows @ B.T, OH, OW, error[images])
-    layer.grads = {"W": gradient}
+    layer.grads = {"W": xp.zeros_like(W) if gradient is None else gradient}  # None: no images
     if "b" in layer.params:
         layer.grads["b"] = delta.reshape(-1, C_out).sum(axis=0)
     return error
@@ -126,7 +126,7 @@ def norm_forward(layer, x):
         sums, parts = _sums(x, x, near, near)
         mean, inv_std, a = found = xp.empty((3, C), x.dtype)
         arrays = near, gamma, layer.running_mean, layer.running_var, found
-        settings = float(n), n / (n - 1), layer.momentum, layer.eps
+        settings = map(float, (n, n / (n - 1), layer.momentum, layer.eps))
         _launch("norm_statistics", x.dtype, C, sums, parts, *arrays, *settings)
     layer.x, layer.mean, layer.inv_std = x, mean, inv_std
     return _affine(x, x, mean, zeros, a, beta)
