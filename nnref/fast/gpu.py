@@ -21,7 +21,7 @@ PATCHES = 256 * 2**20  # bytes of patches in memory at a time; their errors take
 THREADS = 256  # per block
 LARGEST = 2**31 - 2**10  # numbers in an array: the kernels count with 32 bits
 CLASSES = 128  # one thread computes the softmax of one sample; with more classes it takes too long
-SHARES = 2**16  # threads that add up the columns of a matrix
+SHARES = 2**16  # threads that add up the columns of a matrix, at most
 TYPES = {"f": "float", "d": "double"}  # by the character of an array's type: its name is slow
 WORDS = {16: "float4", 8: "float2", 4: "float", 2: "short", 1: "char"}  # what a thread can copy
 
