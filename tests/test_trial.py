@@ -76,6 +76,20 @@ def test_after_ctrl_c_a_trial_saves_stops_and_goes_on_bit_for_bit(tmp_path, monk
     assert without_times(resumed) == without_times(trained(tmp_path / "other", FACTS, parts))
 
 
+def test_a_trial_that_two_machines_computed_names_both(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "SAVE_EVERY", 0)
+    monkeypatch.setattr(trials, "library", lambda: "CuPy on a GPU")
+    looks = iter([watch_layers, watch_layers, None])  # interrupted after the second epoch
+    with pytest.raises(TypeError):
+        trained(tmp_path, FACTS, lambda: parts(look=lambda *given: next(looks)(*given)))
+    monkeypatch.setattr(trials, "library", lambda: "NumPy")
+    record = trained(tmp_path, FACTS, parts)
+    assert record["computes"] == "CuPy on a GPU, then NumPy"
+    assert not any("computes" in entry for entry in record["history"])
+    (tmp_path / "other").mkdir()
+    assert trained(tmp_path / "other", FACTS, parts)["computes"] == "NumPy"
+
+
 def test_the_history_holds_validation_and_what_was_looked_at_from_birth_on(tmp_path):
     record = trained(tmp_path, FACTS, parts)
     assert [entry["epoch"] for entry in record["history"]] == [0, 1, 2, 3]

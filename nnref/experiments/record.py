@@ -41,7 +41,7 @@ def file_name(facts: dict) -> str:
 def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> dict:
     """The record of a trial, {"history", "seconds"}: from its file, or else measured and kept.
 
-    It says what computed its end, since the trials of a study may come from several machines.
+    It says what computed it, since the trials of a study may come from several machines.
 
     known    facts that a record must agree with, if more than `facts`. Raises InputError if the
              file is damaged, or of other data or settings.
@@ -51,7 +51,7 @@ def kept(folder: Path, facts: dict, measure: Callable[[], dict], known=None) -> 
         record = read(path)
         check_same(path, {name: record.get(name) for name in known}, known)
         return record
-    record = rounded(known | measure() | {"computes": library()})
+    record = rounded(known | {"computes": library()} | measure())
     write_whole(path, sealed(record))
     path.with_suffix(".npz").unlink(missing_ok=True)
     return record

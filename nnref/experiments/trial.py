@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nnref import measure
-from nnref.backend import to_host
+from nnref.backend import library, to_host
 from nnref.data.imageset import ImageSet, batches, watched
 from nnref.errors import InputError
 from nnref.experiments.record import check_same
@@ -92,8 +92,8 @@ def _kind(thing) -> str:
 def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
     """Train from the start or from the checkpoint `saved`; return the measurements.
 
-    {"history", "test", "seconds"}, or "diverged" in place of "test". Raises InputError if the
-    checkpoint is of other `facts`.
+    {"history", "test", "computes", "seconds"}, or "diverged" in place of "test"; "computes" names
+    the libraries and GPUs of all epochs. Raises InputError if the checkpoint is of other `facts`.
     """
     training = parts.training
     model, optimizer, constraint = training.model, training.optimizer, training.on_step
@@ -127,9 +127,12 @@ def train_trial(parts: Parts, saved: Path, facts: dict) -> dict:
             entry |= parts.look(model, *seen)
         now = time.monotonic()
         entry["wall_s"], last_look = now - last_look, now
+        entry["computes"] = library()
 
     def record(**outcome):  # its seconds count the evaluations too
         seconds = sum(entry["wall_s"] for entry in progress.history) + time.monotonic() - last_look
+        computed = [entry.pop("computes", None) for entry in progress.history]
+        outcome["computes"] = ", then ".join(filter(None, dict.fromkeys([*computed, library()])))
         return {"history": progress.history, **outcome, "seconds": seconds}
 
     seen = watched(training.train, WATCHED, training.held_out.transform)
