@@ -113,7 +113,7 @@ def test_what_is_taken_over_several_is_not_measured_if_one_of_them_is_not():
 
 def trial(rule, accuracy=None, **facts):
     outcome = {"diverged": "..."} if accuracy is None else {"test": {"accuracy": accuracy}}
-    return {"rule": rule} | outcome | facts
+    return {"rule": rule, "history": []} | outcome | facts
 
 
 def search(rule, lr, accuracy=0.5, seed=0):
@@ -170,6 +170,15 @@ def test_a_mark_tells_of_a_search_in_which_no_rate_learned():
         trials = [search("BP", lr, accuracy) for lr in (0.1, 0.2, 0.4)]
         trials.append(trial("BP", 0.5, lr=0.2, data="mnist"))
         assert Result({"data": data, "trials": trials}).mark(rule="BP") == mark
+
+
+def test_a_mark_tells_of_a_training_that_fell():
+    for accuracies, mark in (((0.3, 0.14, 0.4), "~"), ((0.3, 0.16, 0.4), "")):
+        history = [{"epoch": 0}, *({"held_out_accuracy": accuracy} for accuracy in accuracies)]
+        trials = [trial("FA", 0.4, lr=0.2, history=history), trial("FA", 0.4, lr=0.2, seed=1)]
+        assert Result({"trials": trials}).mark(rule="FA") == mark
+        searched = [search("FA", lr) for lr in (0.1, 0.2)]
+        assert Result({"trials": [*searched, *trials]}).mark(rule="FA") == (mark or "*")
 
 
 def test_trainings_of_other_lengths_are_points_of_a_curve_and_no_other_result():

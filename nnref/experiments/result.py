@@ -212,14 +212,15 @@ class Result:
         return bool(trials) and all("diverged" in trial for trial in trials)
 
     def mark(self, **facts) -> str:
-        """What is wrong with the choice of a learning rate: "*", "!" (see MARKS), or nothing."""
+        """What is wrong with the choice of a learning rate: one of MARKS, or nothing."""
         trials = self.trials(**facts)
         tried = search.accuracies([t for t in self._all(facts) if "search" in t])
-        if not trials or len(tried) < 2:
-            return ""
-        if search.at_chance(tried, self._guess(trials[0])):
+        searched = trials and len(tried) > 1
+        if searched and search.at_chance(tried, self._guess(trials[0])):
             return "!"
-        return "*" if search.at_edge(tried, trials[0]["lr"]) else ""
+        if any(search.fell(trial) for trial in self.finished(**facts)):
+            return "~"
+        return "*" if searched and search.at_edge(tried, trials[0]["lr"]) else ""
 
     def _guess(self, trial) -> float:
         """The accuracy of a guess at the images of a trial; 0 if they are not known."""
@@ -230,6 +231,7 @@ class Result:
 MARKS = (
     "*: the smallest or largest learning rate that was tried",
     "!: the learning rate that was taken was at chance in the search",
+    "~: a training lost more than half of what it had learned: its rate may be too large",
 )
 FEW = 1000  # test images: a single seed, or so few images, leave an accuracy uncertain
 

@@ -9,6 +9,7 @@ the end does not learn, the whole search is repeated once, in trainings LONGER t
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from statistics import mean
 
 DIVERGED = -1.0  # below every accuracy
@@ -88,6 +89,18 @@ def collapsed(found: dict, lr: float) -> bool:
     """Has one of the two seeds of a rate diverged, or far less accuracy than the other?"""
     low, high = sorted([found[lr, 0], found[lr, 1]])
     return low < COLLAPSE * high
+
+
+def fell(trial: dict) -> bool:
+    """Did a training lose more than half of its held-out accuracy at some time?
+
+    Then its rate may be too large, even if it did best in the shorter trainings of the search.
+    """
+    each = [entry.get("held_out_accuracy") for entry in trial["history"]]
+    found = [accuracy for accuracy in each if accuracy is not None]
+    return any(
+        now < COLLAPSE * best for now, best in zip(found, accumulate(found, max), strict=True)
+    )
 
 
 def _best(found):

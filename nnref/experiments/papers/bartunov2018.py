@@ -242,8 +242,8 @@ def table(result: Result) -> str:
         table.row("", ["ours", "published"])
         for network in NETWORKS:
             for rule, values in errors(result, data, network).items():
-                mark = result.mark(data=data, network=network, rule=rule)
-                cell = spread(values) + (mark or " ")
+                facts = {"data": data, "network": network, "rule": rule}
+                cell = spread(values) + (result.mark(**facts) or " ")
                 published = PUBLISHED.get(data, {}).get(network, {}).get(rule, "-")
                 table.row(f"{network:<20}{rule}", [cell, published])
     for data in result.values("data", network=DEEP):
@@ -251,7 +251,8 @@ def table(result: Result) -> str:
         table.lines.append(headline.format(**result.trials(data=data, network=DEEP)[0]))
         for rule, values in deep_errors(result, data).items():
             published = TARGETS[rule].published if data == "mnist" else None
-            table.row(f"{DEEP:<20}{rule}", [spread(values) + " ", published or "-"])
+            cell = spread(values) + (result.mark(data=data, network=DEEP, rule=rule) or " ")
+            table.row(f"{DEEP:<20}{rule}", [cell, published or "-"])
     return table.text()
 
 
