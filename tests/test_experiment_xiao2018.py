@@ -110,7 +110,7 @@ def test_the_table_has_both_accuracies_the_rate_and_a_guess():
     result = Result({"data": data, "trials": [*searches, *trials, diverged]})
     table = xiao2018.table(result)
     assert table.startswith("mnist, mlp of width 0.5, 9000 images, 2 epochs\n")
-    assert rows(table)[1:-3] == [
+    assert rows(table)[1:-4] == [
         ["seeds", "top 1", "top 5", "learning rate"],
         ["BP", "1", "0.0", "0.0", "0.1"],
         ["SS", "3", "92.0 ± 2.0", "97.0 ± 2.0", "0.1*"],

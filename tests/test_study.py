@@ -277,12 +277,12 @@ def test_a_place_that_was_given_and_is_wrong_is_an_error_and_not_left_out(
 
 
 def test_a_result_holds_all_accuracies_of_a_long_history_and_the_rest_now_and_then(tmp_path):
-    history = [{"epoch": i, "held_out_accuracy": i / 400, "angle": 1.0} for i in range(401)]
+    history = [{"epoch": i, "held_out_accuracy": i / 400, "angle": 1.0} for i in range(405)]
     record = kept(tmp_path, FACTS, lambda: {"history": history, "seconds": 0.0})
     short = brief(record)["history"]
-    assert [e["epoch"] for e in short] == [*range(401)]
-    assert [e["held_out_accuracy"] for e in short] == [i / 400 for i in range(401)]
-    assert [e["epoch"] for e in short if "angle" in e] == [*range(31), *range(40, 401, 10)]
+    assert [e["epoch"] for e in short] == [*range(405)]
+    assert [e["held_out_accuracy"] for e in short] == [i / 400 for i in range(405)]
+    assert [e["epoch"] for e in short if "angle" in e] == [*range(31), *range(40, 401, 10), 404]
     on_disk = json.loads(next(tmp_path.iterdir()).read_text())
     assert all("angle" in entry for entry in on_disk["history"])
 

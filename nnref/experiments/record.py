@@ -101,7 +101,7 @@ def unpack(result: dict, folder: Path):
             facts = {name: value for name, value in trial.items() if name not in MEASURED}
             path = file_of(folder, facts)
             if not path.is_file():
-                record = usual | trial
+                record = trial | usual | trial  # what the trial itself says counts
                 record.pop("curve", None)
                 write_whole(path, sealed(record))
 
@@ -131,15 +131,15 @@ def title(facts: dict) -> str:
 
 
 def brief(trial: dict) -> dict:
-    """Shorten a history of more than 2 LONG entries: after LONG, only every 10th stays whole.
+    """Shorten a history of over 2 LONG entries: after LONG, every 10th and the last stay whole.
 
     The others keep their epoch and their accuracy on held-out images.
     """
-    history = trial["history"]
+    history, last = trial["history"], len(trial["history"]) - 1
     if len(history) <= 2 * LONG:
         return trial
     short = [{key: entry.get(key) for key in ("epoch", "held_out_accuracy")} for entry in history]
-    whole = [i <= LONG or i % 10 == 0 for i in range(len(history))]
+    whole = [i <= LONG or i % 10 == 0 or i == last for i in range(len(history))]
     chosen = zip(whole, history, short, strict=True)
     return trial | {"history": [entry if keep else brief for keep, entry, brief in chosen]}
 

@@ -96,7 +96,7 @@ def fell(trial: dict) -> bool:
 
     Then its rate may be too large, even if it did best in the shorter trainings of the search.
     """
-    each = [entry.get("held_out_accuracy") for entry in trial["history"]]
+    each = [entry.get("held_out_accuracy") for entry in trial.get("history", ())]
     found = [accuracy for accuracy in each if accuracy is not None]
     return any(
         now < COLLAPSE * best for now, best in zip(found, accumulate(found, max), strict=True)

@@ -134,7 +134,7 @@ def relative(tasks: list[str], ratios: dict, label: str) -> Figure:
     ratios    name of a setting -> a list of numbers for every task, one for each seed
     label     of the y axis
     """
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    figure = Figure(figsize=(max(6.4, 1.6 + 1.3 * len(tasks)), 4.6), layout="constrained")
     axes = figure.subplots()
     axes.axhline(1, color=LOOKS["BP"].color, linewidth=1.5)
     axes.text(-0.38, 1.012, "BP", va="bottom")
