@@ -57,7 +57,7 @@ an answer ("none in print"): the published number, our measurement with its sett
   in place of 0.03 seed 0 has 53.1 % after 40 epochs in place of 33.5. So what the rows on the LeNet
   say of FA is not settled: their search will be repeated with longer trainings.
   Tables of all experiments now mark with ~ trainings that lost what they had learned, as this one.
-  In the ResNet-18 only BP has three seeds so far.
+  In the ResNet-18 only BP has three seeds so far, and FA with BP in the last layer has none.
 - Numbers are means ± standard deviations, with the number of seeds in brackets. Every rule has its
   own learning rate, chosen on held-out images, unless a line says that it is the paper's.
   "Recalled" marks a published number that was not read again at its source. "At birth" means: with
