@@ -56,7 +56,8 @@ an answer ("none in print"): the published number, our measurement with its sett
   FA's learning rate there, chosen in short trainings, proved too large in the long ones: with 0.01
   in place of 0.03 seed 0 has 53.1 % after 40 epochs in place of 33.5. So what the rows on the LeNet
   say of FA is not settled: their search will be repeated with longer trainings.
-  Tables of all experiments now mark with ~ trainings that lost what they had learned, as this one.
+  Tables of all experiments now mark with ~ a training that lost more than half of what it had
+  learned, as this one did.
   In the ResNet-18 only BP has three seeds so far, and FA with BP in the last layer has none.
 - Numbers are means ± standard deviations, with the number of seeds in brackets. Every rule has its
   own learning rate, chosen on held-out images, unless a line says that it is the paper's.
