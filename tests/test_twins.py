@@ -171,6 +171,8 @@ OTHERS = {
     "max-pool-overlap": (lambda dtype: layers.MaxPool2d(3, stride=2), (3, 7, 9, 4)),
     "max-pool-padding": (lambda dtype: layers.MaxPool2d(3, stride=2, padding=1), (3, 7, 9, 4)),
     "max-pool-one": (lambda dtype: layers.MaxPool2d(1, stride=2), (3, 7, 9, 4)),
+    "max-pool-same": (lambda dtype: layers.MaxPool2d(3, stride=1, padding=1), (2, 5, 6, 3)),
+    "max-pool-beside": (lambda dtype: layers.MaxPool2d(2, padding=1), (3, 6, 7, 4)),
     "max-pool-large": (lambda dtype: layers.MaxPool2d(3), (5, 9, 10, 2)),
     "max-pool-gaps": (lambda dtype: layers.MaxPool2d(2, stride=3), (3, 7, 9, 4)),
     "residual": (lambda dtype: layers.Residual(layers.ReLU()), (4, 5, 6, 3)),

@@ -5,6 +5,8 @@ what no window needs is computed too, since picking pixels costs more. Pixels ar
 the end, each copied as one thing with all of its channels.
 """
 
+import math
+
 import numpy as np
 
 from nnref.fast import pieces
@@ -19,17 +21,23 @@ LARGEST = 15  # k; positions in larger windows would not fit a byte
 def pool_forward(layer, x):
     """MaxPool2d.forward: the largest number of each window, and its position."""
     check_image(layer, x, None, None)
-    if x.size < pieces.SMALL or layer.padding or layer.k > LARGEST or not x.flags.c_contiguous:
+    if x.size < pieces.SMALL or layer.k > LARGEST or not x.flags.c_contiguous:
         return NotImplemented
-    k, stride = layer.k, layer.stride
+    k, stride, padding = layer.k, layer.stride, layer.padding
     N, H, W, C = layer.x_shape = x.shape
-    OH, OW = (output_size(size, k, stride, padding=0) for size in (H, W))
+    OH, OW = (output_size(size, k, stride, padding) for size in (H, W))
+    H, W = H + 2 * padding, W + 2 * padding
     y = empty((N, OH, OW, C), x.dtype)
     layer.winner = empty((N, OH, OW, C), np.uint8)
 
     def work(start, stop, _):
         for images in pieces.slices(start, stop, H * W * C):
-            largest, column = _of_neighbors(x[images], k)
+            padded = x[images]
+            if padding:
+                padded = scratch("padded", (len(padded), H, W, C), x.dtype)
+                padded.fill(-math.inf)
+                np.copyto(_inside(padded, padding), x[images])
+            largest, column = _of_neighbors(padded, k)
             largest, winner = _of_rows(largest, column, k, stride, OH)
             for all_, some in ((largest, y[images]), (winner, layer.winner[images])):
                 pixels = as_items(all_.reshape(len(some), OH, W, C))
@@ -37,6 +45,12 @@ def pool_forward(layer, x):
 
     share(work, N)
     return y
+
+
+def _inside(padded, padding):
+    """The images without their padding, a view."""
+    H, W = (size - padding for size in padded.shape[1:3])
+    return padded[:, padding:H, padding:W]
 
 
 def _of_neighbors(x, k):
@@ -87,27 +101,33 @@ def pool_backward(layer, delta):
     if layer.winner.dtype != np.uint8:  # the reference did the forward pass
         return NotImplemented
     N, OH, OW, C = delta.shape
-    k, stride = layer.k, layer.stride
+    k, stride, padding = layer.k, layer.stride, layer.padding
     error = empty(layer.x_shape, delta.dtype)
+    H, W = (size + 2 * padding for size in error.shape[1:3])
     apart = stride >= k  # every pixel is in one window at most
-    every = stride == k and error.shape[1:3] == (k * OH, k * OW)  # or in one exactly
+    every = stride == k and (k * OH, k * OW) == (H, W)  # or in one exactly
 
     def work(start, stop, _):
-        for images in pieces.slices(start, stop, error[0].size):
+        for images in pieces.slices(start, stop, H * W * C):
             winner, deltas = layer.winner[images], delta[images]
             won = scratch("larger", winner.shape, bool)
             part = scratch("rows", winner.shape, delta.dtype)
+            padded = error[images]
+            if padding:
+                padded = scratch("padded", (len(winner), H, W, C), delta.dtype)
             if not every:
-                error[images] = 0
+                padded[...] = 0
             for position in range(k * k):
                 i, j = divmod(position, k)
-                window = error[images, i : i + stride * OH : stride, j : j + stride * OW : stride]
+                window = padded[:, i : i + stride * OH : stride, j : j + stride * OW : stride]
                 np.equal(winner, np.uint8(position), out=won)
                 np.multiply(deltas, won, out=part)
                 if apart:
                     np.copyto(as_items(window), as_items(part))
                 else:
                     np.add(window, part, out=window)
+            if padding:
+                np.copyto(error[images], _inside(padded, padding))
 
     share(work, N)
     return error
