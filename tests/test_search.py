@@ -74,6 +74,22 @@ def test_if_every_rate_collapses_the_best_mean_is_taken():
     assert lr == 0.2
 
 
+def test_the_smaller_rates_follow_one_that_is_refused_the_nearest_first():
+    found = {(0.1, 0): 0.5, (0.01, 0): 0.4, (0.03, 0): 0.4, (0.03, 1): 0.4, (0.3, 0): 0.1}
+    assert search.below(found, 0.1) == [0.03, 0.01]
+    assert search.below(found, 0.01) == []
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "falls"),
+    [([0.1, 0.8, 0.9], False), ([0.8, 0.41, 0.9], False), ([0.8, 0.39, 0.9], True), ([], False)],
+)
+def test_a_training_falls_if_it_loses_more_than_half_of_what_it_had(accuracies, falls):
+    trial = {"history": [{"held_out_accuracy": accuracy} for accuracy in [None, *accuracies]]}
+    assert search.fell(trial) == falls
+    assert search.fell(trial | {"diverged": 3})
+
+
 @pytest.mark.parametrize("accuracy", [DIVERGED, 0.1, 0.149])
 def test_a_search_at_chance_says_so(accuracy):
     lr, tried = carried_out([0.1, 0.2], lambda lr, seed: accuracy)

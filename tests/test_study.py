@@ -13,8 +13,8 @@ from small_trials import FACTS, images, parts
 from nnref import experiments
 from nnref.backend import library
 from nnref.errors import InputError
+from nnref.experiments import search, work
 from nnref.experiments import study as studies
-from nnref.experiments import work
 from nnref.experiments.images import Images, Sources, load
 from nnref.experiments.plan import Part, Planned, Setting
 from nnref.experiments.record import brief, file_name, file_of, kept, rounded, sealed, unpack
@@ -205,10 +205,10 @@ def test_the_longer_of_two_searches_chooses_the_rate():
         learned = facts["epochs"] == 4 and facts["lr"] == 0.2
         return {"history": [{"held_out_accuracy": 0.9 if learned else 0.25}]}
 
-    found, lr = planned.search(read)
-    assert lr == 0.2 and {facts["epochs"] for facts in found.values()} == {1, 4}
-    found, lr = planned.search(lambda place, facts: None)
-    assert lr is None and len(found) == 3
+    found, rates = planned.search(read)
+    assert rates == [0.2, 0.1] and {facts["epochs"] for facts in found.values()} == {1, 4}
+    found, rates = planned.search(lambda place, facts: None)
+    assert rates == [] and len(found) == 3
 
 
 def test_a_search_at_chance_is_repeated_four_times_as_long(study, carry_out, capsys):
@@ -218,6 +218,60 @@ def test_a_search_at_chance_is_repeated_four_times_as_long(study, carry_out, cap
     assert set(lengths) == {1, 4} and lengths.count(1) == lengths.count(4)
     assert "is at chance" in capsys.readouterr().out
     assert Result(result).mark(rule="BP") == "!"
+
+
+@pytest.mark.parametrize(
+    ("refused", "tried"),
+    [
+        ([], [0.2]),
+        ([0.2], [0.2, 0.1]),
+        ([0.2, 0.1], [0.2, 0.1, 0.05]),
+        ([0.2, 0.1, 0.05], [0.2, 0.1, 0.05]),  # there is no smaller one
+    ],
+)
+def test_a_rate_with_which_a_training_falls_is_refused(
+    refused, tried, study, carry_out, monkeypatch, capsys
+):
+    """Here with seed 1 alone: then all seeds and lengths have the next smaller rate."""
+    monkeypatch.setattr(search, "chosen", lambda found: 0.2)
+    monkeypatch.setattr(search, "at_edge", lambda found, lr: False)
+    monkeypatch.setattr(search, "fell", lambda t: t["seed"] == 1 and t["lr"] in refused)
+    part = Part(data="digits", search_images=40, search_epochs=1, epochs=2, seeds=2)
+    settings = [Setting({"rule": "BP"}, [0.05, 0.1, 0.2, 0.4], curve=[1])]
+    result = carry_out(part, settings)
+    found = [t for t in result["trials"] if "search" not in t]
+    for lr in tried:
+        marks = {(t["seed"], t["epochs"]): t.get("refused") for t in found if t["lr"] == lr}
+        assert marks == dict.fromkeys([(0, 1), (0, 2), (1, 2)], None if lr == tried[-1] else True)
+    assert {t["lr"] for t in found} == set(tried)
+    assert {t["lr"] for t in Result(result).trials()} == {tried[-1]}
+    assert len(Result(result).curve()) == 2
+    assert capsys.readouterr().out.count("this learning rate is refused") == len(tried) - 1
+    assert study.how_many_left() == 0
+
+    for path in study.folder.iterdir():
+        path.unlink()
+    again = Study("paper", "smoke", study.out)
+    monkeypatch.setattr(work, "train_trial", pytest.fail)
+    assert rounded(again.carry_out(Here())["trials"]) == rounded(result["trials"])
+
+
+def test_whether_a_rate_is_refused_is_known_when_all_its_trainings_have_ended():
+    """So that the result does not depend on which of them ended first."""
+    setting, part = Setting({"rule": "BP"}, [0.1, 0.2, 0.4]), Part(data="digits", seeds=2)
+    planned = Planned(part, (0, 0), setting, images=64, seeds=2)
+    fallen, standing = ({"history": [{"held_out_accuracy": a} for a in (0.9, b)]} for b in (0.1, 1))
+
+    def trained(ended):
+        def read(place, facts):
+            if "search" in facts:
+                return standing if facts["lr"] == 0.2 else fallen
+            return fallen if facts["seed"] in ended else None
+
+        return {(t["lr"], t["seed"]) for t in planned.trials(read).values() if "search" not in t}
+
+    assert trained([]) == trained([0]) == trained([1]) == {(0.2, 0), (0.2, 1)}
+    assert trained([0, 1]) == {(0.2, 0), (0.2, 1), (0.1, 0), (0.1, 1)}
 
 
 def test_trainings_of_other_lengths_have_their_own_schedule_and_are_marked(study, carry_out):

@@ -46,16 +46,18 @@ class Place(NamedTuple):
     stage: int
     first: int  # of a search: its setting; of another trial: its number among those of its setting
     second: int  # of a search: its number among those of its setting; of another trial: its setting
+    refused: int = 0  # how many rates of its setting were refused before
 
     @property
     def setting(self) -> tuple[int, int]:
         """(number of the part, number of the setting in it)."""
         return self.part, self.first if self.stage == SEARCH else self.second
 
-    @property
-    def mark(self) -> dict:
-        """What a result adds to the record."""
-        return {"curve": True} if self.stage in (SHORTER, LONGER) else {}
+    def mark(self, refused: int) -> dict:
+        """What a result adds to the record; `refused` is how many rates of its setting are."""
+        curve = self.stage in (SHORTER, LONGER)
+        earlier = self.stage != SEARCH and self.refused < refused
+        return ({"curve": True} if curve else {}) | ({"refused": True} if earlier else {})
 
 
 SEARCH, SHORTER, WHOLE, LONGER = range(4)  # stages: a search; a point of a budget curve; a trial
@@ -78,25 +80,33 @@ class Planned:
 
     def trials(self, read: Callable) -> dict:
         """{Place: facts} of all trials that are known by now: those of the search come first."""
-        found, lr = self.search(read)
-        return found if lr is None and self.setting.rates else found | self.at_rate(lr)
+        found, rates = self.search(read)
+        for refused, lr in enumerate(rates):
+            trainings = self.at_rate(lr, refused)
+            found |= trainings
+            records = [read(*trial) for trial in trainings.items()]
+            if None in records or not any(map(search.fell, records)):
+                break
+        return found
 
-    def search(self, read: Callable) -> tuple[dict, float | None]:
-        """({Place: facts} of the trials for the choice of a rate, that rate or None).
+    def search(self, read: Callable) -> tuple[dict, list]:
+        """({Place: facts} of the trials for the choice of a rate, the rates to take).
 
-        None if it is not known yet, or if there are no rates. The trials are kept apart by
-        "search": true; they measure no angles and are not tested.
+        The first is the chosen rate; another one is taken if those before it are refused. None are
+        known until the search has ended. The trials are kept apart by "search": true; they measure
+        no angles and are not tested.
         """
         rates, found = self.setting.rates, {}
         if len(rates) < 2:
-            return {}, next(iter(rates), None)
+            return {}, list(rates) or [None]
         for times in (1, search.LONGER):
             accuracies = self._one_search(read, found, times)
             if None in accuracies.values():
-                return found, None
+                return found, []
             if not search.too_short(accuracies, self.guess):
                 break
-        return found, search.chosen(accuracies)
+        lr = search.chosen(accuracies)
+        return found, [lr, *search.below(accuracies, lr)]
 
     def _one_search(self, read, found, times) -> dict:
         """{(rate, seed): accuracy} of a search, None of a trial without a record; adds to found."""
@@ -119,7 +129,7 @@ class Planned:
         }
         return self.setting.facts | few | {"seed": seed, "search": True, "lr": lr}
 
-    def at_rate(self, lr: float | None) -> dict:
+    def at_rate(self, lr: float | None, refused: int = 0) -> dict:
         """{Place: facts} of the trainings of all seeds and those of other lengths."""
         part, number = self.number
         curve, least = sorted(self.setting.curve), self.part.epochs
@@ -135,7 +145,7 @@ class Planned:
                 facts = self.setting.facts | {"seed": seed}
                 if lr is not None:
                     facts |= {"images": self.images, "epochs": epochs, "lr": lr}
-                found[Place(part, stage, i, number)] = facts
+                found[Place(part, stage, i, number, refused)] = facts
         return found
 
     def left(self, read: Callable) -> list[dict]:
@@ -143,11 +153,11 @@ class Planned:
 
         At least one more seed is tried in a search; the first rate stands for the one it chooses.
         """
-        found, lr = self.search(read)
-        open_search = lr is None and len(self.setting.rates) > 1
-        then = self.at_rate(self.setting.rates[0] if open_search else lr)
-        left = [facts for place, facts in (found | then).items() if not read(place, facts)]
-        if open_search and all(facts["seed"] == 0 for facts in found.values()):
+        found, rates = self.search(read)
+        then = {} if rates else self.at_rate(self.setting.rates[0])
+        known = self.trials(read) | then
+        left = [facts for place, facts in known.items() if not read(place, facts)]
+        if not rates and all(facts["seed"] == 0 for facts in found.values()):
             left.append(self._search_facts(self.setting.rates[0], 1))
         return left
 

@@ -12,7 +12,7 @@ from nnref.errors import InputError
 from nnref.files import NUMBER, read_json, write_whole
 
 MEASURED = (  # no facts
-    "history", "test", "seconds", "diverged", "fingerprint", "curve", "computes",
+    "history", "test", "seconds", "diverged", "fingerprint", "computes", "curve", "refused",
 )  # fmt: skip
 TRIAL = {"history": [dict], "seconds": NUMBER}
 RESULT = {"tier": str, "data": list, "trials": [TRIAL, ...]}
@@ -102,7 +102,8 @@ def unpack(result: dict, folder: Path):
             path = file_of(folder, facts)
             if not path.is_file():
                 record = trial | usual | trial  # what the trial itself says counts
-                record.pop("curve", None)
+                for mark in ("curve", "refused"):
+                    record.pop(mark, None)
                 write_whole(path, sealed(record))
 
 

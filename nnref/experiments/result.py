@@ -151,12 +151,12 @@ class Result:
         self.record = record or {"tier": "small", "data": [], "trials": []}
 
     def trials(self, **facts) -> list[dict]:
-        """The trials, without those of a search for a learning rate or of a budget curve."""
-        return [t for t in self._all(facts) if "search" not in t and "curve" not in t]
+        """The trials, without those of a search, of a budget curve or of a rate that is refused."""
+        return [t for t in self._all(facts) if not {"search", "curve", "refused"} & t.keys()]
 
     def curve(self, **facts) -> dict[int, Number]:
         """Epochs -> test accuracy in % of seed 0, trainings of all lengths included."""
-        trials = [t for t in self._all(facts | {"seed": 0}) if "search" not in t]
+        trials = [t for t in self._all(facts | {"seed": 0}) if not {"search", "refused"} & t.keys()]
         found = {t["epochs"]: _accuracy([t]) for t in sorted(trials, key=lambda t: t["epochs"])}
         return {epochs: accuracy for epochs, accuracy in found.items() if not math.isnan(accuracy)}
 

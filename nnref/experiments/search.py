@@ -5,6 +5,9 @@ seed 1, and the one with the best mean of both is chosen. A rate at which a seed
 refused. While the chosen rate lies at an edge, the grid grows there. If the rate that is taken in
 the end does not learn, the whole search is repeated once, in trainings LONGER times as long.
 
+What does best in short trainings may be too large for long ones. So a rate is refused, too, if a
+training of full length falls with it: all seeds are then trained with the next smaller rate.
+
 `found` is everywhere {(rate, seed): held-out accuracy, 0 to 1}, DIVERGED where training diverged.
 """
 
@@ -58,6 +61,11 @@ def chosen(found: dict) -> float:
     return max(standing, key=lambda lr: mean([found[lr, 0], found[lr, 1]]))
 
 
+def below(found: dict, lr: float) -> list[float]:
+    """The smaller rates, the largest first: those to take if trainings of full length fall."""
+    return sorted({rate for rate, _ in found if rate < lr}, reverse=True)
+
+
 def remarks(found: dict, guess: float) -> list[str]:
     """What a reader should know of a search that has ended."""
     if at_chance(found, guess):
@@ -92,10 +100,9 @@ def collapsed(found: dict, lr: float) -> bool:
 
 
 def fell(trial: dict) -> bool:
-    """Did a training lose more than half of its held-out accuracy at some time?
-
-    Then its rate may be too large, even if it did best in the shorter trainings of the search.
-    """
+    """Did a training diverge, or lose more than half of its held-out accuracy at some time?"""
+    if "diverged" in trial:
+        return True
     each = [entry.get("held_out_accuracy") for entry in trial.get("history", ())]
     found = [accuracy for accuracy in each if accuracy is not None]
     return any(

@@ -200,10 +200,16 @@ class Study:
         if following and job.place.stage == SEARCH and following[0].place.stage != SEARCH:
             for remark in planned.remarks(self._in_memory):
                 jobs.say(f"{self.name}: {job.name}: {remark}")
+        if following and following[0].place.refused > job.place.refused:
+            lr = following[0].arguments[0].facts["lr"]
+            jobs.say(f"{self.name}: {job.name}: this learning rate is refused; {lr:g} follows")
         return following
 
     def write(self) -> dict:
         """Write the result so far as OUT/NAME.json; return it."""
+        refused = {}
+        for place in self.records:
+            refused[place.setting] = max(place.refused, refused.get(place.setting, 0))
         result = {
             "name": self.name,
             "tier": self.tier,
@@ -213,7 +219,8 @@ class Study:
             "data": self.data,
             "wall_s": round(sum(trial["seconds"] for trial in self.trials)),
             "trials": [
-                records.brief(self.records[place] | place.mark) for place in sorted(self.records)
+                records.brief(self.records[place] | place.mark(refused[place.setting]))
+                for place in sorted(self.records)
             ],
         }
         content = records.as_lines(records.rounded(result))
