@@ -74,10 +74,22 @@ def test_if_every_rate_collapses_the_best_mean_is_taken():
     assert lr == 0.2
 
 
-def test_the_smaller_rates_follow_one_that_is_refused_the_nearest_first():
+def test_the_smaller_rates_follow_the_nearest_first():
     found = {(0.1, 0): 0.5, (0.01, 0): 0.4, (0.03, 0): 0.4, (0.03, 1): 0.4, (0.3, 0): 0.1}
     assert search.below(found, 0.1) == [0.03, 0.01]
     assert search.below(found, 0.01) == []
+
+
+def test_of_rates_tried_at_full_length_the_best_mean_is_taken():
+    def record(accuracy):
+        return {"history": [{"held_out_accuracy": accuracy}]}
+
+    trainings = {0: [record(0.9), record(0.1)], 1: [record(0.6), record(0.5)]}
+    assert search.best_of(trainings) == 1
+    assert search.best_of(trainings | {2: [record(0.9), record(0.3)]}) == 2
+    diverged = record(0.9) | {"diverged": 1}
+    assert search.best_of({0: [diverged, diverged], 1: [record(0.1)] * 2}) == 1
+    assert search.best_of({0: [record(0.5)], 1: [record(0.5)]}) == 0
 
 
 @pytest.mark.parametrize(

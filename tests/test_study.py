@@ -221,32 +221,34 @@ def test_a_search_at_chance_is_repeated_four_times_as_long(study, carry_out, cap
 
 
 @pytest.mark.parametrize(
-    ("refused", "tried"),
+    ("fall", "tried", "taken"),
     [
-        ([], [0.2]),
-        ([0.2], [0.2, 0.1]),
-        ([0.2, 0.1], [0.2, 0.1, 0.05]),
-        ([0.2, 0.1, 0.05], [0.2, 0.1, 0.05]),  # there is no smaller one
+        ([], [0.2], 0.2),
+        ([0.2], [0.2, 0.1], 0.1),
+        ([0.2, 0.1], [0.2, 0.1, 0.05], 0.1),
+        ([0.2, 0.1, 0.05], [0.2, 0.1, 0.05], 0.1),  # there is no smaller one
     ],
 )
-def test_a_rate_with_which_a_training_falls_is_refused(
-    refused, tried, study, carry_out, monkeypatch, capsys
+def test_if_a_training_falls_smaller_rates_are_tried_at_full_length_and_the_best_is_taken(
+    fall, tried, taken, study, carry_out, monkeypatch, capsys
 ):
-    """Here with seed 1 alone: then all seeds and lengths have the next smaller rate."""
+    """Here seed 1 alone falls; then all seeds and lengths are trained again."""
     monkeypatch.setattr(search, "chosen", lambda found: 0.2)
     monkeypatch.setattr(search, "at_edge", lambda found, lr: False)
-    monkeypatch.setattr(search, "fell", lambda t: t["seed"] == 1 and t["lr"] in refused)
+    monkeypatch.setattr(search, "fell", lambda t: t["seed"] == 1 and t["lr"] in fall)
+    accuracies = {0.05: 0.6, 0.1: 0.7, 0.2: 0.5, 0.4: 0.4}
+    monkeypatch.setattr(search, "accuracy_of", lambda t: accuracies[t["lr"]])
     part = Part(data="digits", search_images=40, search_epochs=1, epochs=2, seeds=2)
     settings = [Setting({"rule": "BP"}, [0.05, 0.1, 0.2, 0.4], curve=[1])]
     result = carry_out(part, settings)
-    found = [t for t in result["trials"] if "search" not in t]
+    trainings = [t for t in result["trials"] if "search" not in t]
+    assert {t["lr"] for t in trainings} == set(tried)
     for lr in tried:
-        marks = {(t["seed"], t["epochs"]): t.get("refused") for t in found if t["lr"] == lr}
-        assert marks == dict.fromkeys([(0, 1), (0, 2), (1, 2)], None if lr == tried[-1] else True)
-    assert {t["lr"] for t in found} == set(tried)
-    assert {t["lr"] for t in Result(result).trials()} == {tried[-1]}
+        marks = {(t["seed"], t["epochs"]): t.get("other_rate") for t in trainings if t["lr"] == lr}
+        assert marks == dict.fromkeys([(0, 1), (0, 2), (1, 2)], None if lr == taken else True)
+    assert {t["lr"] for t in Result(result).trials()} == {taken}
     assert len(Result(result).curve()) == 2
-    assert capsys.readouterr().out.count("this learning rate is refused") == len(tried) - 1
+    assert capsys.readouterr().out.count("a training fell") == len(tried) - 1
     assert study.how_many_left() == 0
 
     for path in study.folder.iterdir():
@@ -256,7 +258,7 @@ def test_a_rate_with_which_a_training_falls_is_refused(
     assert rounded(again.carry_out(Here())["trials"]) == rounded(result["trials"])
 
 
-def test_whether_a_rate_is_refused_is_known_when_all_its_trainings_have_ended():
+def test_the_next_rate_is_tried_when_all_trainings_with_the_one_before_have_ended():
     """So that the result does not depend on which of them ended first."""
     setting, part = Setting({"rule": "BP"}, [0.1, 0.2, 0.4]), Part(data="digits", seeds=2)
     planned = Planned(part, (0, 0), setting, images=64, seeds=2)

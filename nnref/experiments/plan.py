@@ -46,18 +46,20 @@ class Place(NamedTuple):
     stage: int
     first: int  # of a search: its setting; of another trial: its number among those of its setting
     second: int  # of a search: its number among those of its setting; of another trial: its setting
-    refused: int = 0  # how many rates of its setting were refused before
+    rate: int = 0  # the number of its learning rate among those that are tried at full length
 
     @property
     def setting(self) -> tuple[int, int]:
         """(number of the part, number of the setting in it)."""
         return self.part, self.first if self.stage == SEARCH else self.second
 
-    def mark(self, refused: int) -> dict:
-        """What a result adds to the record; `refused` is how many rates of its setting are."""
-        curve = self.stage in (SHORTER, LONGER)
-        earlier = self.stage != SEARCH and self.refused < refused
-        return ({"curve": True} if curve else {}) | ({"refused": True} if earlier else {})
+    def marks(self, taken: int) -> dict:
+        """What a result adds to the record; `taken` is the number of the rate that is taken."""
+        marks = {
+            "curve": self.stage in (SHORTER, LONGER),
+            "other_rate": self.stage != SEARCH and self.rate != taken,
+        }
+        return {name: True for name, holds in marks.items() if holds}
 
 
 SEARCH, SHORTER, WHOLE, LONGER = range(4)  # stages: a search; a point of a budget curve; a trial
@@ -81,8 +83,8 @@ class Planned:
     def trials(self, read: Callable) -> dict:
         """{Place: facts} of all trials that are known by now: those of the search come first."""
         found, rates = self.search(read)
-        for refused, lr in enumerate(rates):
-            trainings = self.at_rate(lr, refused)
+        for number, lr in enumerate(rates):
+            trainings = self.at_rate(lr, number)
             found |= trainings
             records = [read(*trial) for trial in trainings.items()]
             if None in records or not any(map(search.fell, records)):
@@ -90,9 +92,9 @@ class Planned:
         return found
 
     def search(self, read: Callable) -> tuple[dict, list]:
-        """({Place: facts} of the trials for the choice of a rate, the rates to take).
+        """({Place: facts} of the trials for the choice of a rate, the rates to try).
 
-        The first is the chosen rate; another one is taken if those before it are refused. None are
+        The first is the chosen rate; the next one is tried if a training falls with it. None are
         known until the search has ended. The trials are kept apart by "search": true; they measure
         no angles and are not tested.
         """
@@ -129,7 +131,7 @@ class Planned:
         }
         return self.setting.facts | few | {"seed": seed, "search": True, "lr": lr}
 
-    def at_rate(self, lr: float | None, refused: int = 0) -> dict:
+    def at_rate(self, lr: float | None, rate: int = 0) -> dict:
         """{Place: facts} of the trainings of all seeds and those of other lengths."""
         part, number = self.number
         curve, least = sorted(self.setting.curve), self.part.epochs
@@ -145,7 +147,7 @@ class Planned:
                 facts = self.setting.facts | {"seed": seed}
                 if lr is not None:
                     facts |= {"images": self.images, "epochs": epochs, "lr": lr}
-                found[Place(part, stage, i, number, refused)] = facts
+                found[Place(part, stage, i, number, rate)] = facts
         return found
 
     def left(self, read: Callable) -> list[dict]:

@@ -11,8 +11,9 @@ from nnref.backend import library
 from nnref.errors import InputError
 from nnref.files import NUMBER, read_json, write_whole
 
+LEFT_OUT = "curve", "other_rate"  # marks in a result: most tables leave these trials out
 MEASURED = (  # no facts
-    "history", "test", "seconds", "diverged", "fingerprint", "computes", "curve", "refused",
+    "history", "test", "seconds", "diverged", "fingerprint", "computes", *LEFT_OUT,
 )  # fmt: skip
 TRIAL = {"history": [dict], "seconds": NUMBER}
 RESULT = {"tier": str, "data": list, "trials": [TRIAL, ...]}
@@ -102,7 +103,7 @@ def unpack(result: dict, folder: Path):
             path = file_of(folder, facts)
             if not path.is_file():
                 record = trial | usual | trial  # what the trial itself says counts
-                for mark in ("curve", "refused"):
+                for mark in LEFT_OUT:
                     record.pop(mark, None)
                 write_whole(path, sealed(record))
 

@@ -17,6 +17,7 @@ from statistics import mean, stdev
 
 from nnref.experiments import search
 from nnref.experiments.images import TITLES
+from nnref.experiments.record import LEFT_OUT
 
 
 class Undecided:
@@ -151,12 +152,14 @@ class Result:
         self.record = record or {"tier": "small", "data": [], "trials": []}
 
     def trials(self, **facts) -> list[dict]:
-        """The trials, without those of a search, of a budget curve or of a rate that is refused."""
-        return [t for t in self._all(facts) if not {"search", "curve", "refused"} & t.keys()]
+        """The trials, without those of a search, a budget curve or a rate that was not taken."""
+        return [t for t in self._all(facts) if not {"search", *LEFT_OUT} & t.keys()]
 
     def curve(self, **facts) -> dict[int, Number]:
         """Epochs -> test accuracy in % of seed 0, trainings of all lengths included."""
-        trials = [t for t in self._all(facts | {"seed": 0}) if not {"search", "refused"} & t.keys()]
+        trials = [
+            t for t in self._all(facts | {"seed": 0}) if not {"search", "other_rate"} & t.keys()
+        ]
         found = {t["epochs"]: _accuracy([t]) for t in sorted(trials, key=lambda t: t["epochs"])}
         return {epochs: accuracy for epochs, accuracy in found.items() if not math.isnan(accuracy)}
 
@@ -231,7 +234,7 @@ class Result:
 MARKS = (
     "*: the smallest or largest learning rate that was tried",
     "!: the learning rate that was taken was at chance in the search",
-    "~: a training lost more than half of what it had learned: its rate may be too large",
+    "~: a training lost more than half of what it had learned; smaller rates, if tried, did worse",
 )
 FEW = 1000  # test images: a single seed, or so few images, leave an accuracy uncertain
 

@@ -5,8 +5,9 @@ seed 1, and the one with the best mean of both is chosen. A rate at which a seed
 refused. While the chosen rate lies at an edge, the grid grows there. If the rate that is taken in
 the end does not learn, the whole search is repeated once, in trainings LONGER times as long.
 
-What does best in short trainings may be too large for long ones. So a rate is refused, too, if a
-training of full length falls with it: all seeds are then trained with the next smaller rate.
+What does best in short trainings may be too large for long ones. So if a training of full length
+falls, all seeds are trained with the next smaller rate, too, and so on while one falls. The rate
+with the best mean accuracy of these trainings, on held-out images again, is taken.
 
 `found` is everywhere {(rate, seed): held-out accuracy, 0 to 1}, DIVERGED where training diverged.
 """
@@ -62,8 +63,13 @@ def chosen(found: dict) -> float:
 
 
 def below(found: dict, lr: float) -> list[float]:
-    """The smaller rates, the largest first: those to take if trainings of full length fall."""
+    """The smaller rates, the largest first: those to try if trainings of full length fall."""
     return sorted({rate for rate, _ in found if rate < lr}, reverse=True)
+
+
+def best_of(trainings: dict) -> int:
+    """The key of the trainings with the best mean accuracy, of several; the first on a tie."""
+    return max(trainings, key=lambda key: mean(map(accuracy_of, trainings[key])))
 
 
 def remarks(found: dict, guess: float) -> list[str]:

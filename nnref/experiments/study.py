@@ -16,8 +16,9 @@ from nnref import experiments
 from nnref.backend import versions
 from nnref.errors import InputError
 from nnref.experiments import record as records
+from nnref.experiments import search
 from nnref.experiments.images import Sources
-from nnref.experiments.plan import SEARCH, Planned
+from nnref.experiments.plan import SEARCH, WHOLE, Planned
 from nnref.experiments.work import Trial, compute, epoch_seconds, images_of
 from nnref.files import make_folder, read_json, write_whole
 from nnref.parallel import jobs
@@ -200,16 +201,23 @@ class Study:
         if following and job.place.stage == SEARCH and following[0].place.stage != SEARCH:
             for remark in planned.remarks(self._in_memory):
                 jobs.say(f"{self.name}: {job.name}: {remark}")
-        if following and following[0].place.refused > job.place.refused:
+        if following and following[0].place.rate > job.place.rate:
             lr = following[0].arguments[0].facts["lr"]
-            jobs.say(f"{self.name}: {job.name}: this learning rate is refused; {lr:g} follows")
+            jobs.say(f"{self.name}: {job.name}: a training fell; lr {lr:g} is tried, too")
         return following
+
+    def _taken(self) -> dict:
+        """{setting: number of the rate that is taken}, where several were tried at full length."""
+        tried = {}
+        for place, record in sorted(self.records.items()):
+            if place.stage == WHOLE:
+                of_setting = tried.setdefault(place.setting, {})
+                of_setting.setdefault(place.rate, []).append(record)
+        return {setting: search.best_of(of) for setting, of in tried.items() if len(of) > 1}
 
     def write(self) -> dict:
         """Write the result so far as OUT/NAME.json; return it."""
-        refused = {}
-        for place in self.records:
-            refused[place.setting] = max(place.refused, refused.get(place.setting, 0))
+        taken = self._taken()
         result = {
             "name": self.name,
             "tier": self.tier,
@@ -219,7 +227,7 @@ class Study:
             "data": self.data,
             "wall_s": round(sum(trial["seconds"] for trial in self.trials)),
             "trials": [
-                records.brief(self.records[place] | place.mark(refused[place.setting]))
+                records.brief(self.records[place] | place.marks(taken.get(place.setting, 0)))
                 for place in sorted(self.records)
             ],
         }
