@@ -5,7 +5,8 @@ import math
 import pytest
 
 from nnref.experiments import budget
-from nnref.experiments.result import Number, Result
+from nnref.experiments.numbers import Number
+from nnref.experiments.result import Result
 
 
 def result(curve: dict, rule="BP", seeds=1) -> Result:

@@ -6,9 +6,10 @@ import pytest
 from made_up import failing, rows
 
 from nnref.experiments.images import Sources, load
+from nnref.experiments.numbers import UNDECIDED
 from nnref.experiments.papers import xiao2018
 from nnref.experiments.record import brief
-from nnref.experiments.result import UNDECIDED, Result
+from nnref.experiments.result import Result
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.measure import weight_layers
 from nnref.plots.looks import LOOKS

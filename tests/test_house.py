@@ -60,8 +60,9 @@ FLOORS = [  # a module imports only from lines above its own; a folder's own nam
     "tools.demo tools.doctor tools.bench_jobs tools.bench_ranks runs.run",
     "runs.seeds",
     # the experiments
-    "experiments experiments.images experiments.search experiments.record",
+    "experiments experiments.images experiments.search experiments.record experiments.numbers",
     "experiments.plan experiments.result experiments.trial",
+    "experiments.claims",
     "experiments.work experiments.budget",
     "experiments.network experiments.ledger experiments.study",
     "experiments.papers experiments.questions",

@@ -8,7 +8,7 @@ The plan    PAPER             a paragraph: the paper and its claim, or the quest
                               (search.py chooses among them)
 The maker   parts(part, facts, images) -> trial.Parts     model, optimizer, data, schedule
             measure(part, facts, images) -> history       of settings without a learning rate
-The reading table(result), figures(result), claims(result)    of a result.Result
+The reading table(result), figures(result), claims(result)    of a result.Result (claims.py)
 
 A trial is thus a function of plain data, a part of the plan and facts, which any process can
 compute.

@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from nnref.experiments.result import NOT_MEASURED, Number, Result, largest
+from nnref.experiments.numbers import NOT_MEASURED, Number, largest
+from nnref.experiments.result import Result
 
 FLAT = 0.97  # of its accuracy BP must keep with half the budget
 

@@ -12,8 +12,9 @@ from collections import Counter
 from pathlib import Path
 
 from nnref.experiments import EXPERIMENTS, find
+from nnref.experiments.numbers import UNDECIDED
 from nnref.experiments.record import RESULT
-from nnref.experiments.result import UNDECIDED, Result
+from nnref.experiments.result import Result
 from nnref.files import read_json, write_whole
 from nnref.plots import style
 

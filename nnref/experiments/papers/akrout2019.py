@@ -22,18 +22,11 @@ from functools import partial
 
 from nnref import plots
 from nnref.data.imageset import batches
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.network import born_from
+from nnref.experiments.numbers import Number, average, counted, measured, spread
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import (
-    Number,
-    Result,
-    average,
-    claim,
-    counted,
-    listed,
-    measured,
-    spread,
-)
+from nnref.experiments.result import Result
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import Backprop, FeedbackAlignment, KolenPollack, NoFeedback
 from nnref.init import normal, stream, uniform

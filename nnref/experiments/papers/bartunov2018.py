@@ -19,19 +19,12 @@ from typing import NamedTuple
 from nnref import models, plots
 from nnref.data.imageset import batches
 from nnref.experiments import budget
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import born_from, rules_of
+from nnref.experiments.numbers import Number, beyond_spread, measured
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import (
-    Number,
-    Result,
-    Table,
-    beyond_spread,
-    claim,
-    listed,
-    measured,
-    spread,
-)
+from nnref.experiments.result import Result, Table
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
 from nnref.init import glorot_uniform, stream
@@ -241,17 +234,16 @@ def table(result: Result) -> str:
         table.lines.append(headline.format(**result.trials(data=data)[0]))
         table.row("", ["ours", "published"])
         for network in NETWORKS:
-            for rule, values in errors(result, data, network).items():
-                facts = {"data": data, "network": network, "rule": rule}
-                cell = spread(values) + (result.mark(**facts) or " ")
+            for rule in RULES:
+                cell = result.error_cell(data=data, network=network, rule=rule)
                 published = PUBLISHED.get(data, {}).get(network, {}).get(rule, "-")
                 table.row(f"{network:<20}{rule}", [cell, published])
     for data in result.values("data", network=DEEP):
         headline = "{data}, {network} of {width} x 256 units, {images} images, {epochs} epochs"
         table.lines.append(headline.format(**result.trials(data=data, network=DEEP)[0]))
-        for rule, values in deep_errors(result, data).items():
+        for rule in TARGETS:
             published = TARGETS[rule].published if data == "mnist" else None
-            cell = spread(values) + (result.mark(data=data, network=DEEP, rule=rule) or " ")
+            cell = result.error_cell(data=data, network=DEEP, rule=rule)
             table.row(f"{DEEP:<20}{rule}", [cell, published or "-"])
     return table.text()
 

@@ -21,19 +21,11 @@ import numpy as np
 from nnref import plots
 from nnref.backend import to_device, to_host
 from nnref.experiments.budget import flat
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.network import NetworkPart, rules_of
+from nnref.experiments.numbers import as_text, average, largest, spread
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import (
-    Result,
-    Table,
-    as_text,
-    average,
-    claim,
-    largest,
-    listed,
-    spread,
-    words,
-)
+from nnref.experiments.result import Result, Table, words
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.init import normal, stream
 from nnref.layers import BatchNorm, Linear

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nnref import plots
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, RULES, NetworkPart, network
+from nnref.experiments.numbers import beyond_spread, every
 from nnref.experiments.plan import Setting
-from nnref.experiments.result import Result, Table, beyond_spread, claim, every, listed, words
+from nnref.experiments.result import Result, Table, words
 from nnref.experiments.trial import Parts, usual_training
 from nnref.feedback import SignSymmetry
 from nnref.layers import BatchNorm

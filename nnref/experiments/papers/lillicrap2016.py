@@ -19,9 +19,11 @@ import numpy as np
 
 from nnref import plots
 from nnref.backend import to_device, to_host
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.network import born_from
+from nnref.experiments.numbers import average, measured, spread
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import MARKS, Result, average, claim, listed, measured, spread
+from nnref.experiments.result import MARKS, Result
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
 from nnref.init import glorot_uniform, normal, sample, stream, uniform

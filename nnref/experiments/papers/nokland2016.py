@@ -22,17 +22,10 @@ import numpy as np
 from nnref import models, plots
 from nnref.data.imageset import batches, choose
 from nnref.experiments import budget
+from nnref.experiments.claims import claim, listed
+from nnref.experiments.numbers import as_text, average, measured, spread
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import (
-    Result,
-    Table,
-    as_text,
-    average,
-    claim,
-    listed,
-    measured,
-    spread,
-)
+from nnref.experiments.result import Result, Table
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import Backprop, FeedbackAlignment, NoFeedback
 from nnref.layers import Tanh
@@ -182,7 +175,7 @@ def table(result: Result) -> str:
             table.row("", ["test", "published", "training", "angle"])
             for rule in result.values("rule", network=network):
                 facts = {"network": network, "rule": rule}
-                cell = spread(errors(result, **facts)) + (result.mark(**facts) or " ")
+                cell = result.error_cell(**facts)
                 published = PUBLISHED.get(network, {}).get(rule, "-")
                 training = spread(training_errors(result, **facts))
                 angle = as_text(hidden_angle(result, **facts), ".0f")

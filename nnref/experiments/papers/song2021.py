@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from itertools import product
 
 from nnref import plots
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.network import born_from
+from nnref.experiments.numbers import average, measured, spread
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import Result, average, claim, listed, measured, spread
+from nnref.experiments.result import Result
 from nnref.feedback import Backprop, FeedbackAlignment
 from nnref.init import normal, sample, stream
 from nnref.layers import Layer, Linear, ReLU, Sequential

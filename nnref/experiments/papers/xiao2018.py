@@ -21,22 +21,20 @@ from itertools import pairwise
 
 from nnref import models, plots
 from nnref.experiments import budget
+from nnref.experiments.claims import Claim, listed
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import rules_of
-from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import (
+from nnref.experiments.numbers import (
     NOT_MEASURED,
-    Claim,
-    Result,
-    Table,
     as_text,
     average,
     beyond_spread,
     every,
     largest,
-    listed,
     spread,
 )
+from nnref.experiments.plan import Part, Setting
+from nnref.experiments.result import Result, Table
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.feedback import NoFeedback
 from nnref.optim import SGD, cosine, step_decay

@@ -9,22 +9,12 @@ from functools import partial
 from itertools import product
 
 from nnref import plots
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart
+from nnref.experiments.numbers import all_measured, average, equal, every, largest, spread
 from nnref.experiments.plan import Setting
-from nnref.experiments.result import (
-    Result,
-    Table,
-    all_measured,
-    average,
-    claim,
-    equal,
-    every,
-    largest,
-    listed,
-    spread,
-    words,
-)
+from nnref.experiments.result import Result, Table, words
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.measure import weight_layers
 from nnref.questions import pathways

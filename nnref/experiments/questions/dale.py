@@ -13,10 +13,12 @@ from functools import partial
 from itertools import product
 
 from nnref import plots
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, SMALL, NetworkPart, rules_of
+from nnref.experiments.numbers import average, equal, spread
 from nnref.experiments.plan import Setting
-from nnref.experiments.result import Result, Table, average, claim, equal, listed, spread, words
+from nnref.experiments.result import Result, Table, words
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.layers.base import WeightLayer
 from nnref.questions import dale

@@ -11,19 +11,11 @@ from itertools import combinations, product
 
 from nnref import plots
 from nnref.data.imageset import batches
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.network import NetworkPart, rules_of
+from nnref.experiments.numbers import all_measured, as_text, average, largest
 from nnref.experiments.plan import Setting
-from nnref.experiments.result import (
-    Result,
-    Table,
-    all_measured,
-    as_text,
-    average,
-    claim,
-    largest,
-    listed,
-    words,
-)
+from nnref.experiments.result import Result, Table, words
 from nnref.experiments.trial import Parts, usual_training
 from nnref.init import stream
 from nnref.optim import SGD

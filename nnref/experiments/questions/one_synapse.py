@@ -9,8 +9,10 @@ import math
 from dataclasses import dataclass
 from itertools import product
 
+from nnref.experiments.claims import claim
+from nnref.experiments.numbers import as_text, average, largest
 from nnref.experiments.plan import Part, Setting
-from nnref.experiments.result import Result, Table, as_text, average, claim, largest
+from nnref.experiments.result import Result, Table
 from nnref.init import stream
 from nnref.questions import plasticity
 

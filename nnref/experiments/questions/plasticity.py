@@ -26,13 +26,15 @@ import numpy as np
 
 from nnref import plots
 from nnref.backend import to_device
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import NetworkPart, rules_of
+from nnref.experiments.numbers import as_text, average, largest, spread
 from nnref.experiments.plan import Setting
 from nnref.experiments.questions import one_synapse
 from nnref.experiments.questions.one_synapse import STEPS, SynapsePart, pair
 from nnref.experiments.record import rounded
-from nnref.experiments.result import Result, Table, as_text, average, claim, largest, listed, spread
+from nnref.experiments.result import Result, Table
 from nnref.experiments.trial import Parts, usual_training
 from nnref.layers import ReLU
 from nnref.measure import weight_layers

@@ -13,19 +13,13 @@ from itertools import product
 from statistics import stdev
 
 from nnref import plots
+from nnref.experiments.claims import claim, listed
 from nnref.experiments.images import TITLES
 from nnref.experiments.network import BOTH, DIGITS, FULL, RULES, SMALL, NetworkPart, rules_of
+from nnref.experiments.numbers import NOT_MEASURED, average, spread
 from nnref.experiments.plan import Setting
 from nnref.experiments.questions import dale
-from nnref.experiments.result import (
-    NOT_MEASURED,
-    Result,
-    Table,
-    average,
-    claim,
-    listed,
-    spread,
-)
+from nnref.experiments.result import Result, Table
 from nnref.experiments.trial import Parts, usual_training, watch_layers
 from nnref.layers import BatchNorm
 from nnref.questions.pathways import FixedConcordance, TrackingConcordance
