@@ -79,7 +79,7 @@ def test_the_table_has_means_spreads_and_stars_in_their_places():
     assert table.startswith("mnist, 3-4, 90 images, 2 epochs\n")
     expected = {rule: ["-"] * 4 for rule in liao2016.FEEDBACK}
     expected["BP"][0] = "92.0 ± 2.0*"
-    expected["frSF"][3] = "30.0 ± 42.4"  # 60 and 0: 30 ± 30 sqrt(2)
+    expected["frSF"][3] = "30.0 ± 42.4~"  # 60 and 0: 30 ± 30 sqrt(2)
     expected["p = 0.75"][2] = "71.0"
     expected["last layer only"][2] = "40.0 ± 0.0"
     head, *lines = rows(table)[1:-4]

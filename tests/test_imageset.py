@@ -167,6 +167,12 @@ def test_normalize_is_the_formula(rng):
     assert_close(double, expected, atol=1e-15)
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 5, 4), (2, 5, 5, 1), (2, 5, 5)])
+def test_normalize_names_images_that_have_no_such_channels(shape):
+    with pytest.raises(InputError, match=r"^Normalize: expected images \(N, H, W, 3\), found \(2,"):
+        Normalize((0.5,) * 3, (0.2,) * 3)(to_device(np.zeros(shape, np.uint8)))
+
+
 def test_a_data_set_has_one_image_or_more():
     check_data(ImageSet(np.zeros((1, 2, 2, 3)), np.zeros(1, int)))
     with pytest.raises(InputError, match=r"^data: expected at least one image, found none"):

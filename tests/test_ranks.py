@@ -255,7 +255,8 @@ def test_a_rank_without_a_share_adds_nothing_even_if_it_is_not_finite():
 
 def test_random_crops_are_those_of_one_process(rng):
     images = rng.integers(0, 256, (60, 8, 8, 1), np.uint8)
-    data = ImageSet(images, np.arange(60) % 10, transform=PadCropFlip(4), normalize=Normalize(0, 1))
+    normalize = Normalize((0,), (1,))
+    data = ImageSet(images, np.arange(60) % 10, transform=PadCropFlip(4), normalize=normalize)
 
     def work(training):
         model, seen = models.mlp([5], (8, 8, 1)), []

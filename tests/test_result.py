@@ -47,8 +47,8 @@ def test_facts_choose_trials_searches_are_no_results_and_a_diverged_trial_scores
 
 
 def test_a_star_marks_a_learning_rate_at_the_edge_of_those_that_were_tried():
-    result = Result({"trials": TRIALS})
-    assert result.cell(rule="BP") == "25.0 ± 35.4*"
+    result = Result({"trials": [*TRIALS[:4], *TRIALS[5:]]})
+    assert result.cell(rule="BP") == "50.0*"
     assert result.cell(rule="FA") == "50.0 ± 35.4 "  # nothing was chosen
     assert result.cell(rule="KP") == "- "
     for lr, mark in ((0.1, "*"), (0.2, ""), (0.4, "*")):
@@ -121,7 +121,7 @@ def test_a_table_has_names_and_cells_of_one_width_and_says_what_they_mean():
     table.grid(result, rules, {"lr 0.4": {"lr": 0.4}, "lr 0.2": {"lr": 0.2}})
     assert table.lines == [
         "  " + 5 * " " + "      lr 0.4",
-        "  BP   " + "25.0 ± 35.4 " + "          - ",
+        "  BP   " + "25.0 ± 35.4~" + "          - ",
         "  KP   " + "          - " + "          - ",
     ]
     assert table.text().splitlines() == [*table.lines, *Table.foot]

@@ -74,10 +74,17 @@ def test_if_every_rate_collapses_the_best_mean_is_taken():
     assert lr == 0.2
 
 
-def test_the_smaller_rates_follow_the_nearest_first():
-    found = {(0.1, 0): 0.5, (0.01, 0): 0.4, (0.03, 0): 0.4, (0.03, 1): 0.4, (0.3, 0): 0.1}
-    assert search.below(found, 0.1) == [0.03, 0.01]
-    assert search.below(found, 0.01) == []
+def test_three_smaller_rates_follow_the_nearest_first_but_none_that_the_search_refused():
+    found = dict.fromkeys([(0.1, 0), (0.03, 0), (0.01, 0), (0.003, 0), (0.001, 0), (0.3, 0)], 0.5)
+    assert search.below(found, 0.1) == [0.03, 0.01, 0.003]
+    assert search.below(found | {(0.03, 1): 0.2}, 0.1) == [0.01, 0.003, 0.001]
+    assert search.below(found | {(0.03, 0): DIVERGED}, 0.1) == [0.01, 0.003, 0.001]
+
+
+def test_below_the_grid_its_step_goes_on():
+    found = dict.fromkeys([(0.1, 0), (0.2, 0), (0.4, 0)], 0.5)
+    assert search.below(found, 0.2) == [0.1, 0.05, 0.025]
+    assert search.below(found, 0.1) == [0.05, 0.025, 0.013]
 
 
 def test_of_rates_tried_at_full_length_the_best_mean_is_taken():
@@ -89,6 +96,7 @@ def test_of_rates_tried_at_full_length_the_best_mean_is_taken():
     assert search.best_of(trainings | {2: [record(0.9), record(0.3)]}) == 2
     diverged = record(0.9) | {"diverged": 1}
     assert search.best_of({0: [diverged, diverged], 1: [record(0.1)] * 2}) == 1
+    assert search.best_of({0: [record(0.9), diverged], 1: [record(0.4)] * 2}) == 0
     assert search.best_of({0: [record(0.5)], 1: [record(0.5)]}) == 0
 
 
@@ -98,17 +106,20 @@ def test_of_rates_tried_at_full_length_the_best_mean_is_taken():
 )
 def test_a_training_falls_if_it_loses_more_than_half_of_what_it_had(accuracies, falls):
     trial = {"history": [{"held_out_accuracy": accuracy} for accuracy in [None, *accuracies]]}
-    assert search.fell(trial) == falls
-    assert search.fell(trial | {"diverged": 3})
+    assert search.fell(trial, GUESS) == falls
+    assert search.fell(trial | {"diverged": 3}, GUESS)
+
+
+def test_at_chance_nothing_falls():
+    trial = {"history": [{"held_out_accuracy": accuracy} for accuracy in (0.14, 0.05, 0.1)]}
+    assert not search.fell(trial, GUESS) and search.fell(trial, guess=0.05)
 
 
 @pytest.mark.parametrize("accuracy", [DIVERGED, 0.1, 0.149])
 def test_a_search_at_chance_says_so(accuracy):
     lr, tried = carried_out([0.1, 0.2], lambda lr, seed: accuracy)
     found = dict.fromkeys(tried, accuracy)
-    assert search.remarks(found, GUESS) == [
-        f"the learning rate that is taken, {lr:g}, is at chance"
-    ]
+    assert search.remarks(found, GUESS) == [f"the chosen learning rate, {lr:g}, is at chance"]
     assert search.remarks(dict.fromkeys(tried, 0.16), GUESS) != search.remarks(found, GUESS)
 
 
@@ -120,7 +131,7 @@ def test_a_search_is_at_chance_if_the_rate_that_is_taken_is():
 
 def test_a_rate_that_learned_with_one_seed_is_not_at_chance_though_the_other_diverged():
     found = {(0.1, 0): 0.9, (0.1, 1): DIVERGED}
-    assert not search.at_chance(found, GUESS)
+    assert not search.at_chance(found, search.chosen(found), GUESS)
 
 
 def test_a_search_is_too_short_unless_it_learned_or_all_rates_diverged():

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from concurrent.futures import Future
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -206,7 +207,10 @@ def test_the_longer_of_two_searches_chooses_the_rate():
         return {"history": [{"held_out_accuracy": 0.9 if learned else 0.25}]}
 
     found, rates = planned.search(read)
-    assert rates == [0.2, 0.1] and {facts["epochs"] for facts in found.values()} == {1, 4}
+    assert rates == [0.2, 0.1, 0.05, 0.025] and {facts["epochs"] for facts in found.values()} == {
+        1,
+        4,
+    }
     found, rates = planned.search(lambda place, facts: None)
     assert rates == [] and len(found) == 3
 
@@ -226,7 +230,7 @@ def test_a_search_at_chance_is_repeated_four_times_as_long(study, carry_out, cap
         ([], [0.2], 0.2),
         ([0.2], [0.2, 0.1], 0.1),
         ([0.2, 0.1], [0.2, 0.1, 0.05], 0.1),
-        ([0.2, 0.1, 0.05], [0.2, 0.1, 0.05], 0.1),  # there is no smaller one
+        ([0.2, 0.1, 0.05, 0.025], [0.2, 0.1, 0.05, 0.025], 0.1),  # three smaller ones at most
     ],
 )
 def test_if_a_training_falls_smaller_rates_are_tried_at_full_length_and_the_best_is_taken(
@@ -235,8 +239,8 @@ def test_if_a_training_falls_smaller_rates_are_tried_at_full_length_and_the_best
     """Here seed 1 alone falls; then all seeds and lengths are trained again."""
     monkeypatch.setattr(search, "chosen", lambda found: 0.2)
     monkeypatch.setattr(search, "at_edge", lambda found, lr: False)
-    monkeypatch.setattr(search, "fell", lambda t: t["seed"] == 1 and t["lr"] in fall)
-    accuracies = {0.05: 0.6, 0.1: 0.7, 0.2: 0.5, 0.4: 0.4}
+    monkeypatch.setattr(search, "fell", lambda t, _: t["seed"] == 1 and t["lr"] in fall)
+    accuracies = {0.025: 0.3, 0.05: 0.6, 0.1: 0.7, 0.2: 0.5, 0.4: 0.4}
     monkeypatch.setattr(search, "accuracy_of", lambda t: accuracies[t["lr"]])
     part = Part(data="digits", search_images=40, search_epochs=1, epochs=2, seeds=2)
     settings = [Setting({"rule": "BP"}, [0.05, 0.1, 0.2, 0.4], curve=[1])]
@@ -248,7 +252,9 @@ def test_if_a_training_falls_smaller_rates_are_tried_at_full_length_and_the_best
         assert marks == dict.fromkeys([(0, 1), (0, 2), (1, 2)], None if lr == taken else True)
     assert {t["lr"] for t in Result(result).trials()} == {taken}
     assert len(Result(result).curve()) == 2
-    assert capsys.readouterr().out.count("a training fell") == len(tried) - 1
+    told = [line for line in capsys.readouterr().out.splitlines() if "fell" in line]
+    pairs = pairwise(tried)
+    assert told == [f"paper: BP: fell with lr {lr:g}, so {next_:g} is tried" for lr, next_ in pairs]
     assert study.how_many_left() == 0
 
     for path in study.folder.iterdir():
@@ -268,12 +274,36 @@ def test_the_next_rate_is_tried_when_all_trainings_with_the_one_before_have_ende
         def read(place, facts):
             if "search" in facts:
                 return standing if facts["lr"] == 0.2 else fallen
-            return fallen if facts["seed"] in ended else None
+            return fallen if facts["seed"] in ended and facts["lr"] == 0.2 else None
 
         return {(t["lr"], t["seed"]) for t in planned.trials(read).values() if "search" not in t}
 
     assert trained([]) == trained([0]) == trained([1]) == {(0.2, 0), (0.2, 1)}
     assert trained([0, 1]) == {(0.2, 0), (0.2, 1), (0.1, 0), (0.1, 1)}
+
+
+def test_a_rate_that_is_not_trained_with_all_seeds_yet_is_not_taken(study, carry_out, monkeypatch):
+    """So a study that is interrupted between two rates reports the one that is complete."""
+    monkeypatch.setattr(search, "fell", lambda t, _: t["lr"] == 0.2)
+    monkeypatch.setattr(search, "accuracy_of", lambda t: 1 - t["lr"] if "search" not in t else 0.5)
+    monkeypatch.setattr(search, "chosen", lambda found: 0.2)
+    monkeypatch.setattr(search, "at_edge", lambda found, lr: False)
+
+    class Interrupted(Here):
+        left = 2 * 3 + 3  # trials of the search, then those of both seeds, then one more
+
+        def submit(self, call, job):
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            return super().submit(call, job)
+
+    part = Part(data="digits", search_images=40, search_epochs=1, epochs=2, seeds=2)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(part, [Setting({"rule": "BP"}, [0.1, 0.2, 0.4])], pool=Interrupted())
+    trainings = [t for t in study.write()["trials"] if "search" not in t]
+    marks = [(t["lr"], t["seed"], "other_rate" in t) for t in trainings]
+    assert marks == [(0.2, 0, False), (0.1, 0, True), (0.2, 1, False)]
 
 
 def test_trainings_of_other_lengths_have_their_own_schedule_and_are_marked(study, carry_out):

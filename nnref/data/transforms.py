@@ -98,6 +98,9 @@ class Normalize:
     dtype: str = "float32"
 
     def __call__(self, images):
+        if images.shape[3:] != (len(self.mean),):
+            expected = f"(N, H, W, {len(self.mean)})"
+            raise InputError(f"Normalize: expected images {expected}, found {images.shape}")
         N, H, W, C = images.shape
         mean, std = (
             xp.broadcast_to(xp.asarray(values, self.dtype), (W, C)).reshape(W * C)

@@ -86,17 +86,17 @@ class Planned:
         for number, lr in enumerate(rates):
             trainings = self.at_rate(lr, number)
             found |= trainings
-            records = [read(*trial) for trial in trainings.items()]
-            if None in records or not any(map(search.fell, records)):
+            whole = [read(*trial) for trial in trainings.items() if trial[0].stage == WHOLE]
+            if None in whole or not any(search.fell(record, self.guess) for record in whole):
                 break
         return found
 
     def search(self, read: Callable) -> tuple[dict, list]:
         """({Place: facts} of the trials for the choice of a rate, the rates to try).
 
-        The first is the chosen rate; the next one is tried if a training falls with it. None are
-        known until the search has ended. The trials are kept apart by "search": true; they measure
-        no angles and are not tested.
+        The first is the chosen rate; the next one is tried if a training falls with it. The list is
+        empty until the search has ended, and [None] where there is nothing to choose from. The
+        trials are kept apart by "search": true; they measure no angles and are not tested.
         """
         rates, found = self.setting.rates, {}
         if len(rates) < 2:
@@ -154,6 +154,7 @@ class Planned:
         """The facts of all trials without a record; of those that no search has reached, a guess.
 
         At least one more seed is tried in a search; the first rate stands for the one it chooses.
+        Whether a training will fall, so that smaller rates are tried, too, is not known.
         """
         found, rates = self.search(read)
         then = {} if rates else self.at_rate(self.setting.rates[0])

@@ -11,7 +11,7 @@ from nnref.backend import library
 from nnref.errors import InputError
 from nnref.files import NUMBER, read_json, write_whole
 
-LEFT_OUT = "curve", "other_rate"  # marks in a result: most tables leave these trials out
+LEFT_OUT = "curve", "other_rate"  # marks in a result, of trials that tables of accuracies leave out
 MEASURED = (  # no facts
     "history", "test", "seconds", "diverged", "fingerprint", "computes", *LEFT_OUT,
 )  # fmt: skip

@@ -82,7 +82,8 @@ class Result:
 
     def error_cell(self, **facts) -> str:
         """Errors for a table, with such a mark."""
-        return spread(self.errors(**facts)) + (self.mark(**facts) or " ")
+        found = "diverged" if self._all_diverged(facts) else spread(self.errors(**facts))
+        return found + (self.mark(**facts) or " ")
 
     def _all_diverged(self, facts) -> bool:
         trials = self.trials(**facts)
@@ -91,13 +92,15 @@ class Result:
     def mark(self, **facts) -> str:
         """What is wrong with the choice of a learning rate: one of MARKS, or nothing."""
         trials = self.trials(**facts)
+        if not trials:
+            return ""
         tried = search.accuracies([t for t in self._all(facts) if "search" in t])
-        searched = trials and len(tried) > 1
-        if searched and search.at_chance(tried, self._guess(trials[0])):
+        searched, lr, guess = len(tried) > 1, trials[0].get("lr"), self._guess(trials[0])
+        if searched and search.at_chance(tried, lr, guess):
             return "!"
-        if any(search.fell(trial) for trial in self.finished(**facts)):
+        if any(search.fell(trial, guess) for trial in trials) and not self._all_diverged(facts):
             return "~"
-        return "*" if searched and search.at_edge(tried, trials[0]["lr"]) else ""
+        return "*" if searched and search.at_edge(tried, lr) else ""
 
     def _guess(self, trial) -> float:
         """The accuracy of a guess at the images of a trial; 0 if they are not known."""
@@ -108,7 +111,8 @@ class Result:
 MARKS = (
     "*: the smallest or largest learning rate that was tried",
     "!: the learning rate that was taken was at chance in the search",
-    "~: a training lost more than half of what it had learned; smaller rates, if tried, did worse",
+    "~: a training diverged or lost more than half of what it had learned, at some time; smaller "
+    "rates, if tried, did no better",
 )
 
 

@@ -2,12 +2,13 @@
 
 All rates of a grid are tried with seed 0. The best rate and those that come close are tried with
 seed 1, and the one with the best mean of both is chosen. A rate at which a seed collapses is
-refused. While the chosen rate lies at an edge, the grid grows there. If the rate that is taken in
+refused. While the chosen rate lies at an edge, the grid grows there. If the rate that is chosen in
 the end does not learn, the whole search is repeated once, in trainings LONGER times as long.
 
 What does best in short trainings may be too large for long ones. So if a training of full length
-falls, all seeds are trained with the next smaller rate, too, and so on while one falls. The rate
-with the best mean accuracy of these trainings, on held-out images again, is taken.
+falls, all seeds are trained with the next smaller rate, too, and so on while one falls, with at
+most SMALLER rates. The rate with the best mean accuracy of these trainings, on held-out images
+again, is taken. Trainings that lose less, or lose it slowly, keep the rate of the search.
 
 `found` is everywhere {(rate, seed): held-out accuracy, 0 to 1}, DIVERGED where training diverged.
 """
@@ -18,8 +19,10 @@ from statistics import mean
 
 DIVERGED = -1.0  # below every accuracy
 GROWTHS = 6  # rates that are added to a grid, at most
+SMALLER = 3  # rates that are tried at full length after the chosen one, at most
 TIE = 0.01  # accuracies this close may be in the other order with another seed
-COLLAPSE = 0.5  # a seed collapses if it has less than this share of the other one's accuracy
+COLLAPSE = 0.5  # a seed collapses if it has less than this share of the other one's accuracy, and
+# a training falls if at some time it has less than this share of what it had before
 LONGER = 4  # times the epochs of a search that ended at chance
 CHANCE = 1.5  # at chance: less than this many times the accuracy of a guess
 
@@ -63,22 +66,36 @@ def chosen(found: dict) -> float:
 
 
 def below(found: dict, lr: float) -> list[float]:
-    """The smaller rates, the largest first: those to try if trainings of full length fall."""
-    return sorted({rate for rate, _ in found if rate < lr}, reverse=True)
+    """The smaller rates to try, one after the other, while trainings of full length fall.
+
+    Those that the search tried and did not refuse; then others, with the step of the grid.
+    """
+    tried = sorted({rate for rate, _ in found})
+    smaller = [rate for rate in tried if rate < lr and not _refused(found, rate)][::-1]
+    while len(smaller) < SMALLER and len(tried) > 1:
+        tried.insert(0, _beyond(tried, tried[0]))
+        smaller.append(tried[0])
+    return smaller[:SMALLER]
 
 
 def best_of(trainings: dict) -> int:
-    """The key of the trainings with the best mean accuracy, of several; the first on a tie."""
-    return max(trainings, key=lambda key: mean(map(accuracy_of, trainings[key])))
+    """The key of the trainings with the best mean accuracy; one that diverged counts as 0.
+
+    On a tie it is the first key.
+    """
+    return max(
+        trainings, key=lambda key: mean(max(accuracy_of(trial), 0.0) for trial in trainings[key])
+    )
 
 
 def remarks(found: dict, guess: float) -> list[str]:
     """What a reader should know of a search that has ended."""
-    if at_chance(found, guess):
-        return [f"the learning rate that is taken, {chosen(found):g}, is at chance"]
-    tried = sorted(lr for lr, seed in found if seed == 1)
-    refused = [f"{lr:g} is refused: a seed collapses" for lr in tried if collapsed(found, lr)]
-    return refused + ["the best rate is at an edge"] * at_edge(found, chosen(found))
+    lr = chosen(found)
+    if at_chance(found, lr, guess):
+        return [f"the chosen learning rate, {lr:g}, is at chance"]
+    tried = sorted(rate for rate, seed in found if seed == 1)
+    refused = [f"{rate:g} is refused: a seed collapses" for rate in tried if collapsed(found, rate)]
+    return refused + ["the best rate is at an edge"] * at_edge(found, lr)
 
 
 def at_edge(found: dict, lr: float) -> bool:
@@ -87,16 +104,15 @@ def at_edge(found: dict, lr: float) -> bool:
     return lr in (min(tried), max(tried))
 
 
-def at_chance(found: dict, guess: float) -> bool:
-    """Has the rate that is taken learned nothing? `guess` is the accuracy of a guess."""
-    lr = chosen(found)
-    of_both = [max(accuracy, 0.0) for (rate, _), accuracy in found.items() if rate == lr]
-    return mean(of_both) < CHANCE * guess
+def at_chance(found: dict, lr: float, guess: float) -> bool:
+    """Has a rate of the search learned nothing? `guess` is the accuracy of a guess."""
+    tries = [max(accuracy, 0.0) for (rate, _), accuracy in found.items() if rate == lr]
+    return bool(tries) and mean(tries) < CHANCE * guess
 
 
 def too_short(found: dict, guess: float) -> bool:
-    """Is the search at chance, though not all rates diverged? Longer trainings may tell more."""
-    return at_chance(found, guess) and max(found.values()) > DIVERGED
+    """Is the chosen rate at chance, though not all diverged? Longer trainings may tell more."""
+    return at_chance(found, chosen(found), guess) and max(found.values()) > DIVERGED
 
 
 def collapsed(found: dict, lr: float) -> bool:
@@ -105,15 +121,24 @@ def collapsed(found: dict, lr: float) -> bool:
     return low < COLLAPSE * high
 
 
-def fell(trial: dict) -> bool:
-    """Did a training diverge, or lose more than half of its held-out accuracy at some time?"""
+def fell(trial: dict, guess: float) -> bool:
+    """Did a training diverge, or lose more than half of its held-out accuracy at some time?
+
+    Accuracies at chance do not count: they go up and down without any learning.
+    """
     if "diverged" in trial:
         return True
     each = [entry.get("held_out_accuracy") for entry in trial.get("history", ())]
     found = [accuracy for accuracy in each if accuracy is not None]
     return any(
-        now < COLLAPSE * best for now, best in zip(found, accumulate(found, max), strict=True)
+        now < COLLAPSE * best and best >= CHANCE * guess
+        for now, best in zip(found, accumulate(found, max), strict=True)
     )
+
+
+def _refused(found, lr):
+    """Did a rate diverge in the search with seed 0, or is it refused because a seed collapsed?"""
+    return found[lr, 0] == DIVERGED or ((lr, 1) in found and collapsed(found, lr))
 
 
 def _best(found):

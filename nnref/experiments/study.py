@@ -194,26 +194,34 @@ class Study:
         (planned,) = (p for p in self.planned if p.number == job.place.setting)
         following = self._next_jobs(planned)
         more = planned.count(self._in_memory) - self.expected[planned.number]
-        if more > 0:  # a search goes on for longer than expected
+        if more > 0:  # a search goes on for longer than expected, or another rate is tried
             self.expected[planned.number] += more
-            longest = max((each.seconds for each in following), default=planned.seconds(record))
-            self.bar.expect(more, more * longest)
+            usual = mean([each.seconds for each in following] or [planned.seconds(record)])
+            self.bar.expect(more, more * usual)
         if following and job.place.stage == SEARCH and following[0].place.stage != SEARCH:
             for remark in planned.remarks(self._in_memory):
                 jobs.say(f"{self.name}: {job.name}: {remark}")
-        if following and following[0].place.rate > job.place.rate:
-            lr = following[0].arguments[0].facts["lr"]
-            jobs.say(f"{self.name}: {job.name}: a training fell; lr {lr:g} is tried, too")
+        if new and following and following[0].place.rate > job.place.rate:
+            setting, lr = planned.setting.facts, following[0].arguments[0].facts["lr"]
+            fell = f"{self.name}: {records.title(setting)}: fell with lr {record['lr']:g}"
+            jobs.say(f"{fell}, so {lr:g} is tried")
         return following
 
     def _taken(self) -> dict:
-        """{setting: number of the rate that is taken}, where several were tried at full length."""
-        tried = {}
+        """{setting: number of the rate that is taken}, where several were tried at full length.
+
+        A rate of which trainings are still missing is not taken.
+        """
+        tried, taken = {}, {}
         for place, record in sorted(self.records.items()):
             if place.stage == WHOLE:
-                of_setting = tried.setdefault(place.setting, {})
-                of_setting.setdefault(place.rate, []).append(record)
-        return {setting: search.best_of(of) for setting, of in tried.items() if len(of) > 1}
+                rates = tried.setdefault(place.setting, {})
+                rates.setdefault(place.rate, []).append(record)
+        for setting, rates in tried.items():
+            whole = {rate: found for rate, found in rates.items() if len(found) == len(rates[0])}
+            if len(whole) > 1:
+                taken[setting] = search.best_of(whole)
+        return taken
 
     def write(self) -> dict:
         """Write the result so far as OUT/NAME.json; return it."""
