@@ -13,6 +13,15 @@ class InputError(ValueError):
         super().__init__(one_line(message))
 
 
+def number(name: str, value, *others):
+    """The value as a float, or as it is if it is one of the others; InputError if neither."""
+    try:
+        return value if value in others else float(value)
+    except (TypeError, ValueError):
+        expected = ", ".join([*map(repr, others), "a number"])
+        raise InputError(f"{name}: expected one of {expected}; found {value!r}") from None
+
+
 def one_line(text) -> str:
     r"""Text for a terminal, whatever the names in it: a line feed becomes \n, and so on.
 

@@ -6,13 +6,13 @@ Backpropagation is the choice B = W, which a brain could make only if every syna
 strength of another one far away. Each class below is another choice. Lambda, the scale of B, and
 the distributions of random B follow the code of Xiao, Chen, Liao & Poggio 2018 (arXiv 1811.03567).
 
-Three consequences. A layer's own B affects only the gradients of the layers below, not its own
-weight gradient. So the B of the first layer is never used, and the gradient of the last layer is
-exact under every rule. In the layers below, delta is the derivative dE/dsigma only if B = W in all
-layers above; under another rule it stands in the place of that derivative.
+Three consequences. A layer's B affects the gradients of the layers below, not its own. So the B of
+the first layer is never used, and the gradient of the last layer is exact under every rule. In the
+layers below, delta is the derivative dE/dsigma only if B = W in all layers above.
 """
 
 from nnref.backend import accelerated, xp
+from nnref.errors import number
 
 
 class Feedback:
@@ -67,7 +67,7 @@ class SignSymmetry(Feedback):
     """
 
     def __init__(self, scale: float | str | None = None):
-        self.scale = scale if scale in (None, "rms") else float(scale)
+        self.scale = number("SignSymmetry: scale", scale, None, "rms")
 
     def born(self, W, scale, draw):
         self.lam = scale if self.scale is None else self.scale
