@@ -460,8 +460,6 @@ def test_a_rule_without_a_usable_B_is_one_line(rule, words):
 
 @pytest.mark.parametrize("scale", ["rmss", "", [1], (0.1, 0.2), 1j, {}, np.ones(2)], ids=str)
 def test_a_lambda_that_is_no_number_is_one_line(scale):
-    with pytest.raises(
-        InputError, match=r"^SignSymmetry: scale: expected one of None, 'rms', a"
-    ):
+    with pytest.raises(InputError, match=r"^SignSymmetry: scale: expected one of None, 'rms', a"):
         SignSymmetry(scale)
     assert SignSymmetry("0.5").scale == SignSymmetry(np.float32(0.5)).scale == 0.5
