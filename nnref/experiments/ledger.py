@@ -62,9 +62,9 @@ an answer ("none in print"): the published number, our measurement with its sett
   Manhattan on MNIST: 90.2 in place of 56.3 %), plasticity (SS, pairs with a bound: 93.6 in place of
   33.4), kunin2020 (WM: 56.5; it had diverged) and xiao2018 (FA in the LeNet: 57.3 in place of 33.6,
   so that a bound of 0.70 of BP is missed, which had been met). One verdict, of kunin2020, changed:
-  from incomplete to reproduced. Where a smaller rate does no better,
-  or the only rate is that of the paper, the mark ~ stays. One search of bartunov2018 that had ended
-  at chance was repeated in longer trainings (convolutional, FA: error 82.0 in place of 85.2 %).
+  from incomplete to reproduced. Where a smaller rate does no better, or only one rate is given, the
+  mark ~ stays. One search of bartunov2018 that had ended at chance was repeated in longer trainings
+  (convolutional, FA: error 82.0 in place of 85.2 %).
 - In the ResNet-18 of xiao2018 FA and the last layer alone have one seed so far, and FA with BP in
   the last layer has none.
 - Numbers are means ± standard deviations, with the number of seeds in brackets. Every rule has its

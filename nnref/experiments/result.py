@@ -77,12 +77,14 @@ class Result:
 
     def cell(self, **facts) -> str:
         """Accuracies for a table, with the `mark` of their learning rate or a blank."""
-        found = "diverged" if self._all_diverged(facts) else spread(self.accuracies(**facts))
-        return found + (self.mark(**facts) or " ")
+        return self._marked(self.accuracies(**facts), facts)
 
     def error_cell(self, **facts) -> str:
         """Errors for a table, with such a mark."""
-        found = "diverged" if self._all_diverged(facts) else spread(self.errors(**facts))
+        return self._marked(self.errors(**facts), facts)
+
+    def _marked(self, values, facts):
+        found = "diverged" if self._all_diverged(facts) else spread(values)
         return found + (self.mark(**facts) or " ")
 
     def _all_diverged(self, facts) -> bool:
