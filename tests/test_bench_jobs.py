@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_ranks import with_mpi
+from test_ranks import environment, with_mpi
 
 from nnref import models
 from nnref.optim import SGD
@@ -55,7 +55,9 @@ def test_ranks_are_timed_with_and_without_averaging(monkeypatch, capsys):
 def test_two_ranks_print_one_table(tmp_path):
     command = ["mpiexec", "-n", "2", sys.executable, "-m", "mpi4py", "-m", "nnref", "bench"]
     words = ["--models", "lenet", "--batch", "2", "--json", str(tmp_path / "b.json")]
-    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=180)
+    done = subprocess.run(
+        [*command, *words], env=environment(), capture_output=True, text=True, timeout=180
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("lenet") == 1
     (row,) = json.loads((tmp_path / "b.json").read_text())["models"]

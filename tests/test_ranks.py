@@ -365,7 +365,8 @@ def test_without_mpi_there_is_one_rank_and_nothing_of_mpi_is_imported():
 
 def environment(**more) -> dict:
     """For processes of their own: they compute with NumPy unless they are told otherwise."""
-    inherited = {name: value for name, value in os.environ.items() if name != "NNREF_STAND_IN"}
+    told = "NNREF_STAND_IN", "NNREF_BACKEND"
+    inherited = {name: value for name, value in os.environ.items() if name not in told}
     return {**inherited, "PYTHONPATH": str(ROOT), **more}
 
 

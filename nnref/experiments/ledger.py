@@ -65,8 +65,6 @@ an answer ("none in print"): the published number, our measurement with its sett
   from incomplete to reproduced. Where a smaller rate does no better, or only one rate is given, the
   mark ~ stays. One search of bartunov2018 that had ended at chance was repeated in longer trainings
   (convolutional, FA: error 82.0 in place of 85.2 %).
-- In the ResNet-18 of xiao2018 FA and the last layer alone have one seed so far, and FA with BP in
-  the last layer has none.
 - Numbers are means ± standard deviations, with the number of seeds in brackets. Every rule has its
   own learning rate, chosen on held-out images, unless a line says that it is the paper's.
   "Recalled" marks a published number that was not read again at its source. "At birth" means: with
