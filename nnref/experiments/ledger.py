@@ -105,7 +105,8 @@ def _part(name, result, results) -> str:
     if not record["trials"]:
         return "\n".join([*lines, "\nNot run yet.\n"])
     sets = [
-        f"{d['name']}, {d['train']:,} training images (a share of {d['held_out']:g} held out), "
+        f"{d['name']}, {d['classes']} classes, {d['train']:,} training images (a share of "
+        f"{d['held_out']:g} held out), "
         f"{d['test']:,} test images"
         for d in record["data"]
     ]

@@ -282,7 +282,7 @@ def _mirror_overtakes(result):
 @claim(
     "Under the weight mirror delta turns to BP's and stays there",
     SETTING + ", 128 digits",
-    of_mirror(angle, 1, 10, 30),
+    of_mirror(angle, 1, 10, 30, 400),
     published="63 degrees after epoch 1, 17 after 10, 13 after 30, 3 after 400 (logs of Akrout et "
     "al.'s code, one digit)",
 )
@@ -298,7 +298,7 @@ def _mirror_turns(result):
 @claim(
     "The last layer's B turns to W epoch by epoch",
     SETTING,
-    of_mirror(weight_angle, 1, 10, 30),
+    of_mirror(weight_angle, 1, 10, 30, 400),
     published="61 degrees after epoch 1, 28 after 10, 16 after 30, 4 after 400 (logs of Akrout et "
     "al.'s code)",
 )
