@@ -20,7 +20,7 @@ PUBLISHED = {
     "BP": (97.1, 98.5), "FA": (93.3, 97.8), "KP": (97.0, 98.47), "WM": (94.6, 98.49),
 }  # fmt: skip
 FIRST = {"FA": 85.5, "WM": 78.5}  # after the first epoch
-MIRROR = {1: (63, 61), 10: (17, 28), 30: (13, 16), 400: (3, 4)}  # angles of delta and of the last weights
+MIRROR = {1: (63, 61), 10: (17, 28), 30: (13, 16), 400: (3, 4)}  # delta, last weights: degrees
 CLAIMS = (
     "thirty epochs", "in the end", "turn",
     "mirror overtakes", "mirror turns", "mirror aligns", "mirror in the end",
