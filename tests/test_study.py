@@ -207,10 +207,8 @@ def test_the_longer_of_two_searches_chooses_the_rate():
         return {"history": [{"held_out_accuracy": 0.9 if learned else 0.25}]}
 
     found, rates = planned.search(read)
-    assert rates == [0.2, 0.1, 0.05, 0.025] and {facts["epochs"] for facts in found.values()} == {
-        1,
-        4,
-    }
+    assert rates == [0.2, 0.1, 0.05, 0.025]
+    assert {facts["epochs"] for facts in found.values()} == {1, 4}
     found, rates = planned.search(lambda place, facts: None)
     assert rates == [] and len(found) == 3
 

@@ -106,8 +106,7 @@ def _part(name, result, results) -> str:
         return "\n".join([*lines, "\nNot run yet.\n"])
     sets = [
         f"{d['name']}, {d['classes']} classes, {d['train']:,} training images (a share of "
-        f"{d['held_out']:g} held out), "
-        f"{d['test']:,} test images"
+        f"{d['held_out']:g} held out), {d['test']:,} test images"
         for d in record["data"]
     ]
     data = "; ".join(dict.fromkeys(sets))  # each of them once
